@@ -1,0 +1,1 @@
+//! Networks in namespaces, from data files.

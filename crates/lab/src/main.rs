@@ -1,0 +1,2 @@
+//! `aarp-lab`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Packet sockets (AF_PACKET) of the tools.
