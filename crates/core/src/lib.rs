@@ -1,2 +1,23 @@
-#![no_std]
-//! Decisions of AARP.
+//! The decisions of AARP: what is asked about, how a probe goes, whose answer
+//! counts, what is remembered and for how long.
+//!
+//! No I/O, no clock, no allocation, no `unsafe`: time and packets are arguments.
+//! A time is a [`Duration`](core::time::Duration) since an epoch that the caller
+//! chooses, `CLOCK_BOOTTIME` in practice, so that a suspended host does not wake
+//! with fresh mappings.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod accept;
+pub mod address;
+pub mod bypass;
+pub mod config;
+pub mod mapping;
+pub mod policy;
+pub mod prefix;
+pub mod probing;
+pub mod refutation;
+pub mod settings;
+mod slot;
+pub mod stall;
+pub mod text;

@@ -1,0 +1,73 @@
+//! Reading the configuration: files in TOML, `AARP_*` variables, options.
+//!
+//! Nothing is allocated, so that the preload library can read the very same
+//! configuration in the same way as the tools. Unknown keys are errors, and so are
+//! keys given twice; a key of a part other than the resolving layer is known by
+//! name and left to that part.
+
+// An error carries its text itself: nothing may be allocated.
+#![allow(clippy::result_large_err)]
+
+mod document;
+mod schema;
+mod value;
+
+use core::fmt;
+
+pub use document::{SOURCE_MAX, TOKENS, Tokens, empty_tokens, read_document};
+pub use schema::{Key, VARIABLES};
+
+use crate::settings::{Layer, Settings};
+use crate::text::Text;
+
+/// What is wrong with a setting, in one line: the key, what was expected, and
+/// what stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The line in the file, from 1; 0 where there is no file.
+    pub line: u32,
+    /// The key with its table, such as `resolve.prefixes`; empty where the file
+    /// is no TOML at all.
+    pub key: Text<64>,
+    /// What was expected.
+    pub expected: &'static str,
+    /// What stands there.
+    pub found: Text<48>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        if !self.key.as_str().is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "expected {}", self.expected)?;
+        if !self.found.as_str().is_empty() {
+            write!(f, ", found {:?}", self.found.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Takes over one setting that is given as text: an `AARP_*` variable, or an
+/// option of a command. Lists are separated by commas.
+///
+/// # Errors
+/// What is wrong with the value.
+pub fn read_variable(
+    settings: &mut Settings,
+    layer: Layer,
+    key: Key,
+    text: &str,
+) -> Result<(), ConfigError> {
+    value::apply_text(settings, layer, key, text).map_err(|expected| ConfigError {
+        line: 0,
+        key: Text::from(key.variable()),
+        expected,
+        found: Text::from(text),
+    })
+}

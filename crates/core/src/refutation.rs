@@ -1,0 +1,170 @@
+//! Unicast addresses that failed: for one A, one U, one protocol and one port.
+
+use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use crate::mapping::{places, words_of};
+use crate::slot::Slot;
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The anycast address.
+    pub a: Ipv6Addr,
+    /// The unicast address that failed.
+    pub u: Ipv6Addr,
+    /// The transport protocol, by its IANA number.
+    pub protocol: u8,
+    /// The destination port.
+    pub port: u16,
+}
+
+const WORDS: usize = 6;
+const REACH: usize = 8;
+const ENTRIES: usize = 256;
+
+/// The refutations of one process. All-zero memory is an empty table.
+#[derive(Debug)]
+pub struct RefutationTable {
+    /// The latest end of any refutation, so that the common case, in which there
+    /// is none, costs one load.
+    latest: AtomicU64,
+    slots: [Slot<WORDS>; ENTRIES],
+}
+
+impl Claim {
+    fn words(&self) -> [u64; 5] {
+        let (a, u) = (words_of(self.a), words_of(self.u));
+        [
+            a[0],
+            a[1],
+            u[0],
+            u[1],
+            u64::from(self.protocol) << 16 | u64::from(self.port),
+        ]
+    }
+
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let words = self.words();
+        places(
+            [words[0] ^ words[2], words[1] ^ words[3] ^ words[4] << 40],
+            REACH,
+            ENTRIES,
+        )
+    }
+}
+
+impl RefutationTable {
+    /// An empty table.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            latest: AtomicU64::new(0),
+            slots: [const { Slot::new() }; ENTRIES],
+        }
+    }
+
+    /// Whether this has failed, and is to be avoided still.
+    #[must_use]
+    #[inline]
+    pub fn is_refuted(&self, claim: &Claim, now: Duration) -> bool {
+        let now = now.as_nanos() as u64;
+        if now >= self.latest.load(Ordering::Relaxed) {
+            return false;
+        }
+        let words = claim.words();
+        claim.places().any(|place| {
+            self.slots[place]
+                .read()
+                .is_some_and(|found| found[..5] == words && now < found[5])
+        })
+    }
+
+    /// Remembers that this has failed, until `until`.
+    pub fn refute(&self, claim: &Claim, until: Duration) {
+        let words = claim.words();
+        let until = until.as_nanos() as u64;
+        let mut best: Option<(u64, usize)> = None;
+        for place in claim.places() {
+            let Some(found) = self.slots[place].read() else {
+                continue;
+            };
+            // Its own place first, then one that expired first, or never was used.
+            let rank = if found[..5] == words {
+                0
+            } else {
+                found[5].saturating_add(1)
+            };
+            if best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, place));
+            }
+        }
+        if let Some((_, place)) = best {
+            let record = [words[0], words[1], words[2], words[3], words[4], until];
+            self.slots[place].update(|_| Some(record));
+            self.latest.fetch_max(until, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for RefutationTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn claim(port: u16) -> Claim {
+        let [a, u] = ["2001:db8:a::53", "2001:db8:1::1"].map(|text| text.parse().unwrap());
+        Claim {
+            a,
+            u,
+            protocol: 6,
+            port,
+        }
+    }
+
+    #[test]
+    fn only_what_failed_is_refuted_and_only_for_its_time() {
+        let table = RefutationTable::new();
+        assert!(!table.is_refuted(&claim(80), SECOND));
+        table.refute(&claim(80), 60 * SECOND);
+        assert!(table.is_refuted(&claim(80), SECOND));
+        assert!(table.is_refuted(&claim(80), 59 * SECOND));
+        assert!(!table.is_refuted(&claim(80), 60 * SECOND));
+        for other in [
+            claim(81),
+            Claim {
+                protocol: 17,
+                ..claim(80)
+            },
+            Claim {
+                u: "2001:db8:2::1".parse().unwrap(),
+                ..claim(80)
+            },
+            Claim {
+                a: "2001:db8:a::54".parse().unwrap(),
+                ..claim(80)
+            },
+        ] {
+            assert!(!table.is_refuted(&other, SECOND), "{other:?}");
+        }
+        table.refute(&claim(80), 90 * SECOND);
+        assert!(table.is_refuted(&claim(80), 80 * SECOND));
+    }
+
+    #[test]
+    fn many_refutations_leave_the_newest() {
+        let table = RefutationTable::new();
+        for port in 1..=5000 {
+            table.refute(&claim(port), u32::from(port) * SECOND);
+            assert!(table.is_refuted(&claim(port), Duration::ZERO));
+        }
+    }
+}
