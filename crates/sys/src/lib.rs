@@ -1,6 +1,26 @@
 //! The edge to the kernel.
-#![cfg_attr(not(feature = "std"), no_std)]
+//!
+//! The modules that need no `std` are for the preload library and for everybody
+//! else. Their system calls go straight to the kernel: they are no cancellation
+//! points, leave `errno` alone, and never meet a hook. With the feature `std`
+//! come the sockets and namespaces of the tools.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![allow(unsafe_code)]
+
+pub mod ask;
+pub mod clock;
+pub mod echo;
+pub mod environment;
+pub mod errno;
+pub mod fd;
+pub mod file;
+pub mod interrupt;
+pub mod memory;
+pub mod process;
+pub mod route;
+pub mod socket;
+pub mod syscall;
+pub mod user;
 
 #[cfg(feature = "std")]
 pub mod netns;

@@ -1,0 +1,187 @@
+//! Memory that the program hands us, which may be anything.
+//!
+//! The kernel answers a bad pointer with `EFAULT`; a preload library that looks
+//! into it first must not crash instead. Where the pointer is on the caller's own
+//! stack it is good; elsewhere the kernel is asked, by a system call that reads
+//! and changes nothing.
+
+use core::mem::{MaybeUninit, size_of};
+
+use crate::syscall::{Errno, syscall};
+
+/// A pointer this close above the stack pointer is on the stack of this thread:
+/// the frames of the hook's callers lie there.
+const STACK_WINDOW: usize = 16 * 1024;
+
+/// The size of the kernel's signal set, which is what its readability test reads.
+const SIGSET: usize = 8;
+
+#[inline]
+fn is_on_stack(start: usize, len: usize) -> bool {
+    let here = 0u8;
+    let stack = core::ptr::from_ref(&here) as usize;
+    start.wrapping_sub(stack) < STACK_WINDOW - 256 && len <= 256
+}
+
+/// Whether the kernel can read eight octets there.
+fn kernel_can_read(at: usize) -> bool {
+    // rt_sigprocmask(2) copies the set in before it looks at how to apply it, and
+    // refuses an unknown way: EFAULT or EINVAL, and nothing changed.
+    let unknown = usize::MAX;
+    // SAFETY: the kernel checks the pointer, which is the purpose.
+    let result = unsafe { syscall(libc::SYS_rt_sigprocmask, [unknown, at, 0, SIGSET, 0, 0]) };
+    result == Err(Errno(libc::EINVAL))
+}
+
+/// Whether `len` octets at `start` can be read. Up to 256 are looked at.
+#[inline]
+#[must_use]
+pub fn is_readable(start: *const u8, len: usize) -> bool {
+    is_on_stack(start as usize, len) || is_readable_elsewhere(start as usize, len)
+}
+
+#[cold]
+fn is_readable_elsewhere(start: usize, len: usize) -> bool {
+    const PAGE: usize = 4096;
+    let Some(end) = start.checked_add(len).filter(|_| len > 0) else {
+        return len == 0;
+    };
+    // The eight octets around each end, kept inside the page of that end: memory
+    // is readable by pages.
+    let around = |at: usize| at.min((at & !(PAGE - 1)) + PAGE - SIGSET);
+    kernel_can_read(around(start))
+        && ((start ^ (end - 1)) < PAGE && (start & !(PAGE - 1)) == ((end - 1) & !(PAGE - 1))
+            || kernel_can_read(around(end - 1)))
+}
+
+/// An IPv6 socket address as a program gave it.
+#[derive(Clone, Copy)]
+pub struct SocketAddress {
+    /// The address; zero where the program's was shorter.
+    pub raw: libc::sockaddr_in6,
+    /// The length that the program gave.
+    pub len: libc::socklen_t,
+}
+
+/// The shortest IPv6 socket address that the kernel takes: without a scope.
+pub const SIN6_LEN_RFC2133: libc::socklen_t = 24;
+
+/// The address family that a socket address begins with; `None` when it cannot be
+/// read, or is too short to have one.
+///
+/// # Safety
+/// None of the pointer: that is what is checked. But what is readable now must
+/// not be unmapped by another thread before the call returns.
+#[inline]
+#[must_use]
+pub unsafe fn family(address: *const libc::sockaddr, len: libc::socklen_t) -> Option<u16> {
+    if (len as usize) < size_of::<u16>() || !is_readable(address.cast(), size_of::<u16>()) {
+        return None;
+    }
+    // SAFETY: readable, as was just seen; alignment is not asked for.
+    Some(unsafe { address.cast::<u16>().read_unaligned() })
+}
+
+/// Copies an IPv6 socket address; `None` when it cannot be read, or has a length
+/// that the kernel refuses.
+///
+/// # Safety
+/// As for [`family`].
+#[inline]
+#[must_use]
+pub unsafe fn socket_address(
+    address: *const libc::sockaddr,
+    len: libc::socklen_t,
+) -> Option<SocketAddress> {
+    const WHOLE: usize = size_of::<libc::sockaddr_in6>();
+    if !(SIN6_LEN_RFC2133..=size_of::<libc::sockaddr_storage>() as u32).contains(&len) {
+        return None;
+    }
+    let count = WHOLE.min(len as usize);
+    if !is_readable(address.cast(), count) {
+        return None;
+    }
+    let mut raw = MaybeUninit::<libc::sockaddr_in6>::zeroed();
+    // SAFETY: `count` octets are readable, and there is room for them; every
+    // combination of octets is a socket address.
+    let raw = unsafe {
+        core::ptr::copy_nonoverlapping(address.cast::<u8>(), raw.as_mut_ptr().cast(), count);
+        raw.assume_init()
+    };
+    Some(SocketAddress { raw, len })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A readable page with an unreadable one behind it.
+    fn edge() -> (*mut u8, usize) {
+        // SAFETY: two new pages, the second made unreadable.
+        unsafe {
+            let start = libc::mmap(
+                std::ptr::null_mut(),
+                8192,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            assert_eq!(libc::mprotect(start.add(4096), 4096, libc::PROT_NONE), 0);
+            (start.cast(), 4096)
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_and_what_not() {
+        let (start, page) = edge();
+        let at = |offset: usize| start.wrapping_add(offset).cast_const();
+        assert!(is_readable(at(0), 28));
+        assert!(is_readable(at(page - 28), 28));
+        assert!(is_readable(at(page - 1), 1));
+        assert!(!is_readable(at(page - 27), 28));
+        assert!(!is_readable(at(page), 1));
+        for bad in [
+            0,
+            1,
+            usize::MAX,
+            usize::MAX - 27,
+            1 << 47,
+            0x8000_0000_0000_0000,
+        ] {
+            assert!(!is_readable(bad as *const u8, 28), "{bad:#x}");
+        }
+        let heap = vec![0u8; 64];
+        assert!(is_readable(heap.as_ptr(), 28));
+        let stack = [0u8; 28];
+        assert!(is_readable(stack.as_ptr(), 28));
+        assert!(is_readable(std::ptr::null(), 0));
+    }
+
+    #[test]
+    fn addresses_of_every_length() {
+        let (start, page) = edge();
+        for len in 0..=130u32 {
+            let at = start
+                .wrapping_add(page - (len as usize).min(28))
+                .cast_const()
+                .cast();
+            // SAFETY: that much is mapped.
+            let read = unsafe { socket_address(at, len) };
+            assert_eq!(read.is_some(), (24..=128).contains(&len), "{len}");
+            let short = start
+                .wrapping_add(page - (len as usize).min(28) + 1)
+                .cast_const()
+                .cast();
+            // SAFETY: checked by the function.
+            assert!(unsafe { socket_address(short, len) }.is_none());
+        }
+        // SAFETY: checked by the function.
+        unsafe {
+            assert_eq!(family(std::ptr::null(), 28), None);
+            assert_eq!(family(start.cast(), 28), Some(0));
+            assert_eq!(family(start.cast(), 1), None);
+            assert_eq!(family(start.wrapping_add(page - 1).cast(), 28), None);
+        }
+    }
+}
