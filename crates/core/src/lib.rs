@@ -18,6 +18,7 @@ pub mod prefix;
 pub mod probing;
 pub mod refutation;
 pub mod settings;
-mod slot;
+pub mod slot;
 pub mod stall;
+pub mod state;
 pub mod text;

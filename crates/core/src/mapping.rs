@@ -35,7 +35,7 @@ pub struct Mapping {
     pub method: Method,
     /// The end of its time, by the clock of the caller.
     pub expiry: Duration,
-    /// The round trip of the answer; zero without one.
+    /// The round trip of the answer; without one, for how long it was awaited.
     pub rtt: Duration,
     /// How many times in a row nobody answered.
     pub failures: u8,
@@ -62,7 +62,10 @@ pub enum Answer {
         u: Ipv6Addr,
     },
     /// Nobody answered in time.
-    None,
+    None {
+        /// For how long an answer was awaited.
+        waited: Duration,
+    },
 }
 
 impl Mapping {
@@ -90,7 +93,7 @@ impl Mapping {
             Answer::Pinned { u, rtt } => (State::Pinned, u, rtt, times.ttl, 0),
             Answer::Direct { rtt } => (State::Direct, a, rtt, times.direct, 0),
             Answer::Untrusted { u } => (State::Untrusted, u, Duration::ZERO, pause, failed),
-            Answer::None => (State::Unanswered, a, Duration::ZERO, pause, failed),
+            Answer::None { waited } => (State::Unanswered, a, waited, pause, failed),
         };
         Self {
             state,
@@ -108,17 +111,28 @@ impl Mapping {
         now < self.expiry
     }
 
-    /// U, or why a communication is not moved.
+    /// U, or why a communication is not moved. No answer within less than `full`,
+    /// the budget that the configuration gives to `prefixes`, is one of
+    /// [`Bypass::Budget`].
     ///
     /// # Errors
     /// The reason, by the state.
-    pub fn target(&self) -> Result<Ipv6Addr, Bypass> {
+    #[inline]
+    pub fn target(&self, full: Duration) -> Result<Ipv6Addr, Bypass> {
         match self.state {
             State::Pinned => Ok(self.u),
             State::Direct => Err(Bypass::Direct),
+            State::Unanswered if self.rtt < full => Err(Bypass::Budget),
             State::Unanswered => Err(Bypass::NoAnswer),
             State::Untrusted => Err(Bypass::Untrusted),
         }
+    }
+
+    /// Whether a caller who may wait for `budget` has a chance that the caller of
+    /// this question had not.
+    #[must_use]
+    pub fn is_worth_asking_again(&self, budget: Duration) -> bool {
+        self.state == State::Unanswered && budget > self.rtt
     }
 }
 
@@ -264,32 +278,40 @@ mod tests {
             Mapping::after(answer, a, Method::Echo, previous, &Times::DEFAULT, now)
         };
         let pinned = after(Answer::Pinned { u, rtt: SECOND }, None);
-        assert_eq!((pinned.target(), pinned.expiry), (Ok(u), now + 60 * SECOND));
+        assert_eq!(
+            (pinned.target(SECOND), pinned.expiry),
+            (Ok(u), now + 60 * SECOND)
+        );
         assert!(pinned.is_fresh(now + 59 * SECOND) && !pinned.is_fresh(now + 60 * SECOND));
         let direct = after(Answer::Direct { rtt: SECOND }, Some(&pinned));
         assert_eq!(
-            (direct.target(), direct.expiry),
+            (direct.target(SECOND), direct.expiry),
             (Err(Bypass::Direct), now + 300 * SECOND)
         );
-        let mut last = after(Answer::None, Some(&direct));
+        let mut last = after(Answer::None { waited: SECOND }, Some(&direct));
         let mut pauses = Vec::new();
         for _ in 0..40 {
             pauses.push((last.expiry - now).as_secs());
-            last = after(Answer::None, Some(&last));
+            last = after(Answer::None { waited: SECOND }, Some(&last));
         }
         assert_eq!(
             pauses[..10],
             [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
         );
         assert!(pauses[10..].iter().all(|pause| *pause == 3600));
-        assert_eq!(last.target(), Err(Bypass::NoAnswer));
+        assert_eq!(last.target(SECOND), Err(Bypass::NoAnswer));
+        assert_eq!(last.target(2 * SECOND), Err(Bypass::Budget));
+        assert!(last.is_worth_asking_again(2 * SECOND) && !last.is_worth_asking_again(SECOND));
         let untrusted = after(Answer::Untrusted { u }, None);
         assert_eq!(
-            (untrusted.target(), untrusted.u),
+            (untrusted.target(SECOND), untrusted.u),
             (Err(Bypass::Untrusted), u)
         );
         let again = after(Answer::Pinned { u, rtt: SECOND }, Some(&last));
-        assert_eq!(after(Answer::None, Some(&again)).expiry, now + 10 * SECOND);
+        assert_eq!(
+            after(Answer::None { waited: SECOND }, Some(&again)).expiry,
+            now + 10 * SECOND
+        );
     }
 
     #[test]

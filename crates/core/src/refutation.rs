@@ -65,20 +65,19 @@ impl RefutationTable {
         }
     }
 
-    /// Whether this has failed, and is to be avoided still.
+    /// Until when this is to be avoided, because it has failed; `None` when it is
+    /// not.
     #[must_use]
     #[inline]
-    pub fn is_refuted(&self, claim: &Claim, now: Duration) -> bool {
+    pub fn refuted_until(&self, claim: &Claim, now: Duration) -> Option<Duration> {
         let now = now.as_nanos() as u64;
         if now >= self.latest.load(Ordering::Relaxed) {
-            return false;
+            return None;
         }
         let words = claim.words();
-        claim.places().any(|place| {
-            self.slots[place]
-                .read()
-                .is_some_and(|found| found[..5] == words && now < found[5])
-        })
+        let found = claim.places().filter_map(|place| self.slots[place].read());
+        let mut valid = found.filter(|found| found[..5] == words && now < found[5]);
+        valid.next().map(|found| Duration::from_nanos(found[5]))
     }
 
     /// Remembers that this has failed, until `until`.
@@ -133,11 +132,11 @@ mod tests {
     #[test]
     fn only_what_failed_is_refuted_and_only_for_its_time() {
         let table = RefutationTable::new();
-        assert!(!table.is_refuted(&claim(80), SECOND));
+        assert!(table.refuted_until(&claim(80), SECOND).is_none());
         table.refute(&claim(80), 60 * SECOND);
-        assert!(table.is_refuted(&claim(80), SECOND));
-        assert!(table.is_refuted(&claim(80), 59 * SECOND));
-        assert!(!table.is_refuted(&claim(80), 60 * SECOND));
+        assert!(table.refuted_until(&claim(80), SECOND).is_some());
+        assert!(table.refuted_until(&claim(80), 59 * SECOND).is_some());
+        assert_eq!(table.refuted_until(&claim(80), 60 * SECOND), None);
         for other in [
             claim(81),
             Claim {
@@ -153,10 +152,10 @@ mod tests {
                 ..claim(80)
             },
         ] {
-            assert!(!table.is_refuted(&other, SECOND), "{other:?}");
+            assert_eq!(table.refuted_until(&other, SECOND), None, "{other:?}");
         }
         table.refute(&claim(80), 90 * SECOND);
-        assert!(table.is_refuted(&claim(80), 80 * SECOND));
+        assert!(table.refuted_until(&claim(80), 80 * SECOND).is_some());
     }
 
     #[test]
@@ -164,7 +163,7 @@ mod tests {
         let table = RefutationTable::new();
         for port in 1..=5000 {
             table.refute(&claim(port), u32::from(port) * SECOND);
-            assert!(table.is_refuted(&claim(port), Duration::ZERO));
+            assert!(table.refuted_until(&claim(port), Duration::ZERO).is_some());
         }
     }
 }

@@ -7,14 +7,16 @@ use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// A record of `W` words.
 #[derive(Debug)]
-pub(crate) struct Slot<const W: usize> {
+pub struct Slot<const W: usize> {
     /// Odd while the record is being written.
     sequence: AtomicU64,
     words: [AtomicU64; W],
 }
 
 impl<const W: usize> Slot<W> {
-    pub(crate) const fn new() -> Self {
+    /// An empty record: all words zero.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             sequence: AtomicU64::new(0),
             words: [const { AtomicU64::new(0) }; W],
@@ -22,7 +24,9 @@ impl<const W: usize> Slot<W> {
     }
 
     /// The record, or `None` while it is being written.
-    pub(crate) fn read(&self) -> Option<[u64; W]> {
+    #[must_use]
+    #[inline]
+    pub fn read(&self) -> Option<[u64; W]> {
         let before = self.sequence.load(Ordering::Acquire);
         if before & 1 != 0 {
             return None;
@@ -37,7 +41,7 @@ impl<const W: usize> Slot<W> {
 
     /// Replaces the record by what `change` makes of it, if `change` wants to and
     /// nobody else is at work. Whether it was replaced.
-    pub(crate) fn update(&self, change: impl FnOnce([u64; W]) -> Option<[u64; W]>) -> bool {
+    pub fn update(&self, change: impl FnOnce([u64; W]) -> Option<[u64; W]>) -> bool {
         let before = self.sequence.load(Ordering::Relaxed);
         let free = before & 1 == 0
             && self
@@ -60,6 +64,12 @@ impl<const W: usize> Slot<W> {
         }
         self.sequence.store(before + 2, Ordering::Release);
         changed.is_some()
+    }
+}
+
+impl<const W: usize> Default for Slot<W> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

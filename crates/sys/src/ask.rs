@@ -130,7 +130,9 @@ pub fn ask(inquiry: &Inquiry<'_>) -> Result<Report, AskError> {
         to_a,
         routes,
         report: Report {
-            answer: Answer::None,
+            answer: Answer::None {
+                waited: inquiry.budget,
+            },
             method: question.method(),
             socket: socket.kind(),
             sent: 0,
@@ -219,6 +221,11 @@ impl Exchange<'_, '_> {
 
     fn finished(mut self) -> Report {
         self.report.sent = self.question.sent();
+        if self.report.unreachable && matches!(self.report.answer, Answer::None { .. }) {
+            // Waiting longer would not have helped.
+            let waited = self.inquiry.budget.max(self.inquiry.plan.times.budget);
+            self.report.answer = Answer::None { waited };
+        }
         self.report
     }
 

@@ -11,12 +11,10 @@ use crate::syscall::{Errno, syscall};
 /// All-zero octets must be a valid value, shared among threads.
 pub unsafe trait Zeroed: Sync {}
 
-// SAFETY: integers, atomics and arrays of them; documented so at the types.
-unsafe impl Zeroed for aarp_core::mapping::MappingTable {}
+// SAFETY: made of atomic integers; documented so at the type.
+unsafe impl Zeroed for aarp_core::state::ProcessState {}
 // SAFETY: as above.
-unsafe impl Zeroed for aarp_core::refutation::RefutationTable {}
-// SAFETY: as above.
-unsafe impl Zeroed for aarp_core::stall::StallLedger {}
+unsafe impl<const W: usize> Zeroed for aarp_core::slot::Slot<W> {}
 // SAFETY: an atomic integer.
 unsafe impl Zeroed for core::sync::atomic::AtomicU64 {}
 // SAFETY: an array of such values.
@@ -64,6 +62,21 @@ pub fn leak_zeroed<T: Zeroed>(wipe_on_fork: bool) -> Result<&'static T, Errno> {
     }
     // SAFETY: pages are aligned for every type, zeroed, and never unmapped.
     Ok(unsafe { start.cast::<T>().as_ref() })
+}
+
+/// A copy of `original` in pages of its own, for the rest of the process's life.
+/// It passes over no stack.
+///
+/// # Errors
+/// What mmap(2) says.
+pub fn leak_copy<T: Copy + Send + Sync>(original: &T) -> Result<&'static mut T, Errno> {
+    let start = map(size_of::<T>())?.cast::<T>();
+    // SAFETY: pages are aligned for every type, there is room, and they are never
+    // unmapped nor used by anybody else.
+    unsafe {
+        ptr::copy_nonoverlapping(original, start.as_ptr(), 1);
+        Ok(&mut *start.as_ptr())
+    }
 }
 
 /// Gives memory made by [`leak_zeroed`] back, where somebody else was faster.
