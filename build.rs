@@ -1,9 +1,8 @@
-//! Gives the preload library its SONAME and a version script, so that it exports
-//! its hooks and nothing else.
+//! Gives the preload library its SONAME. rustc itself writes the version script
+//! that exports the hooks and makes everything else local (tests/exports.rs).
 fn main() {
-    let dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
-    let map = format!("{dir}/src/exports.map");
-    println!("cargo:rerun-if-changed={map}");
+    println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libaarp.so");
+    // Relative relocations in a tenth of the room: fewer pages touched at start.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
 }

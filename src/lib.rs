@@ -1,8 +1,36 @@
-//! libaarp.so: the Anycast Resolving Layer.
+//! libaarp.so: the Anycast Resolving Layer (seed 003, §3), as a library to preload.
+//!
+//! ```text
+//! hooks.rs     one table of C functions, no logic
+//! ops.rs       what each call means, but for connect
+//! connect.rs   the life of one connect()
+//! resolve.rs   from A to U: policy, what is remembered, asking
+//! sockets.rs   what is known about each descriptor
+//! settings.rs  the configuration, read at the first call that needs it
+//! report.rs    counters, and lines for those who ask for them
+//! symbols.rs   the functions behind the hooks
+//! state.rs     what this process remembers, and what became of it at a fork
+//! ```
+//!
+//! Nothing here allocates, starts a thread, keeps a descriptor or waits for a lock.
+//! As it is shipped it is `no_std` (docs/adr/0001).
 #![cfg_attr(panic = "abort", no_std)]
 
+mod connect;
+mod hooks;
+mod ops;
+mod report;
+mod resolve;
+mod settings;
+mod sockets;
+mod state;
+mod symbols;
+
+/// Without unwinding there is nobody to tell: the host program ends, as it would
+/// after `abort()` in a library of C. Nothing here is meant to panic, and no
+/// foreign byte leads to it (fuzz/).
 #[cfg(panic = "abort")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+    symbols::abort()
 }

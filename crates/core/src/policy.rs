@@ -98,12 +98,18 @@ pub fn trusts(settings: &Settings, a: Ipv6Addr, u: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{empty_tokens, read_document};
+    use crate::config::{TOKENS, end_token, read_document};
     use crate::settings::Layer;
 
     fn settings(text: &str) -> Settings {
         let mut settings = Settings::DEFAULT;
-        read_document(&mut settings, Layer::System, text, &mut empty_tokens()).unwrap();
+        read_document(
+            &mut settings,
+            Layer::System,
+            text,
+            &mut [end_token(); TOKENS],
+        )
+        .unwrap();
         settings
     }
 

@@ -63,6 +63,35 @@ pub fn read<'b>(path: &[&str], buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>,
     }
 }
 
+/// Appends a line to a file, which is made when it is not there. A line that cannot
+/// be written is lost: nobody could be told.
+pub fn append(path: &str, line: &[u8]) {
+    let mut name = [0u8; PATH];
+    let Some(room) = name[..PATH - 1].get_mut(..path.len()) else {
+        return;
+    };
+    room.copy_from_slice(path.as_bytes());
+    let flags = libc::O_WRONLY
+        | libc::O_APPEND
+        | libc::O_CREAT
+        | libc::O_CLOEXEC
+        | libc::O_NONBLOCK
+        | libc::O_NOCTTY;
+    let arguments = [
+        libc::AT_FDCWD as usize,
+        name.as_ptr() as usize,
+        flags as usize,
+        0o600,
+        0,
+        0,
+    ];
+    // SAFETY: the name ends with a zero.
+    let opened = unsafe { syscall(libc::SYS_openat, arguments) };
+    if let Ok(fd) = opened.and_then(Fd::adopt) {
+        crate::process::write(fd.number(), line);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

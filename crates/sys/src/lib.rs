@@ -18,6 +18,7 @@ pub mod interrupt;
 pub mod memory;
 pub mod process;
 pub mod route;
+pub mod settings;
 pub mod socket;
 pub mod syscall;
 pub mod user;

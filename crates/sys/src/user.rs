@@ -5,7 +5,8 @@
 //! stack it is good; elsewhere the kernel is asked, by a system call that reads
 //! and changes nothing.
 
-use core::mem::{MaybeUninit, size_of};
+use core::mem::{MaybeUninit, offset_of, size_of};
+use core::net::Ipv6Addr;
 
 use crate::syscall::{Errno, syscall};
 
@@ -61,6 +62,51 @@ pub struct SocketAddress {
     pub raw: libc::sockaddr_in6,
     /// The length that the program gave.
     pub len: libc::socklen_t,
+}
+
+impl SocketAddress {
+    /// A pointer to the copy, for a call that takes an address.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const libc::sockaddr {
+        (&raw const self.raw).cast()
+    }
+
+    /// The length that the program gave, as far as there is a copy.
+    #[must_use]
+    pub fn len_of_copy(&self) -> libc::socklen_t {
+        self.len
+            .min(size_of::<libc::sockaddr_in6>() as libc::socklen_t)
+    }
+}
+
+/// The room that a program has for a socket address; `None` when that cannot be
+/// read. With `trust` the kernel is not asked.
+///
+/// # Safety
+/// As for [`family`]; with `trust` the pointer must be good.
+#[must_use]
+pub unsafe fn room(len: *const libc::socklen_t, trust: bool) -> Option<usize> {
+    if !trust && !is_readable(len.cast(), size_of::<libc::socklen_t>()) {
+        return None;
+    }
+    // SAFETY: readable, as was just seen or is promised.
+    Some(unsafe { len.read_unaligned() } as usize)
+}
+
+/// Writes an IPv6 address into a socket address of which there are `room` octets.
+///
+/// # Safety
+/// An IPv6 socket address, or its first `room` octets, must just have been written
+/// there.
+pub unsafe fn show_address(name: *mut libc::sockaddr, room: usize, address: Ipv6Addr) {
+    let start = offset_of!(libc::sockaddr_in6, sin6_addr);
+    let count = room.min(start + 16).saturating_sub(start);
+    let octets = address.octets();
+    // SAFETY: inside what was written, by the promise.
+    unsafe {
+        let to = name.cast::<u8>().add(start);
+        core::ptr::copy_nonoverlapping(octets.as_ptr(), to, count);
+    }
 }
 
 /// The shortest IPv6 socket address that the kernel takes: without a scope.

@@ -32,20 +32,16 @@ const RULE_PREFIX: Expected = "a key `prefix` in every [[prefix]]";
 const SHORTER: Expected = "a shorter file: 64 KiB and 8192 tokens at the most";
 const TOML: Expected = "TOML";
 
-/// Room for the tokens of a file, for the caller to place.
-pub type Tokens = [Token; TOKENS];
-
-/// Fresh room for tokens.
+/// A token to fill the room for tokens with, which the caller places.
 ///
 /// # Panics
 /// Never: an empty source has one token, its end.
 #[must_use]
-pub fn empty_tokens() -> Tokens {
-    let end = Source::new("")
+pub fn end_token() -> Token {
+    Source::new("")
         .lex()
         .next()
-        .expect("every source ends with a token");
-    [end; TOKENS]
+        .expect("every source ends with a token")
 }
 
 /// Reads a configuration file into `settings`.

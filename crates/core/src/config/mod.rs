@@ -14,7 +14,7 @@ mod value;
 
 use core::fmt;
 
-pub use document::{SOURCE_MAX, TOKENS, Tokens, empty_tokens, read_document};
+pub use document::{SOURCE_MAX, TOKENS, end_token, read_document};
 pub use schema::{Key, VARIABLES};
 
 use crate::settings::{Layer, Settings};

@@ -9,9 +9,14 @@ use crate::settings::{DaemonUse, GetAddrInfo, LogLevel, OnFailure};
 
 fn read(text: &str) -> Result<Settings, String> {
     let mut settings = Settings::DEFAULT;
-    read_document(&mut settings, Layer::System, text, &mut empty_tokens())
-        .map(|()| settings)
-        .map_err(|error| error.to_string())
+    read_document(
+        &mut settings,
+        Layer::System,
+        text,
+        &mut [end_token(); TOKENS],
+    )
+    .map(|()| settings)
+    .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -250,7 +255,7 @@ fn too_much_is_refused() {
 #[test]
 fn later_layers_win_but_trust_and_exclusion_only_narrow() {
     let mut settings = Settings::DEFAULT;
-    let mut tokens = empty_tokens();
+    let mut tokens = [end_token(); TOKENS];
     let system = "[resolve]\nprefixes=[\"2001:db8:a::/48\"]\nexclude=[\"2001:db8:a:1::/64\"]\n\
                   trusted=[\"2001:db8::/32\"]";
     let user = "[resolve]\nprefixes=[\"2001:db8:b::/48\"]\nexclude=[\"2001:db8:b:1::/64\"]\n\

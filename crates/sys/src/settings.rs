@@ -1,0 +1,153 @@
+//! Finding and reading the configuration: the system's file, the user's, the
+//! environment. The preload library and the tools read it by this code.
+
+use core::fmt;
+use core::fmt::Write as _;
+
+use aarp_core::config::{
+    ConfigError, SOURCE_MAX, TOKENS, VARIABLES, end_token, read_document, read_variable,
+};
+use aarp_core::settings::{Layer, Settings};
+use aarp_core::text::Text;
+
+use crate::environment::variable;
+use crate::file;
+use crate::memory::with_scratch;
+use crate::syscall::Errno;
+
+/// The system's file, unless `AARP_CONFIG` names another.
+pub const SYSTEM_FILE: &str = "/etc/aarp/aarp.toml";
+/// The user's file, below the folder of configurations.
+const USER_FILE: &str = "/aarp/aarp.toml";
+
+/// What is wrong with the configuration, in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingsError {
+    /// The file; empty for the environment.
+    pub file: Text<256>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong with a part of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // Nothing may be allocated.
+pub enum Problem {
+    /// A key or a value.
+    Setting(ConfigError),
+    /// The file cannot be read.
+    Read(Errno),
+    /// The file, or the named variable, is not UTF-8.
+    Encoding(&'static str),
+    /// No memory to read it with.
+    Memory(Errno),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.as_str().is_empty() {
+            write!(f, "{}: ", self.file)?;
+        }
+        match &self.problem {
+            Problem::Setting(error) => fmt::Display::fmt(error, f),
+            Problem::Read(errno) => write!(f, "cannot be read: {errno}"),
+            Problem::Encoding("") => f.write_str("expected UTF-8"),
+            Problem::Encoding(name) => write!(f, "{name}: expected UTF-8"),
+            Problem::Memory(errno) => write!(f, "no memory to read it: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for SettingsError {}
+
+/// Reads the whole configuration over the defaults in `settings`.
+///
+/// # Errors
+/// The first thing that is wrong; `settings` must not be used then.
+#[allow(clippy::result_large_err)] // Nothing may be allocated.
+pub fn load(settings: &mut Settings) -> Result<(), SettingsError> {
+    match path(&[("AARP_CONFIG", "")]) {
+        // A file that is named must be there.
+        Some(named) => load_file(settings, Layer::System, &named, true)?,
+        None => load_file(settings, Layer::System, &Text::from(SYSTEM_FILE), false)?,
+    }
+    if let Some(user) = path(&[
+        ("XDG_CONFIG_HOME", USER_FILE),
+        ("HOME", "/.config/aarp/aarp.toml"),
+    ]) {
+        load_file(settings, Layer::User, &user, false)?;
+    }
+    load_environment(settings)
+}
+
+/// The first of the variables that holds an absolute path, with its suffix.
+fn path(variables: &[(&str, &str)]) -> Option<Text<256>> {
+    variables.iter().find_map(|(name, suffix)| {
+        variable(name, |value| {
+            let value = value
+                .ok()
+                .filter(|value| value.starts_with('/') || suffix.is_empty())?;
+            let mut path = Text::new();
+            path.push(value);
+            path.push(suffix);
+            Some(path).filter(|_| !value.is_empty())
+        })?
+    })
+}
+
+#[allow(clippy::result_large_err)]
+fn load_file(
+    settings: &mut Settings,
+    layer: Layer,
+    path: &Text<256>,
+    required: bool,
+) -> Result<(), SettingsError> {
+    let error = |problem| SettingsError {
+        file: *path,
+        problem,
+    };
+    let read = with_scratch::<_, TOKENS, _>(end_token(), SOURCE_MAX + 1, |tokens, octets| {
+        let octets = match file::read(&[path.as_str()], octets) {
+            Ok(Some(octets)) => octets,
+            Ok(None) if required => return Err(Problem::Read(Errno(libc::ENOENT))),
+            Ok(None) => return Ok(()),
+            Err(errno) => return Err(Problem::Read(errno)),
+        };
+        let text = core::str::from_utf8(octets).map_err(|_| Problem::Encoding(""))?;
+        read_document(settings, layer, text, tokens).map_err(Problem::Setting)
+    });
+    match read {
+        Ok(read) => read.map_err(error),
+        Err(errno) => Err(error(Problem::Memory(errno))),
+    }
+}
+
+#[allow(clippy::result_large_err)]
+fn load_environment(settings: &mut Settings) -> Result<(), SettingsError> {
+    for (key, name) in VARIABLES {
+        let read = variable(name, |value| match value {
+            // An empty variable is one that is not set.
+            Ok("") => Ok(()),
+            Ok(value) => {
+                read_variable(settings, Layer::Environment, key, value).map_err(Problem::Setting)
+            }
+            Err(()) => Err(Problem::Encoding(name)),
+        });
+        if let Some(Err(problem)) = read {
+            return Err(SettingsError {
+                file: Text::new(),
+                problem,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The error as a line, ended, for the preload library's log.
+#[must_use]
+pub fn line(error: &SettingsError) -> Text<512> {
+    let mut line = Text::new();
+    // A Text takes whatever fits, and never fails.
+    let _ = writeln!(line, "aarp: {error}");
+    line
+}

@@ -1,0 +1,315 @@
+//! One table of C functions, no logic: each hands its arguments to the module that
+//! knows what the call means, together with the function behind it.
+//!
+//! The hooks are `extern "C"` and have nothing to drop, so that a forced unwind
+//! (pthread_cancel in the function behind) passes through their frames as through
+//! those of C; docs/adr/0001.
+#![allow(unsafe_code)]
+// They are exported by their names, whatever this module is to others.
+#![allow(unreachable_pub, non_upper_case_globals)]
+
+use core::ffi::{c_int, c_long, c_ulong, c_void};
+use core::mem::transmute;
+
+use aarp_sys::user::{family, room, show_address, socket_address};
+use libc::{sockaddr, socklen_t};
+
+use crate::symbols::Symbol;
+use crate::{connect as life, ops, report};
+
+/// Declares the symbol behind a hook, and its type.
+macro_rules! behind {
+    ($name:literal, fn($($argument:ty),*) -> $result:ty) => {{
+        static SYMBOL: Symbol = Symbol::new($name);
+        // SAFETY: the function with this name has this type.
+        unsafe { transmute::<usize, unsafe extern "C" fn($($argument),*) -> $result>(SYMBOL.address()) }
+    }};
+}
+
+/// connect(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+    let real = behind!(c"connect", fn(c_int, *const sockaddr, socklen_t) -> c_int);
+    // SAFETY: the address is copied only as far as it can be read; the call
+    // behind gets either the program's own arguments or a whole address of ours.
+    unsafe {
+        if ops::is_barred() || family(address, len) != Some(libc::AF_INET6 as u16) {
+            return real(fd, address, len);
+        }
+        match socket_address(address, len) {
+            Some(to) => life::connect(fd, &to, |to| {
+                real(fd, (&raw const to.raw).cast(), to.len.min(28))
+            }),
+            None => real(fd, address, len),
+        }
+    }
+}
+
+/// socket(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+    let real = behind!(c"socket", fn(c_int, c_int, c_int) -> c_int);
+    // SAFETY: no pointers.
+    let fd = unsafe { real(domain, kind, protocol) };
+    ops::opened(fd, domain, kind, protocol);
+    fd
+}
+
+/// bind(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+    let real = behind!(c"bind", fn(c_int, *const sockaddr, socklen_t) -> c_int);
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, address, len) };
+    if result == 0 {
+        ops::bound(fd);
+    }
+    result
+}
+
+/// close(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn close(fd: c_int) -> c_int {
+    let real = behind!(c"close", fn(c_int) -> c_int);
+    ops::closing(fd);
+    // SAFETY: no pointers.
+    unsafe { real(fd) }
+}
+
+/// getpeername(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getpeername(
+    fd: c_int,
+    address: *mut sockaddr,
+    len: *mut socklen_t,
+) -> c_int {
+    let real = behind!(
+        c"getpeername",
+        fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int
+    );
+    let hidden = ops::hidden_peer(fd);
+    // SAFETY: the program's own arguments; what is changed lies where the call
+    // behind has just written.
+    unsafe {
+        let room = hidden.and_then(|_| room(len, ops::is_barred()));
+        let result = real(fd, address, len);
+        if let (0, Some(a), Some(room)) = (result, hidden, room) {
+            show_address(address, room, a);
+        }
+        result
+    }
+}
+
+/// getsockopt(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    len: *mut socklen_t,
+) -> c_int {
+    let real = behind!(
+        c"getsockopt",
+        fn(c_int, c_int, c_int, *mut c_void, *mut socklen_t) -> c_int
+    );
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, level, name, value, len) };
+    if result == 0 && level == libc::SOL_SOCKET && name == libc::SO_ERROR {
+        // SAFETY: the call behind has just written there.
+        unsafe {
+            if *len as usize == size_of::<c_int>() {
+                ops::socket_error(fd, value.cast::<c_int>().read_unaligned());
+            }
+        }
+    }
+    result
+}
+
+/// setsockopt(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    len: socklen_t,
+) -> c_int {
+    let real = behind!(
+        c"setsockopt",
+        fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int
+    );
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, level, name, value, len) };
+    if result == 0 {
+        ops::option_set(fd, level, name);
+    }
+    result
+}
+
+/// dup(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dup(fd: c_int) -> c_int {
+    let real = behind!(c"dup", fn(c_int) -> c_int);
+    // SAFETY: no pointers.
+    let copy = unsafe { real(fd) };
+    ops::duplicated(fd, copy);
+    copy
+}
+
+/// dup2(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dup2(fd: c_int, to: c_int) -> c_int {
+    let real = behind!(c"dup2", fn(c_int, c_int) -> c_int);
+    // SAFETY: no pointers.
+    let copy = unsafe { real(fd, to) };
+    ops::duplicated(fd, copy);
+    copy
+}
+
+/// dup3(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int {
+    let real = behind!(c"dup3", fn(c_int, c_int, c_int) -> c_int);
+    // SAFETY: no pointers.
+    let copy = unsafe { real(fd, to, flags) };
+    ops::duplicated(fd, copy);
+    copy
+}
+
+/// fcntl(2). Its third argument is variadic in C; on x86-64 and AArch64 it travels
+/// as a fixed one does.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
+    let real = behind!(c"fcntl", fn(c_int, c_int, c_long) -> c_int);
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, command, argument) };
+    ops::controlled(fd, command, argument, result);
+    result
+}
+
+/// fcntl64, which programs built with 64-bit file offsets call.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: c_long) -> c_int {
+    let real = behind!(c"fcntl64", fn(c_int, c_int, c_long) -> c_int);
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, command, argument) };
+    ops::controlled(fd, command, argument, result);
+    result
+}
+
+/// ioctl(2); as for [`fcntl`].
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
+    let real = behind!(c"ioctl", fn(c_int, c_ulong, *mut c_void) -> c_int);
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, request, argument) };
+    if result == 0 && request == libc::FIONBIO as c_ulong {
+        // SAFETY: the call behind has just read an integer there.
+        ops::nonblocking_set(
+            fd,
+            unsafe { argument.cast::<c_int>().read_unaligned() } != 0,
+        );
+    }
+    result
+}
+
+/// prctl(2), by which a program may install a seccomp filter.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prctl(
+    option: c_int,
+    a: c_ulong,
+    b: c_ulong,
+    c: c_ulong,
+    d: c_ulong,
+) -> c_int {
+    let real = behind!(
+        c"prctl",
+        fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int
+    );
+    if option == libc::PR_SET_SECCOMP {
+        ops::bar();
+    }
+    // SAFETY: the program's own arguments.
+    unsafe { real(option, a, b, c, d) }
+}
+
+/// syscall(2), by which a program may install a seccomp filter.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syscall(
+    number: c_long,
+    a: c_long,
+    b: c_long,
+    c: c_long,
+    d: c_long,
+    e: c_long,
+    f: c_long,
+) -> c_long {
+    let real = behind!(
+        c"syscall",
+        fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long
+    );
+    ops::raw_call(number, a, b);
+    // SAFETY: the program's own arguments.
+    unsafe { real(number, a, b, c, d, e, f) }
+}
+
+/// The version of this library; what `aarp-run --check` looks for.
+#[unsafe(no_mangle)]
+pub static aarp_version: [u8; VERSION.len()] = *VERSION.first_chunk().unwrap();
+
+const VERSION: &[u8] = concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes();
+
+extern "C" fn at_exit() {
+    report::at_exit();
+}
+
+/// Run when the process ends by exit(3) or by returning from main.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = at_exit;

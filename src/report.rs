@@ -1,0 +1,221 @@
+//! Counters, and lines for those who ask for them.
+
+use core::fmt;
+use core::fmt::Write as _;
+use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aarp_core::bypass::Bypass;
+use aarp_core::mapping::Answer;
+use aarp_core::probing::Ignored;
+use aarp_core::refutation::Claim;
+use aarp_core::settings::LogLevel;
+use aarp_core::text::Text;
+use aarp_sys::ask::{AskError, Report};
+use aarp_sys::settings::SettingsError;
+use aarp_sys::user::SocketAddress;
+use aarp_sys::{environment, errno, process};
+
+use crate::{ops, settings};
+
+static HITS: AtomicU64 = AtomicU64::new(0);
+static MISSES: AtomicU64 = AtomicU64::new(0);
+static PINNED: AtomicU64 = AtomicU64::new(0);
+static REFUTED: AtomicU64 = AtomicU64::new(0);
+static PROBES: AtomicU64 = AtomicU64::new(0);
+static BYPASSES: [AtomicU64; Bypass::ALL.len()] = [const { AtomicU64::new(0) }; Bypass::ALL.len()];
+static IGNORED: [AtomicU64; Ignored::ALL.len()] = [const { AtomicU64::new(0) }; Ignored::ALL.len()];
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A mapping was at hand.
+#[inline]
+pub(crate) fn hit() {
+    count(&HITS);
+}
+
+/// The network had to be asked.
+pub(crate) fn miss() {
+    count(&MISSES);
+}
+
+/// A communication went to A.
+#[inline]
+pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {
+    count(&BYPASSES[reason as usize]);
+    if is_logged(LogLevel::Debug) {
+        let (a, port) = (
+            Ipv6Addr::from(to.raw.sin6_addr.s6_addr),
+            u16::from_be(to.raw.sin6_port),
+        );
+        log(format_args!(
+            "connect {fd} [{a}]:{port}: bypass, {}",
+            reason.name()
+        ));
+    }
+}
+
+/// A communication went to U.
+#[inline]
+pub(crate) fn pinned(fd: i32, to: &SocketAddress, u: Ipv6Addr) {
+    count(&PINNED);
+    if is_logged(LogLevel::Debug) {
+        let (a, port) = (
+            Ipv6Addr::from(to.raw.sin6_addr.s6_addr),
+            u16::from_be(to.raw.sin6_port),
+        );
+        log(format_args!("connect {fd} [{a}]:{port}: pinned to {u}"));
+    }
+}
+
+/// The network was asked.
+#[cold]
+pub(crate) fn asked(a: Ipv6Addr, told: &Report) {
+    PROBES.fetch_add(u64::from(told.sent), Ordering::Relaxed);
+    for (counter, ignored) in IGNORED.iter().zip(told.ignored) {
+        counter.fetch_add(u64::from(ignored), Ordering::Relaxed);
+    }
+    if !is_logged(LogLevel::Info) {
+        return;
+    }
+    if let Some((source, refusal)) = told.refused {
+        log(format_args!(
+            "{a}: an answer from {source} was refused: {refusal}"
+        ));
+    }
+    let (method, socket, sent) = (told.method.name(), told.socket.name(), told.sent);
+    match told.answer {
+        Answer::Pinned { u, rtt } => {
+            log(format_args!(
+                "{a}: pinned, {u} answered in {} us ({method}, {socket})",
+                rtt.as_micros()
+            ));
+        }
+        Answer::Direct { rtt } => {
+            log(format_args!(
+                "{a}: direct, it answered itself in {} us",
+                rtt.as_micros()
+            ));
+        }
+        Answer::Untrusted { u } => log(format_args!("{a}: untrusted, {u} answered")),
+        Answer::None { .. } if told.unreachable => log(format_args!("{a}: unreachable")),
+        Answer::None { waited } => {
+            log(format_args!(
+                "{a}: unanswered, {sent} probes in {} ms",
+                waited.as_millis()
+            ));
+        }
+    }
+}
+
+/// The network could not be asked.
+#[cold]
+pub(crate) fn not_asked(a: Ipv6Addr, error: &AskError) {
+    if is_logged(LogLevel::Info) {
+        log(format_args!("{a}: not asked: {error}"));
+    }
+}
+
+/// A U has failed.
+#[cold]
+pub(crate) fn refuted(claim: &Claim) {
+    count(&REFUTED);
+    if is_logged(LogLevel::Info) {
+        let Claim { a, u, port, .. } = claim;
+        log(format_args!("{a}: refuted, {u} does not serve port {port}"));
+    }
+}
+
+/// A signal interrupted the asking.
+#[cold]
+pub(crate) fn interrupted() {
+    if is_logged(LogLevel::Debug) {
+        log(format_args!("interrupted by a signal"));
+    }
+}
+
+/// The configuration cannot be used: everything is bypassed. Said only to those
+/// who have asked for a log in the environment, which has been read before.
+#[cold]
+pub(crate) fn bad_configuration(error: &SettingsError) {
+    let wanted = environment::variable("AARP_LOG", |level| level.is_ok_and(|level| level != "off"));
+    if wanted == Some(true) {
+        process::write(2, aarp_sys::settings::line(error).as_str().as_bytes());
+    }
+}
+
+#[inline]
+fn is_logged(level: LogLevel) -> bool {
+    settings::known().is_some_and(|settings| settings.log_level >= level)
+}
+
+/// Writes one line to where the configuration says. `errno` is left alone.
+#[cold]
+fn log(text: fmt::Arguments<'_>) {
+    let mut line = Text::<512>::new();
+    // A Text takes whatever fits, and never fails.
+    let _ = writeln!(line, "aarp[{}]: {text}", process::id());
+    write(&line);
+}
+
+fn write(line: &Text<512>) {
+    if ops::is_barred() {
+        return;
+    }
+    let errno = errno::get();
+    let file = settings::known().map(|settings| &settings.log_file);
+    match file.filter(|file| !file.as_str().is_empty()) {
+        None => process::write(2, line.as_str().as_bytes()),
+        Some(file) => aarp_sys::file::append(file.as_str(), line.as_str().as_bytes()),
+    }
+    errno::set(errno);
+}
+
+/// One line of counters at exit, for those who have set `stats`.
+pub(crate) fn at_exit() {
+    let wanted = match settings::known() {
+        Some(settings) => settings.stats,
+        None => environment::variable("AARP_STATS", |value| matches!(value, Ok("1" | "true")))
+            .unwrap_or(false),
+    };
+    if !wanted {
+        return;
+    }
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    // Most programs that a shell starts never connect to anything.
+    if [&PINNED, &MISSES].into_iter().chain(&BYPASSES).all(|counter| of(counter) == 0) {
+        return;
+    }
+    let mut line = Text::<512>::new();
+    let mut say = |text: fmt::Arguments<'_>| {
+        // A Text takes whatever fits, and never fails.
+        let _ = line.write_fmt(text);
+    };
+    say(format_args!(
+        "aarp[{}]: pinned={}",
+        process::id(),
+        of(&PINNED)
+    ));
+    say(format_args!(" hits={} misses={}", of(&HITS), of(&MISSES)));
+    say(format_args!(
+        " probes={} refuted={}",
+        of(&PROBES),
+        of(&REFUTED)
+    ));
+    for reason in Bypass::ALL {
+        let number = of(&BYPASSES[reason as usize]);
+        if number > 0 {
+            say(format_args!(" bypass.{}={number}", reason.name()));
+        }
+    }
+    for reason in Ignored::ALL {
+        let number = of(&IGNORED[reason as usize]);
+        if number > 0 {
+            say(format_args!(" ignored.{}={number}", reason.name()));
+        }
+    }
+    say(format_args!("\n"));
+    write(&line);
+}

@@ -1,0 +1,187 @@
+//! From A to U: what is remembered, and asking where nothing is.
+
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use aarp_core::bypass::Bypass;
+use aarp_core::mapping::Mapping;
+use aarp_core::policy::{Interest, Patience, plan};
+use aarp_core::refutation::Claim;
+use aarp_core::settings::Settings;
+use aarp_core::state::ProcessState;
+use aarp_sys::ask::{AskError, Inquiry, ask};
+use aarp_sys::clock::boottime;
+use aarp_sys::process::thread;
+use aarp_sys::route::Origin;
+
+use crate::report;
+
+/// Who asks, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'s> {
+    pub(crate) settings: &'s Settings,
+    pub(crate) state: &'s ProcessState,
+    pub(crate) interest: Interest,
+    pub(crate) patience: Patience,
+    pub(crate) a: Ipv6Addr,
+    pub(crate) scope: u32,
+    /// What the socket's packets are sent with, where the program has fixed it:
+    /// then nothing is remembered, because other sockets may see another network.
+    pub(crate) origin: Option<Origin>,
+    /// The transport protocol and port, for which U may be refuted.
+    pub(crate) protocol: u8,
+    pub(crate) port: u16,
+}
+
+/// Why there is no U.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unresolved {
+    /// The program goes to A.
+    Bypass(Bypass),
+    /// A signal came that interrupts the program's call.
+    Interrupted,
+}
+
+impl Asker<'_> {
+    pub(crate) fn claim(&self, u: Ipv6Addr) -> Claim {
+        Claim {
+            a: self.a,
+            u,
+            protocol: self.protocol,
+            port: self.port,
+        }
+    }
+
+    /// The U to move to, from what is remembered or by asking.
+    #[inline]
+    pub(crate) fn resolve(&self, now: Duration) -> Result<Ipv6Addr, Unresolved> {
+        if self.origin.is_none()
+            && let Some(known) = self.state.mappings.lookup(self.a)
+            && known.is_fresh(now)
+        {
+            return self.from_memory(&known, now);
+        }
+        self.resolve_anew(now, Duration::MAX)
+    }
+
+    #[inline]
+    fn from_memory(&self, known: &Mapping, now: Duration) -> Result<Ipv6Addr, Unresolved> {
+        let full = self.settings.times.budget;
+        match known.target(full) {
+            Ok(u) => {
+                let Some(until) = self.state.refutations.refuted_until(&self.claim(u), now) else {
+                    report::hit();
+                    return Ok(u);
+                };
+                self.past_a_refutation(known, until, now)
+            }
+            Err(reason) => {
+                let plan = plan(self.settings, self.a, self.interest, self.patience);
+                if known.is_worth_asking_again(plan.budget) {
+                    return self.resolve_anew(now, Duration::MAX);
+                }
+                Err(Unresolved::Bypass(reason))
+            }
+        }
+    }
+
+    /// The U that is remembered has failed. Once it has, A is asked again: another
+    /// may answer. When that was done already, the program goes to A.
+    #[cold]
+    fn past_a_refutation(
+        &self,
+        known: &Mapping,
+        until: Duration,
+        now: Duration,
+    ) -> Result<Ipv6Addr, Unresolved> {
+        let times = plan(self.settings, self.a, self.interest, self.patience).times;
+        let asked = known.expiry.saturating_sub(times.ttl);
+        let failed = until.saturating_sub(times.refuted);
+        if asked > failed {
+            return Err(Unresolved::Bypass(Bypass::Refuted));
+        }
+        self.resolve_anew(now, Duration::MAX)
+    }
+
+    /// The U that answers now, but not one that has failed; waits no longer than
+    /// `most`.
+    #[cold]
+    pub(crate) fn resolve_anew(
+        &self,
+        now: Duration,
+        most: Duration,
+    ) -> Result<Ipv6Addr, Unresolved> {
+        let plan = plan(self.settings, self.a, self.interest, self.patience);
+        let allowance = self
+            .state
+            .stalls
+            .allowance(thread(), now, plan.budget)
+            .min(most);
+        // What is left is too little for any network.
+        if allowance < plan.budget / 16 {
+            return Err(Unresolved::Bypass(Bypass::Stalled));
+        }
+        report::miss();
+        let asked = ask(&Inquiry {
+            settings: self.settings,
+            a: self.a,
+            scope: self.scope,
+            plan,
+            budget: allowance,
+            origin: self.origin.unwrap_or_default(),
+            interruptible: self.patience == Patience::Blocking,
+        });
+        let ended = boottime();
+        self.state.stalls.charge(thread(), now, ended);
+        let told = match asked {
+            Ok(told) => told,
+            Err(AskError::Interrupted) => return Err(Unresolved::Interrupted),
+            Err(error) => {
+                report::not_asked(self.a, &error);
+                return Err(Unresolved::Bypass(match error {
+                    AskError::Local => Bypass::Local,
+                    AskError::NoRoute => Bypass::NoAnswer,
+                    AskError::NotPermitted | AskError::NoMethod => Bypass::NoPermission,
+                    _ => Bypass::Busy,
+                }));
+            }
+        };
+        report::asked(self.a, &told);
+        let previous = self.state.mappings.lookup(self.a);
+        let mapping = Mapping::after(
+            told.answer,
+            self.a,
+            told.method,
+            previous.as_ref(),
+            &plan.times,
+            ended,
+        );
+        if self.origin.is_none() {
+            self.state.mappings.store(self.a, mapping);
+        }
+        let u = mapping
+            .target(self.settings.times.budget)
+            .map_err(Unresolved::Bypass)?;
+        match self.state.refutations.refuted_until(&self.claim(u), ended) {
+            None => Ok(u),
+            Some(_) => Err(Unresolved::Bypass(Bypass::Refuted)),
+        }
+    }
+
+    /// U has failed for this port.
+    #[cold]
+    pub(crate) fn refute(&self, u: Ipv6Addr) {
+        refute(self.settings, self.state, &self.claim(u));
+    }
+}
+
+/// U has failed.
+#[cold]
+pub(crate) fn refute(settings: &Settings, state: &ProcessState, claim: &Claim) {
+    let rule = settings.rules.matching(claim.a);
+    let times = rule.map_or(settings.times, |rule| rule.times.over(&settings.times));
+    state
+        .refutations
+        .refute(claim, boottime().saturating_add(times.refuted));
+    report::refuted(claim);
+}
