@@ -185,7 +185,11 @@ pub(crate) fn at_exit() {
     }
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // Most programs that a shell starts never connect to anything.
-    if [&PINNED, &MISSES].into_iter().chain(&BYPASSES).all(|counter| of(counter) == 0) {
+    if [&PINNED, &MISSES]
+        .into_iter()
+        .chain(&BYPASSES)
+        .all(|counter| of(counter) == 0)
+    {
         return;
     }
     let mut line = Text::<512>::new();

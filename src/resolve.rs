@@ -59,13 +59,13 @@ impl Asker<'_> {
             && let Some(known) = self.state.mappings.lookup(self.a)
             && known.is_fresh(now)
         {
-            return self.from_memory(&known, now);
+            return self.remembered(&known, now);
         }
         self.resolve_anew(now, Duration::MAX)
     }
 
     #[inline]
-    fn from_memory(&self, known: &Mapping, now: Duration) -> Result<Ipv6Addr, Unresolved> {
+    fn remembered(&self, known: &Mapping, now: Duration) -> Result<Ipv6Addr, Unresolved> {
         let full = self.settings.times.budget;
         match known.target(full) {
             Ok(u) => {
