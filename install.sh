@@ -211,10 +211,15 @@ install_packages() {
     fi
     had_nginx=no
     ! has_command nginx || had_nginx=yes
+    # On a terminal one sees it work, elsewhere only why it did not.
+    if [ -t 2 ]; then apt_log=/dev/stderr; else apt_log=$scratch/apt.log; fi
     {
-        apt-get -qq update &&
-            DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@"
-    } >&2 </dev/null || fail 69 "apt-get could not install: $*"
+        apt-get -q update &&
+            DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"
+    } </dev/null >"$apt_log" 2>&1 || {
+        [ -t 2 ] || cat -- "$apt_log" >&2
+        fail 69 "apt-get could not install: $*"
+    }
     if [ "$had_nginx" = no ] && has_command nginx && has_command systemctl; then
         systemctl disable nginx.service >/dev/null 2>&1 ||
             say "note: could not disable nginx.service, which the demo does not need"

@@ -191,6 +191,19 @@ if "${as_user[@]}" test -x "$install" -a ! -w /usr/local; then
 else
     skipped "a prefix that cannot be written" "this user may write to /usr/local or not read here"
 fi
+# An ordinary user installs into a folder of their own what is built already.
+mkdir "$scratch/home"
+[ "$(id -u)" -ne 0 ] || chown 65534:65534 "$scratch/home"
+if "${as_user[@]}" test -r "${CARGO_TARGET_DIR:-$source_folder/target}/preload/libaarp.so"; then
+    check "an ordinary user installs at home" \
+        "${as_user[@]}" env HOME="$scratch/home" "$install" --no-build PREFIX="$scratch/home/.local"
+    check "and runs programs from there" loads "${as_user[@]}" "$scratch/home/.local/bin/aarp-run"
+    check "and removes it" \
+        "${as_user[@]}" env HOME="$scratch/home" "$install" --uninstall PREFIX="$scratch/home/.local"
+    check "without a rest at home" is_empty "$scratch/home"
+else
+    skipped "an ordinary user installs at home" "cannot read what was built"
+fi
 if command -v shellcheck >/dev/null; then
     check "shellcheck has nothing to say" shellcheck "$install"
 else

@@ -17,6 +17,13 @@ Configuration:
   ~/.config/aarp/aarp.toml, then AARP_* variables, then the options above,
   each of which sets one of them for CMD and all that it starts.
 
+What cannot be preloaded:
+  programs that are setuid, setgid or have file capabilities (root may start
+  them all the same), static ones, those of another architecture or C library.
+  A script is judged by its interpreter, env by what it would start, as far as
+  its arguments tell; other launchers (nice, timeout, sh -c) are not looked
+  into, nor is a program that clears its environment.
+
 Exit status:
   that of CMD, and
   125  aarp-run failed: no library, a bad setting, a check that failed
