@@ -48,7 +48,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "LIST", help_heading = "Settings for CMD")]
     pub(crate) prefixes: Option<OsString>,
 
-    /// Never ask about these prefixes, comma-separated
+    /// Never ask about these prefixes either, comma-separated
     #[arg(long, value_name = "LIST", help_heading = "Settings for CMD")]
     pub(crate) exclude: Option<OsString>,
 
@@ -60,7 +60,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WHAT", help_heading = "Settings for CMD")]
     pub(crate) on_failure: Option<OnFailure>,
 
-    /// Let the library report on stderr, at this level
+    /// Let the library report: off, error, warn, info or debug
     #[arg(long, value_name = "LEVEL", help_heading = "Settings for CMD")]
     pub(crate) log: Option<OsString>,
 
@@ -104,7 +104,17 @@ pub(crate) enum OnFailure {
 
 impl Cli {
     /// The settings given on the command line, as the library reads them.
-    pub(crate) fn settings(&self) -> Vec<(&'static str, OsString)> {
+    /// `excluded` is what the environment excludes already, to which a command may
+    /// add and from which it may not take away.
+    pub(crate) fn settings(&self, excluded: Option<OsString>) -> Vec<(&'static str, OsString)> {
+        let exclude = self.exclude.clone().map(|exclude| match excluded {
+            Some(mut list) if !list.is_empty() => {
+                list.push(",");
+                list.push(exclude);
+                list
+            }
+            _ => exclude,
+        });
         let on_failure = self.on_failure.map(|value| match value {
             OnFailure::Pass => OsString::from("pass"),
             OnFailure::Refuse => OsString::from("refuse"),
@@ -113,7 +123,7 @@ impl Cli {
         let config = self.config.clone().map(PathBuf::into_os_string);
         [
             ("AARP_PREFIXES", self.prefixes.clone()),
-            ("AARP_EXCLUDE", self.exclude.clone()),
+            ("AARP_EXCLUDE", exclude),
             ("AARP_TRUSTED", self.trusted.clone()),
             ("AARP_ON_FAILURE", on_failure),
             ("AARP_LOG", self.log.clone()),

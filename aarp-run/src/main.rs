@@ -59,7 +59,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         check::in_child(library).context("writing to the parent")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = cli.settings();
+    let settings = cli.settings(std::env::var_os("AARP_EXCLUDE"));
     let environment = |key: &str| {
         let set = settings.iter().find(|(name, _)| *name == key);
         set.map(|(_, value)| value.clone())

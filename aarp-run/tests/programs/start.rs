@@ -95,10 +95,19 @@ fn settings_become_variables() {
     // The command line wins over the environment, which is handed on otherwise.
     let mut command = prefix.command();
     command
-        .env("AARP_LOG", "trace")
+        .env("AARP_LOG", "error")
         .env("AARP_EXCLUDE", "fd02::/16")
         .args(["--log", "warn", "sh", "-c", "echo $AARP_EXCLUDE $AARP_LOG"]);
     Run::of(&mut command).prints("fd02::/16 warn\n");
+    // What is excluded grows.
+    let mut command = prefix.command();
+    command.env("AARP_EXCLUDE", "fd02::/16").args([
+        "--exclude=fd03::/16",
+        "sh",
+        "-c",
+        "echo $AARP_EXCLUDE",
+    ]);
+    Run::of(&mut command).prints("fd02::/16,fd03::/16\n");
 }
 
 #[test]
