@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -88,12 +88,13 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         );
     }
     let program = verdict.steps.first().context("nothing to execute")?;
-    let error = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg0(name)
         .args(arguments)
         .envs(settings.iter().map(|(key, value)| (key, value)))
-        .envs(preload::variables(&library.path, environment))
-        .exec();
+        .envs(preload::variables(&library.path, environment));
+    let error = aarp_sys::inherited::exec(&mut command);
     eprintln!("aarp-run: cannot execute {}: {error}", program.display());
     Ok(ExitCode::from(match error.kind() {
         ErrorKind::NotFound => NOT_FOUND,

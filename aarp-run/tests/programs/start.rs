@@ -225,3 +225,40 @@ fn scripts_run_under_their_interpreters() {
     let error = Command::new(&sixth).spawn().expect_err("ELOOP");
     assert_eq!(error.raw_os_error(), Some(40));
 }
+
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let prefix = Prefix::new();
+    let run = prefix.path("bin/aarp-run");
+    // A shell tells its children what it ignores; SIGPIPE is 13, SIGHUP 1.
+    for ignored in ["PIPE", "HUP", "PIPE HUP"] {
+        let script = format!("trap '' {ignored}; \"$@\" grep SigIgn /proc/self/status");
+        let shell = |through: &[&std::ffi::OsStr]| {
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", &script, "sh"])
+                .args(through)
+                .env("AARP_CONFIG", prefix.path("empty.toml"))
+                .env_remove("AARP_LIBRARY");
+            Run::of(&mut command)
+        };
+        let plain = shell(&[]);
+        assert_eq!(plain.code, Some(0), "{plain:?}");
+        shell(&[run.as_os_str()]).prints(&plain.out);
+    }
+    // And none is ignored that was not.
+    let plain = Run::of(Command::new("env").args([
+        "--default-signal=PIPE",
+        "grep",
+        "SigIgn",
+        "/proc/self/status",
+    ]));
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=PIPE")
+        .arg(&run)
+        .args(["grep", "SigIgn", "/proc/self/status"])
+        .env("AARP_CONFIG", prefix.path("empty.toml"))
+        .env_remove("AARP_LIBRARY");
+    Run::of(&mut command).prints(&plain.out);
+}

@@ -24,6 +24,8 @@ pub mod syscall;
 pub mod user;
 
 #[cfg(feature = "std")]
+pub mod inherited;
+#[cfg(feature = "std")]
 pub mod netns;
 #[cfg(feature = "std")]
 pub mod packet;
