@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use aarp_core::bypass::Bypass;
 use aarp_core::settings::{DaemonUse, Settings};
 use aarp_sys::memory::leak_copy;
+use aarp_sys::settings::OwnEnvironment;
 use once_cell::race::OnceRef;
 
 use crate::report;
@@ -48,7 +49,7 @@ fn read() -> Result<&'static Settings, Bypass> {
         PHASE.store(UNREAD, Ordering::Release);
         return Err(Bypass::Busy);
     };
-    if let Err(error) = aarp_sys::settings::load(settings) {
+    if let Err(error) = aarp_sys::settings::load(settings, &OwnEnvironment) {
         PHASE.store(BAD, Ordering::Release);
         report::bad_configuration(&error);
         return Err(Bypass::BadConfig);

@@ -17,6 +17,7 @@ mod resolve;
 use std::process::ExitCode;
 
 use aarp_core::settings::Settings;
+use aarp_sys::settings::OwnEnvironment;
 use clap::{Parser, Subcommand};
 
 /// Exit codes (sysexits(3) where it has one).
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         }
     };
     let mut settings = Settings::DEFAULT;
-    if let Err(error) = aarp_sys::settings::load(&mut settings) {
+    if let Err(error) = aarp_sys::settings::load(&mut settings, &OwnEnvironment) {
         eprintln!("aarp-probe: {error}");
         return ExitCode::from(exit::CONFIGURATION);
     }

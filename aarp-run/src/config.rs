@@ -1,77 +1,45 @@
 //! The configuration, looked at before a program is started under it: in there a
 //! bad setting only shows as a library that does nothing.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
 
-const SYSTEM: &str = "/etc/aarp/aarp.toml";
+use aarp_core::settings::Settings;
+use aarp_sys::settings::{SettingsError, Variables, load};
 
 /// A configuration that the library would not follow.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigurationError {
-    #[error("configuration {}: {error}", .path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
+#[error("configuration {0}")]
+pub(crate) struct ConfigurationError(Box<SettingsError>);
+
+/// The environment of the program to be started.
+struct Given<F>(F);
+
+impl<F: Fn(&str) -> Option<OsString>> Variables for Given<F> {
+    fn with(&self, name: &str, read: &mut dyn FnMut(Result<&str, ()>)) {
+        if let Some(value) = self.0(name) {
+            read(value.to_str().ok_or(()));
+        }
+    }
 }
 
-/// Checks what the library would be given, where `environment` is the environment
-/// of the program to be started.
-///
-/// So far: each file that exists can be read, and the one that AARP_CONFIG names
-/// exists.
+/// Reads what the library would be given, by the library's own code, where
+/// `environment` is the environment of the program to be started.
 pub(crate) fn check_configuration(
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(), ConfigurationError> {
-    let set = |key: &str| environment(key).filter(|value| !value.is_empty());
-    match set("AARP_CONFIG") {
-        Some(named) => readable(Path::new(&named))?,
-        None => readable_if_there(Path::new(SYSTEM))?,
-    }
-    let user = set("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));
-    match user {
-        // The base directory specification has relative paths ignored.
-        Some(folder) if folder.is_absolute() => {
-            readable_if_there(&folder.join(OsStr::new("aarp/aarp.toml")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn readable_if_there(path: &Path) -> Result<(), ConfigurationError> {
-    match readable(path) {
-        Err(ConfigurationError::Unreadable { error, .. })
-            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
-}
-
-fn readable(path: &Path) -> Result<(), ConfigurationError> {
-    let unreadable = |error| ConfigurationError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    // Opening a directory succeeds, reading one does not.
-    file.read(&mut [0]).map_err(unreadable)?;
-    Ok(())
+    let mut settings = Settings::DEFAULT;
+    load(&mut settings, &Given(environment)).map_err(|error| ConfigurationError(Box::new(error)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn check(variables: &[(&str, &Path)]) -> Result<(), ConfigurationError> {
         check_configuration(|key| {
-            variables
-                .iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, value)| value.as_os_str().to_owned())
+            let found = variables.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| value.as_os_str().to_owned())
         })
     }
 
@@ -98,5 +66,26 @@ mod tests {
         // A directory in its place cannot be read by anybody, root included.
         std::fs::create_dir_all(folder.path().join("aarp/aarp.toml")).expect("create");
         check(&variables).expect_err("a directory");
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_its_file_and_what_was_expected() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("x.toml");
+        std::fs::write(&file, "[resolve]\nprefixes = [\"nonsense\"]\n").expect("write");
+        let error = check(&[("AARP_CONFIG", &file)])
+            .expect_err("nonsense")
+            .to_string();
+        assert!(
+            error.contains("x.toml: line 2: resolve.prefixes: expected an IPv6 prefix"),
+            "{error}"
+        );
+        std::fs::write(&file, "").expect("write");
+        let variables = [
+            ("AARP_CONFIG", file.as_path()),
+            ("AARP_TTL", Path::new("soon")),
+        ];
+        let error = check(&variables).expect_err("soon").to_string();
+        assert!(error.contains("AARP_TTL: expected a duration"), "{error}");
     }
 }

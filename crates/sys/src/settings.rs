@@ -60,12 +60,30 @@ impl fmt::Display for SettingsError {
 
 impl core::error::Error for SettingsError {}
 
+/// The variables that a configuration is read from.
+pub trait Variables {
+    /// Calls `read` with the value of a variable that is set; with an error where
+    /// it is not UTF-8.
+    fn with(&self, name: &str, read: &mut dyn FnMut(Result<&str, ()>));
+}
+
+/// The variables of this process; none where they are not to be believed.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnEnvironment;
+
+impl Variables for OwnEnvironment {
+    fn with(&self, name: &str, read: &mut dyn FnMut(Result<&str, ()>)) {
+        variable(name, read);
+    }
+}
+
 /// Reads the whole configuration over the defaults in `settings`.
 ///
 /// # Errors
 /// The first thing that is wrong; `settings` must not be used then.
 #[allow(clippy::result_large_err)] // Nothing may be allocated.
-pub fn load(settings: &mut Settings) -> Result<(), SettingsError> {
+pub fn load(settings: &mut Settings, variables: &dyn Variables) -> Result<(), SettingsError> {
+    let path = |names| path(variables, names);
     match path(&[("AARP_CONFIG", "")]) {
         // A file that is named must be there.
         Some(named) => load_file(settings, Layer::System, &named, true)?,
@@ -77,22 +95,26 @@ pub fn load(settings: &mut Settings) -> Result<(), SettingsError> {
     ]) {
         load_file(settings, Layer::User, &user, false)?;
     }
-    load_environment(settings)
+    load_environment(settings, variables)
 }
 
-/// The first of the variables that holds an absolute path, with its suffix.
-fn path(variables: &[(&str, &str)]) -> Option<Text<256>> {
-    variables.iter().find_map(|(name, suffix)| {
-        variable(name, |value| {
-            let value = value
+/// The first of the variables that holds a path, with its suffix. Only what has no
+/// suffix may be relative.
+fn path(variables: &dyn Variables, names: &[(&str, &str)]) -> Option<Text<256>> {
+    let mut path = None;
+    for (name, suffix) in names {
+        variables.with(name, &mut |value| {
+            let usable = value
                 .ok()
-                .filter(|value| value.starts_with('/') || suffix.is_empty())?;
-            let mut path = Text::new();
-            path.push(value);
-            path.push(suffix);
-            Some(path).filter(|_| !value.is_empty())
-        })?
-    })
+                .filter(|value| !value.is_empty() && (value.starts_with('/') || suffix.is_empty()));
+            if let (None, Some(value)) = (&path, usable) {
+                let mut found = Text::from(value);
+                found.push(suffix);
+                path = Some(found);
+            }
+        });
+    }
+    path
 }
 
 #[allow(clippy::result_large_err)]
@@ -123,17 +145,23 @@ fn load_file(
 }
 
 #[allow(clippy::result_large_err)]
-fn load_environment(settings: &mut Settings) -> Result<(), SettingsError> {
+fn load_environment(
+    settings: &mut Settings,
+    variables: &dyn Variables,
+) -> Result<(), SettingsError> {
     for (key, name) in VARIABLES {
-        let read = variable(name, |value| match value {
-            // An empty variable is one that is not set.
-            Ok("") => Ok(()),
-            Ok(value) => {
-                read_variable(settings, Layer::Environment, key, value).map_err(Problem::Setting)
-            }
-            Err(()) => Err(Problem::Encoding(name)),
+        let mut problem = None;
+        variables.with(name, &mut |value| {
+            let read = match value {
+                // An empty variable is one that is not set.
+                Ok("") => Ok(()),
+                Ok(value) => read_variable(settings, Layer::Environment, key, value)
+                    .map_err(Problem::Setting),
+                Err(()) => Err(Problem::Encoding(name)),
+            };
+            problem = read.err();
         });
-        if let Some(Err(problem)) = read {
+        if let Some(problem) = problem {
             return Err(SettingsError {
                 file: Text::new(),
                 problem,
