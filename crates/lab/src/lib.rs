@@ -1,1 +1,41 @@
-//! Networks in namespaces, from data files.
+//! Networks in namespaces, from data files or built by a program.
+//!
+//! ```no_run
+//! use aarp_lab::{Filter, HostSpec, Lab, Network};
+//! # fn main() -> aarp_lab::Result<()> {
+//! let network = Network::new()
+//!     .host("client", HostSpec::new().route("default via 2001:db8:1::1"))
+//!     .host("router", HostSpec::router())
+//!     .host("server", HostSpec::new().route("default via 2001:db8:2::1"))
+//!     .link("client:eth0 2001:db8:1::2/64", "router:c 2001:db8:1::1/64")
+//!     .link("server:eth0 2001:db8:2::2/64", "router:s 2001:db8:2::1/64");
+//! let mut lab = Lab::new(&network)?;
+//! let capture = lab.capture("server", "eth0")?;
+//! lab.host("client")?.command("ping").args(["-c1", "2001:db8:2::2"]).run()?;
+//! assert_eq!(Filter::icmp6(128).count(&capture.finish()?), 1);
+//! # Ok(())
+//! # }
+//! ```
+mod capture;
+mod command;
+mod error;
+mod host;
+mod lab;
+mod links;
+mod network;
+mod packet;
+pub mod quantity;
+mod relay;
+pub mod rootless;
+pub mod tools;
+mod wait;
+
+pub use capture::{Capture, Snap};
+pub use command::{Command, FOREGROUND_LIMIT, Process};
+pub use error::{Error, Result};
+pub use host::Host;
+pub use lab::Lab;
+pub use network::{HostSpec, LinkSpec, Network};
+pub use packet::{Direction, Filter, FlagPattern, Packet, Proto, Tcp, Transport};
+pub use rustix::process::Signal;
+pub use wait::{interrupt, wait_until};

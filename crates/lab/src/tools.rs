@@ -1,0 +1,55 @@
+//! The programs that a lab runs, and the Debian packages that have them.
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+const PACKAGES: &[(&str, &str)] = &[
+    ("bird", "bird2"),
+    ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("git", "git"),
+    ("ip", "iproute2"),
+    ("nc", "netcat-openbsd"),
+    ("nft", "nftables"),
+    ("nginx", "nginx-light"),
+    ("ping", "iputils-ping"),
+    ("python3", "python3"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
+    ("tc", "iproute2"),
+    ("tcpdump", "tcpdump"),
+    ("wget", "wget"),
+];
+
+/// The search path of every command: an ordinary user's lacks the sbin folders.
+pub(crate) fn path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"] {
+        if !std::env::split_paths(&path).any(|known| known == Path::new(folder)) {
+            if !path.is_empty() {
+                path.push(":");
+            }
+            path.push(folder);
+        }
+    }
+    path
+}
+
+/// Where a program is; an error that names its package when it is not there.
+pub fn find(program: &str) -> Result<PathBuf> {
+    let found = if program.contains('/') {
+        Some(PathBuf::from(program)).filter(|path| path.is_file())
+    } else {
+        std::env::split_paths(&path())
+            .map(|folder| folder.join(program))
+            .find(|path| path.is_file())
+    };
+    found.ok_or_else(|| Error::Missing {
+        program: program.to_owned(),
+        package: PACKAGES
+            .iter()
+            .find(|(name, _)| *name == program)
+            .map(|(_, package)| *package),
+    })
+}
