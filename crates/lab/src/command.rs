@@ -27,6 +27,7 @@ pub const FOREGROUND_LIMIT: Duration = Duration::from_secs(60);
 pub struct Command<'h> {
     host: &'h Host,
     inner: std::process::Command,
+    missing: Option<Error>,
     line: String,
     limit: Duration,
     stdout: Option<PathBuf>,
@@ -36,8 +37,10 @@ pub struct Command<'h> {
 
 impl<'h> Command<'h> {
     pub(crate) fn new(host: &'h Host, program: &OsStr) -> Self {
-        let mut inner = std::process::Command::new(program);
-        inner.env_clear().stdin(Stdio::null());
+        // Looked up here, so that what is missing is named with its package.
+        let found = tools::find(&program.to_string_lossy());
+        let mut inner = std::process::Command::new(found.as_deref().unwrap_or(program.as_ref()));
+        inner.arg0(program).env_clear().stdin(Stdio::null());
         inner
             .env("PATH", tools::path())
             .env("HOME", host.dir())
@@ -45,6 +48,7 @@ impl<'h> Command<'h> {
         Self {
             host,
             inner,
+            missing: found.err(),
             line: program.to_string_lossy().into_owned(),
             limit: FOREGROUND_LIMIT,
             stdout: None,
@@ -126,6 +130,9 @@ impl<'h> Command<'h> {
 
     /// Starts it. It ends at the latest when the [`Process`] or the lab is dropped.
     pub fn spawn(mut self) -> Result<Process> {
+        if let Some(error) = self.missing {
+            return Err(error);
+        }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let base = Path::new(self.inner.get_program())
             .file_name()
@@ -149,14 +156,8 @@ impl<'h> Command<'h> {
         let line = self.line;
         let what = format!("{}: start `{line}`", self.host.name());
         let mut inner = self.inner;
-        let program = inner.get_program().to_string_lossy().into_owned();
-        let mut child = match self.host.enter(move || inner.spawn()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                tools::find(&program)?;
-                return Err(error).context(|| what);
-            }
-            result => result.context(|| what.clone())?,
-        };
+        let spawned = self.host.enter(move || inner.spawn());
+        let mut child = spawned.context(|| what.clone())?;
         let pid = Pid::from_child(&child);
         let fd = pidfd_open(pid, PidfdFlags::empty()).context(|| what)?;
         let stdin = child.stdin.take();

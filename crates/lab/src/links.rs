@@ -107,21 +107,26 @@ pub(crate) fn make(network: &Network, hosts: &BTreeMap<String, Host>) -> Result<
 fn add(lines: &mut String, number: usize, link: &LinkSpec, hosts: &BTreeMap<String, Host>) {
     let mtu = link.mtu.unwrap_or(MTU);
     let ends: Vec<_> = link.ends.iter().filter_map(|end| End::parse(end)).collect();
-    let place = |end: &End<'_>| {
+    // No index twice in a lab: the kernel takes its time, up to a second, to
+    // note the carrier of an interface whose peer has the same index.
+    let index = 10 + 4 * number;
+    let place = |end: &End<'_>, index: usize| {
         let pid = hosts[end.host].init_pid();
-        format!("name {} mtu {mtu} netns {pid}", end.interface)
+        let name = end.interface;
+        format!("name {name} index {index} mtu {mtu} netns {pid}")
     };
     if link.shaped() {
-        for (side, end) in ["a", "b"].iter().zip(&ends) {
-            let end = place(end);
+        for ((side, end), index) in ["a", "b"].iter().zip(&ends).zip([index, index + 2]) {
+            let end = place(end, index);
+            let middle = index + 1;
             let _ = writeln!(
                 lines,
-                "link add {end} type veth peer name w{number}{side} mtu {mtu}\n\
+                "link add {end} type veth peer name w{number}{side} index {middle} mtu {mtu}\n\
                  link set dev w{number}{side} up"
             );
         }
     } else if let [one, other] = &ends[..] {
-        let (one, other) = (place(one), place(other));
+        let (one, other) = (place(one, index), place(other, index + 1));
         let _ = writeln!(lines, "link add {one} type veth peer {other}");
     }
 }
