@@ -1,8 +1,10 @@
 //! Captures: a thread that writes what an interface carries to a pcap file.
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -48,9 +50,30 @@ pub struct Capture {
     name: String,
     path: PathBuf,
     mac: [u8; 6],
-    stop: Arc<std::os::fd::OwnedFd>,
-    thread: Option<JoinHandle<Result<u32, io::Error>>>,
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
 }
+
+/// How a capture's thread is asked, and answers.
+#[derive(Debug)]
+struct Control {
+    wake: OwnedFd,
+    /// Number of the last request to write out all that has been received.
+    asked: AtomicU64,
+    stop: AtomicBool,
+    progress: Mutex<Progress>,
+    advanced: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    answered: u64,
+    dropped: u32,
+    failed: Option<String>,
+}
+
+/// How long a capture's thread may take to write out what it has.
+const ANSWER: Duration = Duration::from_secs(30);
 
 impl Capture {
     /// Starts capturing on an interface of `host`, into a pcap file at `path`.
@@ -78,20 +101,29 @@ impl Capture {
         let writer = PcapWriter::with_header(sink.clone(), header)
             .map_err(pcap_error)
             .context(|| format!("write {}", path.display()))?;
-        let stop = Arc::new(
-            eventfd(0, EventfdFlags::CLOEXEC)
-                .context(|| format!("{name}: make an event descriptor"))?,
-        );
-        let stopped = Arc::clone(&stop);
+        let wake = eventfd(0, EventfdFlags::CLOEXEC)
+            .context(|| format!("{name}: make an event descriptor"))?;
+        let control = Arc::new(Control {
+            wake,
+            asked: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            progress: Mutex::default(),
+            advanced: Condvar::new(),
+        });
+        let shared = Arc::clone(&control);
         let thread = std::thread::Builder::new()
             .name(format!("capture {name}"))
-            .spawn(move || record(ring, writer, sink, &stopped))
+            .spawn(move || {
+                if let Err(error) = record(ring, writer, sink, &shared) {
+                    shared.update(|progress| progress.failed = Some(error.to_string()));
+                }
+            })
             .context(|| format!("{name}: start a thread"))?;
         Ok(Self {
             name,
             path,
             mac,
-            stop,
+            control,
             thread: Some(thread),
         })
     }
@@ -107,14 +139,48 @@ impl Capture {
     }
 
     /// Ends it and returns its IP packets; an error if any packet was lost.
-    pub fn finish(mut self) -> Result<Vec<Packet>> {
-        self.end()?;
+    pub fn finish(self) -> Result<Vec<Packet>> {
+        self.packets()
+    }
+
+    /// Every IP packet up to now; an error if any was lost.
+    pub fn packets(&self) -> Result<Vec<Packet>> {
+        self.settle()?;
         read(&self.path, self.mac)
     }
 
-    /// The IP packets so far.
-    pub fn packets(&self) -> Result<Vec<Packet>> {
-        read(&self.path, self.mac)
+    /// Has all that was received up to now written to the file.
+    fn settle(&self) -> Result<()> {
+        let name = &self.name;
+        let request = self.control.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        self.control
+            .wake()
+            .context(|| format!("{name}: wake the capture"))?;
+        let progress = self.control.progress.lock();
+        let progress = progress.unwrap_or_else(PoisonError::into_inner);
+        let unanswered =
+            |progress: &mut Progress| progress.answered < request && progress.failed.is_none();
+        let (progress, waited) = self
+            .control
+            .advanced
+            .wait_timeout_while(progress, ANSWER, unanswered)
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = &progress.failed {
+            return Err(io::Error::other(failed.clone())).context(|| format!("{name}: capture"));
+        }
+        if waited.timed_out() {
+            return Err(Error::Timeout {
+                what: format!("{name}: the capture is written out"),
+                after: ANSWER,
+            });
+        }
+        if progress.dropped > 0 {
+            return Err(Error::Dropped {
+                capture: name.clone(),
+                dropped: progress.dropped,
+            });
+        }
+        Ok(())
     }
 
     /// Waits until at least `count` packets of a kind have been seen.
@@ -126,32 +192,29 @@ impl Capture {
             || Ok(filter.count(&self.packets()?) >= count),
         )
     }
-
-    fn end(&mut self) -> Result<()> {
-        let Some(thread) = self.thread.take() else {
-            return Ok(());
-        };
-        let name = &self.name;
-        rustix::io::write(&*self.stop, &1u64.to_ne_bytes())
-            .context(|| format!("{name}: stop the capture"))?;
-        let dropped = match thread.join() {
-            Ok(result) => result.context(|| format!("{name}: capture"))?,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        if dropped > 0 {
-            return Err(Error::Dropped {
-                capture: name.clone(),
-                dropped,
-            });
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        // A capture nobody asked for its packets is no evidence of anything.
-        let _ = self.end();
+        self.control.stop.store(true, Ordering::SeqCst);
+        // Fails for no reason but a descriptor that is not ours.
+        let _ = self.control.wake();
+        if let Some(thread) = self.thread.take() {
+            // What failed in it is told to whoever asks for the packets.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Control {
+    fn wake(&self) -> io::Result<()> {
+        rustix::io::write(&self.wake, &1u64.to_ne_bytes())?;
+        Ok(())
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        self.advanced.notify_all();
     }
 }
 
@@ -162,17 +225,17 @@ fn pcap_error(error: pcap_file::PcapError) -> io::Error {
     }
 }
 
-/// Writes packets until told to stop, then what still waits; returns the losses.
+/// Writes packets until told to stop, and then what still waits.
 fn record(
     mut ring: Ring,
     mut writer: PcapWriter<Sink>,
     mut sink: Sink,
-    stop: &std::os::fd::OwnedFd,
-) -> io::Result<u32> {
+    control: &Control,
+) -> io::Result<()> {
     loop {
         let mut fds = [
             PollFd::new(&ring, PollFlags::IN),
-            PollFd::new(stop, PollFlags::IN),
+            PollFd::new(&control.wake, PollFlags::IN),
         ];
         match poll(&mut fds, None) {
             Ok(_) => {}
@@ -180,11 +243,16 @@ fn record(
             Err(error) => return Err(error.into()),
         }
         let failed = fds[0].revents().contains(PollFlags::ERR);
-        let stopping = !fds[1].revents().is_empty();
+        if !fds[1].revents().is_empty() {
+            rustix::io::read(&control.wake, &mut [0; 8])?;
+        }
         if failed {
             // The interface went down; it may come up again.
             ring.take_error()?;
         }
+        // Both read before the ring: what came before them is written below.
+        let stopping = control.stop.load(Ordering::SeqCst);
+        let asked = control.asked.load(Ordering::SeqCst);
         let mut result = Ok(());
         ring.drain(|frame| {
             if result.is_ok() {
@@ -194,8 +262,13 @@ fn record(
         });
         result.map_err(pcap_error)?;
         sink.flush()?;
+        let dropped = ring.dropped()?;
+        control.update(|progress| {
+            progress.answered = asked;
+            progress.dropped += dropped;
+        });
         if stopping {
-            return ring.dropped();
+            return Ok(());
         }
     }
 }

@@ -31,12 +31,11 @@ pub struct Lab {
 impl Lab {
     /// Makes a network.
     pub fn new(network: &Network) -> Result<Self> {
-        network.check("network")?;
-        if !netns::may_administer() {
-            let why = "CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN are needed";
-            return Err(Error::NotPermitted(why.to_owned()));
-        }
-        tools::find("ip")?;
+        Self::new_in(network, Self::folder()?)
+    }
+
+    /// Makes a folder for a lab's files.
+    pub(crate) fn folder() -> Result<TempDir> {
         let work = tempfile::Builder::new()
             .prefix("aarp-lab.")
             .tempdir()
@@ -50,6 +49,17 @@ impl Lab {
                 source: std::io::ErrorKind::InvalidInput.into(),
             });
         }
+        Ok(work)
+    }
+
+    /// Makes a network whose files are in `work`.
+    pub(crate) fn new_in(network: &Network, work: TempDir) -> Result<Self> {
+        network.check("network")?;
+        if !netns::may_administer() {
+            let why = "CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN are needed";
+            return Err(Error::NotPermitted(why.to_owned()));
+        }
+        tools::find("ip")?;
         let hosts_file = work.path().join("hosts");
         fs::write(&hosts_file, hosts_table(network))
             .context(|| format!("write {}", hosts_file.display()))?;

@@ -17,25 +17,36 @@
 //! # }
 //! ```
 mod capture;
+mod check;
 mod command;
 mod error;
+mod expand;
 mod host;
+mod judge;
 mod lab;
 mod links;
 mod network;
 mod packet;
 pub mod quantity;
 mod relay;
+mod report;
 pub mod rootless;
+mod run;
+pub mod scenario;
+pub mod state;
 pub mod tools;
 mod wait;
 
 pub use capture::{Capture, Snap};
 pub use command::{Command, FOREGROUND_LIMIT, Process};
 pub use error::{Error, Result};
+pub use expand::Variables;
 pub use host::Host;
 pub use lab::Lab;
 pub use network::{HostSpec, LinkSpec, Network};
 pub use packet::{Direction, Filter, FlagPattern, Packet, Proto, Tcp, Transport};
+pub use report::Report;
+pub use run::{Runner, catalogue};
 pub use rustix::process::Signal;
+pub use scenario::Scenario;
 pub use wait::{interrupt, wait_until};

@@ -1,0 +1,69 @@
+//! Whether what a scenario promised is what was seen.
+use std::fs::File;
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+use crate::error::Context;
+use crate::run::{Runner, size};
+use crate::scenario::Expect;
+
+impl Runner {
+    /// Whether an expectation holds, and what was seen.
+    pub(crate) fn judge(&self, expect: &Expect) -> Result<(bool, String)> {
+        if let (Some(capture), Some(count)) = (&expect.capture, expect.count) {
+            let packets = self.packets(capture, &expect.since, &expect.until)?;
+            let number = expect.packets.count(&packets);
+            return Ok((count.allows(number), format!("{number} packets")));
+        }
+        if let Some([one, other]) = &expect.same {
+            let (a, b) = (digest(one)?, digest(other)?);
+            let seen = match a == b {
+                true => format!("both {} octets, SHA-256 {}…", a.0, &a.1[..12]),
+                false => format!("{} and {} octets, which differ", a.0, b.0),
+            };
+            return Ok((a == b, seen));
+        }
+        if let (Some(file), Some(of), Some([low, high])) =
+            (&expect.file, &expect.of, expect.fraction)
+        {
+            let part = size(file)? as f64 / size(of)?.max(1) as f64;
+            let seen = format!("{:.0} %", part * 100.0);
+            return Ok(((low..=high).contains(&part), seen));
+        }
+        let text = match (&expect.stdout, &expect.file) {
+            (Some(process), _) => self.process(process)?.stdout()?,
+            (None, Some(file)) => {
+                std::fs::read_to_string(file).context(|| format!("read {file}"))?
+            }
+            (None, None) => String::new(),
+        };
+        let wanted = expect.contains.as_deref().unwrap_or_default();
+        let first = text.lines().next().unwrap_or("nothing");
+        Ok((text.contains(wanted), format!("{first:?}")))
+    }
+}
+
+/// The size and SHA-256 of a file.
+fn digest(path: &str) -> Result<(u64, String)> {
+    let what = || format!("read {path}");
+    let mut file = File::open(path).context(what)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    let mut length = 0;
+    loop {
+        let n = file.read(&mut block).context(what)?;
+        if n == 0 {
+            break;
+        }
+        hash.update(&block[..n]);
+        length += n as u64;
+    }
+    let hex = hash
+        .finalize()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    Ok((length, hex))
+}

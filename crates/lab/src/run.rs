@@ -1,0 +1,469 @@
+//! Running a scenario, step by step.
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::capture::{Capture, Snap};
+use crate::command::{Command, Process};
+use crate::error::Context;
+use crate::expand::Variables;
+use crate::packet::Packet;
+use crate::report::{Counts, Line, Report};
+use crate::scenario::{
+    CaptureSpec, Condition, Exit, FileSpec, Finish, Run, Scenario, Service, Step, Tally, Wait,
+};
+use crate::wait::wait_until;
+use crate::{Error, Lab, Result, tools};
+
+/// The scenarios that come with the tool: their names and texts.
+pub fn catalogue() -> &'static [(&'static str, &'static str)] {
+    &[("basic", include_str!("../scenarios/basic.toml"))]
+}
+
+/// The text of a scenario: one of the catalogue's names, or a file.
+pub(crate) fn text_of(name: &str) -> Result<String> {
+    if let Some((_, text)) = catalogue().iter().find(|(known, _)| *known == name) {
+        return Ok((*text).to_owned());
+    }
+    if !name.contains(['/', '.']) {
+        return Err(Error::Unknown {
+            kind: "scenario",
+            name: name.to_owned(),
+        });
+    }
+    fs::read_to_string(name).context(|| format!("read the scenario {name}"))
+}
+
+/// A scenario being run.
+#[derive(Debug)]
+pub struct Runner {
+    // In this order: processes end before their hosts.
+    processes: BTreeMap<String, Process>,
+    captures: BTreeMap<String, Capture>,
+    lab: Lab,
+    scenario: Scenario,
+    report: Report,
+    start: Instant,
+    progress: bool,
+}
+
+impl Runner {
+    /// Makes the network of a scenario, by name or file, with its files, captures
+    /// and services. `variables` may hold `stage`, the folder of the programs.
+    pub fn start(name: &str, mut variables: Variables) -> Result<Self> {
+        let text = text_of(name)?;
+        let work: TempDir = Lab::folder()?;
+        variables.insert("work".to_owned(), work.path().display().to_string());
+        let scenario = Scenario::parse(name, &text, &variables)?;
+        for program in scenario.needs.iter().map(String::as_str).chain(["ip"]) {
+            tools::find(program)?;
+        }
+        let start = Instant::now();
+        let network = scenario.network();
+        for file in &scenario.files {
+            make(file)?;
+        }
+        let lab = Lab::new_in(&network, work)?;
+        let mut runner = Self {
+            processes: BTreeMap::new(),
+            captures: BTreeMap::new(),
+            lab,
+            scenario,
+            report: Report::default(),
+            start,
+            progress: std::io::stderr().is_terminal(),
+        };
+        let (hosts, links) = (network.hosts.len(), network.links.len());
+        let by = match runner.lab.delayed_by() {
+            Some(kind) => format!(", delays by {kind}"),
+            None => String::new(),
+        };
+        runner.tell(format_args!(
+            "a network of {hosts} hosts and {links} links{by}"
+        ));
+        for capture in runner.scenario.captures.clone() {
+            runner.capture(&capture)?;
+        }
+        for service in runner.scenario.services.clone() {
+            runner.service(&service)?;
+        }
+        Ok(runner)
+    }
+
+    /// The network.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// A process of the scenario.
+    pub(crate) fn process(&self, name: &str) -> Result<&Process> {
+        self.processes.get(name).ok_or_else(|| Error::Unknown {
+            kind: "process",
+            name: name.to_owned(),
+        })
+    }
+
+    /// Does every step. A step that fails ends the run and is a line of the
+    /// report; a promise that is not kept is a line, and the run goes on.
+    pub fn run(&mut self) -> Result<Report> {
+        for step in self.scenario.steps.clone() {
+            if let Err(error) = self.step(&step) {
+                if matches!(error, Error::Interrupted | Error::Missing { .. }) {
+                    return Err(error);
+                }
+                self.tell(format_args!("FAILED: {error}"));
+                self.report.push(Line {
+                    done: step.say.unwrap_or_else(|| "a step".to_owned()),
+                    promised: step.promise.unwrap_or_else(|| "it can be done".to_owned()),
+                    seen: error.to_string(),
+                    held: false,
+                });
+                self.tell_ends()?;
+                break;
+            }
+        }
+        // The last word of the evidence: nothing was lost in any capture.
+        for capture in self.captures.values() {
+            capture.packets()?;
+        }
+        self.report.seconds = self.start.elapsed().as_secs_f64();
+        Ok(std::mem::take(&mut self.report))
+    }
+
+    /// Copies the captures to a folder.
+    pub fn keep_captures(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).context(|| format!("make {}", dir.display()))?;
+        for (name, capture) in &self.captures {
+            capture.packets()?;
+            let to = dir.join(format!("{name}.pcap"));
+            fs::copy(capture.path(), &to).context(|| format!("write {}", to.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What processes that failed had to say.
+    fn tell_ends(&self) -> Result<()> {
+        for (name, process) in &self.processes {
+            let Some(status) = process.try_wait()?.filter(|status| !status.success()) else {
+                continue;
+            };
+            let stderr = process.stderr()?;
+            let lines: Vec<_> = stderr.lines().rev().take(5).collect();
+            self.tell(format_args!("  {name} had ended: {status}"));
+            for line in lines.iter().rev() {
+                self.tell(format_args!("    {line}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tell(&self, what: impl Display) {
+        eprintln!("{:7.1}s  {what}", self.start.elapsed().as_secs_f64());
+    }
+
+    fn capture(&mut self, spec: &CaptureSpec) -> Result<()> {
+        let snap = if spec.whole {
+            Snap::Whole
+        } else {
+            Snap::Headers
+        };
+        let capture = self.lab.capture_with(&spec.host, &spec.interface, snap)?;
+        self.captures.insert(spec.name.clone(), capture);
+        Ok(())
+    }
+
+    fn command<'l>(
+        &'l self,
+        host: &str,
+        words: &[String],
+        cwd: &Option<String>,
+    ) -> Result<Command<'l>> {
+        let host = self.lab.host(host)?;
+        let mut command = host.command(&words[0]).args(&words[1..]);
+        if let Some(dir) = cwd {
+            command = command.cwd(dir);
+        }
+        Ok(command)
+    }
+
+    fn service(&mut self, service: &Service) -> Result<()> {
+        let command = self.command(&service.host, &service.command, &service.cwd)?;
+        let process = command.envs(&service.env).spawn()?;
+        let host = self.lab.host(&service.host)?;
+        self.tell(format_args!("{}: {} started", service.host, service.name));
+        let ready = self.until(
+            &service.ready,
+            Some(host.name()),
+            Some(&process),
+            service.within.0,
+        );
+        if let Err(error) = ready {
+            let stderr = process.stderr()?;
+            return match process.try_wait()? {
+                Some(status) => Err(Error::Command {
+                    host: service.host.clone(),
+                    command: process.line().to_owned(),
+                    status,
+                    stderr,
+                }),
+                None => {
+                    self.tell(format_args!("  {}", stderr.trim_end()));
+                    Err(error)
+                }
+            };
+        }
+        self.processes.insert(service.name.clone(), process);
+        Ok(())
+    }
+
+    fn until(
+        &self,
+        condition: &Condition,
+        host: Option<&str>,
+        process: Option<&Process>,
+        within: Duration,
+    ) -> Result<()> {
+        if let Some(host) = host {
+            let host = self.lab.host(host)?;
+            if let Some(port) = condition.tcp {
+                host.wait_tcp(port, within)?;
+            }
+            if let Some(port) = condition.udp {
+                host.wait_udp(port, within)?;
+            }
+            if let Some(path) = &condition.unix {
+                host.wait_unix(path, within)?;
+            }
+        }
+        if let Some(process) = process {
+            if let Some(text) = &condition.stdout {
+                process.wait_stdout(text, within)?;
+            }
+            if let Some(text) = &condition.stderr {
+                process.wait_stderr(text, within)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        if let Some(heading) = &step.part {
+            self.report.begin(heading);
+            eprintln!("\n{heading}");
+        }
+        if let Some(say) = &step.say {
+            self.tell(say);
+        }
+        if let Some(run) = &step.run {
+            self.run_command(run, step)
+        } else if let Some(service) = &step.start {
+            self.service(service)
+        } else if let Some(finish) = &step.finish {
+            self.finish(finish, step)
+        } else if let Some(stop) = &step.stop {
+            let process = self.process(&stop.process)?;
+            if stop.kill {
+                process.kill();
+                return Ok(());
+            }
+            process.terminate(stop.within.0).map(drop)
+        } else if let Some(wait) = &step.wait {
+            self.wait(wait)
+        } else if let Some(ip) = &step.ip {
+            self.lab.ip(&ip.host, &ip.command).map(drop)
+        } else if let Some(mark) = &step.mark {
+            self.lab.mark(mark);
+            Ok(())
+        } else if let Some(expect) = &step.expect {
+            let (held, seen) = self.judge(expect)?;
+            self.conclude(step, held, seen);
+            Ok(())
+        } else if let Some(tally) = &step.tally {
+            self.tally(tally)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn run_command(&mut self, run: &Run, step: &Step) -> Result<()> {
+        let command = self.command(&run.host, &run.command, &run.cwd)?;
+        let process = command.envs(&run.env).spawn()?;
+        let name = run.name.clone().unwrap_or_else(|| run.command[0].clone());
+        self.processes.insert(name.clone(), process);
+        if run.background {
+            return Ok(());
+        }
+        self.ended(&name, run.exit, run.within.0, step)
+    }
+
+    fn finish(&mut self, finish: &Finish, step: &Step) -> Result<()> {
+        self.ended(&finish.process, finish.exit, finish.within.0, step)
+    }
+
+    /// Waits for the end of a process and judges its exit status: a promise kept
+    /// or not where the step makes one, else a step that may fail.
+    fn ended(&mut self, name: &str, exit: Exit, within: Duration, step: &Step) -> Result<()> {
+        let process = self.process(name)?;
+        let status = process.wait(within)?;
+        let held = exit.allows(status);
+        let stderr = process.stderr()?;
+        let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
+        if step.promise.is_some() {
+            let seen = match last.filter(|_| !status.success()) {
+                Some(line) => format!("{status}: {}", line.trim()),
+                None => status.to_string(),
+            };
+            self.conclude(step, held, seen);
+            return Ok(());
+        }
+        if held {
+            return Ok(());
+        }
+        Err(Error::Command {
+            host: String::new(),
+            command: process.line().to_owned(),
+            status,
+            stderr: last.unwrap_or_default().to_owned(),
+        })
+    }
+
+    fn conclude(&mut self, step: &Step, held: bool, seen: String) {
+        let promised = step.promise.clone().unwrap_or_default();
+        let verdict = if held { "ok" } else { "FAILED" };
+        self.tell(format_args!("  {verdict}: {promised}: {seen}"));
+        self.report.push(Line {
+            done: step.say.clone().unwrap_or_default(),
+            promised,
+            seen,
+            held,
+        });
+    }
+
+    fn wait(&mut self, wait: &Wait) -> Result<()> {
+        let process = match &wait.process {
+            Some(name) => Some(self.process(name)?),
+            None => None,
+        };
+        self.until(
+            &wait.condition,
+            wait.host.as_deref(),
+            process,
+            wait.within.0,
+        )?;
+        let (Some(file), Some(of), Some(fraction)) = (&wait.file, &wait.of, wait.fraction) else {
+            return Ok(());
+        };
+        let whole = size(of)?;
+        let what = format!("{file} has {:.0} % of {of}", fraction * 100.0);
+        let mut shown = 0;
+        let result = wait_until(&what, wait.within.0, || {
+            // Asked before the size is: what it wrote at last is seen.
+            let ended = match process {
+                Some(process) => process.try_wait()?,
+                None => None,
+            };
+            let part = size(file)? as f64 / whole as f64;
+            let percent = (part * 100.0) as u32;
+            if self.progress && percent != shown {
+                shown = percent;
+                eprint!("\r          {percent:3} % ");
+                let _ = std::io::stderr().flush();
+            }
+            match ended {
+                _ if part >= fraction => Ok(true),
+                None => Ok(false),
+                Some(status) => Err(Error::Command {
+                    host: "before its time".to_owned(),
+                    command: process.map_or("", Process::line).to_owned(),
+                    status,
+                    stderr: match process {
+                        Some(process) => process.stderr()?,
+                        None => String::new(),
+                    },
+                }),
+            }
+        });
+        if self.progress && shown > 0 {
+            eprint!("\r                    \r");
+        }
+        result
+    }
+
+    /// The packets of a capture between two marks.
+    pub(crate) fn packets(
+        &self,
+        capture: &str,
+        since: &Option<String>,
+        until: &Option<String>,
+    ) -> Result<Vec<Packet>> {
+        let capture = self.captures.get(capture).ok_or_else(|| Error::Unknown {
+            kind: "capture",
+            name: capture.to_owned(),
+        })?;
+        let mark = |name: &Option<String>| match name {
+            Some(name) => self.lab.marked(name).map(Some),
+            None => Ok(None),
+        };
+        let (since, until) = (mark(since)?, mark(until)?);
+        let mut packets = capture.packets()?;
+        packets.retain(|packet| {
+            since.is_none_or(|since| packet.time >= since)
+                && until.is_none_or(|until| packet.time < until)
+        });
+        Ok(packets)
+    }
+
+    fn tally(&mut self, tally: &Tally) -> Result<()> {
+        let mut rows = Vec::new();
+        for row in &tally.rows {
+            let mut numbers = Vec::new();
+            for capture in &tally.captures {
+                let packets = self.packets(capture, &row.since, &row.until)?;
+                numbers.push(row.packets.count(&packets));
+            }
+            rows.push((row.label.clone(), numbers));
+        }
+        self.report.counts.push(Counts {
+            title: tally.title.clone(),
+            columns: tally.captures.clone(),
+            rows,
+        });
+        Ok(())
+    }
+}
+
+/// The size of a file; one that is not there yet has none.
+pub(crate) fn size(path: &str) -> Result<u64> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error).context(|| format!("read the size of {path}")),
+    }
+}
+
+fn make(spec: &FileSpec) -> Result<()> {
+    let path = PathBuf::from(&spec.path);
+    let what = || format!("make {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).context(what)?;
+    }
+    if let Some(text) = &spec.text {
+        return fs::write(&path, text).context(what);
+    }
+    let mut file = fs::File::create(&path).context(what)?;
+    let mut random = fastrand::Rng::with_seed(spec.seed);
+    let mut left = spec.size.map_or(0, |size| size.0);
+    let mut block = vec![0; 1 << 16];
+    while left > 0 {
+        let length = left.min(block.len() as u64) as usize;
+        random.fill(&mut block[..length]);
+        file.write_all(&block[..length]).context(what)?;
+        left -= length as u64;
+    }
+    Ok(())
+}
