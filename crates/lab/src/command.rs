@@ -337,13 +337,18 @@ impl Process {
             }
             match ended {
                 None => Ok(false),
-                Some(status) => Err(Error::Command {
-                    host: self.host.clone(),
-                    command: self.line.clone(),
-                    status,
-                    stderr: self.stderr()?,
-                }),
+                Some(status) => Err(self.failed(status)?),
             }
+        })
+    }
+
+    /// The error that it ended, and should not have, like this.
+    pub(crate) fn failed(&self, status: ExitStatus) -> Result<Error> {
+        Ok(Error::Command {
+            host: self.host.clone(),
+            command: self.line.clone(),
+            status,
+            stderr: self.stderr()?,
         })
     }
 

@@ -168,33 +168,43 @@ impl Host {
         self.enter(move || fs::write(path, value)).context(|| what)
     }
 
+    /// Whether a TCP port of the host is listening.
+    pub fn is_tcp_listening(&self, port: u16) -> Result<bool> {
+        const LISTEN: &str = "0A";
+        self.has_socket(&["tcp", "tcp6"], port, Some(LISTEN))
+    }
+
+    /// Whether a UDP port of the host is bound.
+    pub fn is_udp_bound(&self, port: u16) -> Result<bool> {
+        self.has_socket(&["udp", "udp6"], port, None)
+    }
+
+    /// Whether a unix socket of the host is listening at `path`.
+    pub fn is_unix_listening(&self, path: &str) -> Result<bool> {
+        const ACCEPTING: &str = "00010000";
+        let table = self.proc_net("unix")?;
+        Ok(table.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.nth(3) == Some(ACCEPTING) && words.next_back() == Some(path)
+        }))
+    }
+
     /// Waits until a TCP port of the host is listening.
     pub fn wait_tcp(&self, port: u16, within: Duration) -> Result<()> {
         let what = format!("{}: TCP port {port} is listening", self.name);
-        wait_until(&what, within, || {
-            self.socket_with(&["tcp", "tcp6"], port, Some("0A"))
-        })
+        wait_until(&what, within, || self.is_tcp_listening(port))
     }
 
     /// Waits until a UDP port of the host is bound.
     pub fn wait_udp(&self, port: u16, within: Duration) -> Result<()> {
         let what = format!("{}: UDP port {port} is bound", self.name);
-        wait_until(&what, within, || {
-            self.socket_with(&["udp", "udp6"], port, None)
-        })
+        wait_until(&what, within, || self.is_udp_bound(port))
     }
 
     /// Waits until a unix socket of the host is listening at `path`.
     pub fn wait_unix(&self, path: &str, within: Duration) -> Result<()> {
         let what = format!("{}: {path} is listening", self.name);
-        const ACCEPTING: &str = "00010000";
-        wait_until(&what, within, || {
-            let table = self.proc_net("unix")?;
-            Ok(table.lines().any(|line| {
-                let mut words = line.split_whitespace();
-                words.nth(3) == Some(ACCEPTING) && words.next_back() == Some(path)
-            }))
-        })
+        wait_until(&what, within, || self.is_unix_listening(path))
     }
 
     fn proc_net(&self, table: &str) -> Result<String> {
@@ -202,7 +212,7 @@ impl Host {
         fs::read_to_string(&path).context(|| format!("read {path}"))
     }
 
-    fn socket_with(&self, tables: &[&str], port: u16, state: Option<&str>) -> Result<bool> {
+    fn has_socket(&self, tables: &[&str], port: u16, state: Option<&str>) -> Result<bool> {
         let suffix = format!(":{port:04X}");
         for table in tables {
             let found = self.proc_net(table)?.lines().skip(1).any(|line| {

@@ -15,7 +15,10 @@ impl Runner {
         if let (Some(capture), Some(count)) = (&expect.capture, expect.count) {
             let packets = self.packets(capture, &expect.since, &expect.until)?;
             let number = expect.packets.count(&packets);
-            return Ok((count.allows(number), format!("{number} packets")));
+            return Ok((
+                count.allows(number),
+                format!("{number} packet{}", if number == 1 { "" } else { "s" }),
+            ));
         }
         if let Some([one, other]) = &expect.same {
             let (a, b) = (digest(one)?, digest(other)?);

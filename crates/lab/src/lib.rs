@@ -19,6 +19,7 @@
 mod capture;
 mod check;
 mod command;
+pub mod condition;
 mod error;
 mod expand;
 mod host;

@@ -10,19 +10,23 @@ use tempfile::TempDir;
 
 use crate::capture::{Capture, Snap};
 use crate::command::{Command, Process};
+use crate::condition::Condition;
 use crate::error::Context;
 use crate::expand::Variables;
 use crate::packet::Packet;
 use crate::report::{Counts, Line, Report};
 use crate::scenario::{
-    CaptureSpec, Condition, Exit, FileSpec, Finish, Run, Scenario, Service, Step, Tally, Wait,
+    CaptureSpec, Exit, FileSpec, Finish, Run, Scenario, Service, Step, Tally, Wait,
 };
 use crate::wait::wait_until;
 use crate::{Error, Lab, Result, tools};
 
 /// The scenarios that come with the tool: their names and texts.
 pub fn catalogue() -> &'static [(&'static str, &'static str)] {
-    &[("basic", include_str!("../scenarios/basic.toml"))]
+    &[
+        ("basic", include_str!("../scenarios/basic.toml")),
+        ("demo", include_str!("../scenarios/demo.toml")),
+    ]
 }
 
 /// The text of a scenario: one of the catalogue's names, or a file.
@@ -196,31 +200,13 @@ impl Runner {
         let process = command.envs(&service.env).spawn()?;
         let host = self.lab.host(&service.host)?;
         self.tell(format_args!("{}: {} started", service.host, service.name));
-        let ready = self.until(
-            &service.ready,
-            Some(host.name()),
-            Some(&process),
-            service.within.0,
-        );
-        if let Err(error) = ready {
-            let stderr = process.stderr()?;
-            return match process.try_wait()? {
-                Some(status) => Err(Error::Command {
-                    host: service.host.clone(),
-                    command: process.line().to_owned(),
-                    status,
-                    stderr,
-                }),
-                None => {
-                    self.tell(format_args!("  {}", stderr.trim_end()));
-                    Err(error)
-                }
-            };
-        }
+        let within = service.within.0;
+        self.until(&service.ready, Some(host.name()), Some(&process), within)?;
         self.processes.insert(service.name.clone(), process);
         Ok(())
     }
 
+    /// Waits until all of a condition holds; a process that ends before is an error.
     fn until(
         &self,
         condition: &Condition,
@@ -228,27 +214,24 @@ impl Runner {
         process: Option<&Process>,
         within: Duration,
     ) -> Result<()> {
-        if let Some(host) = host {
-            let host = self.lab.host(host)?;
-            if let Some(port) = condition.tcp {
-                host.wait_tcp(port, within)?;
+        let host = match host {
+            Some(host) => Some(self.lab.host(host)?),
+            None => None,
+        };
+        wait_until(&condition.to_string(), within, || {
+            // Asked first: all that it did before its end is seen.
+            let ended = match process {
+                Some(process) => process.try_wait()?,
+                None => None,
+            };
+            if condition.holds(host, process)? {
+                return Ok(true);
             }
-            if let Some(port) = condition.udp {
-                host.wait_udp(port, within)?;
+            match (process, ended) {
+                (Some(process), Some(status)) => Err(process.failed(status)?),
+                _ => Ok(false),
             }
-            if let Some(path) = &condition.unix {
-                host.wait_unix(path, within)?;
-            }
-        }
-        if let Some(process) = process {
-            if let Some(text) = &condition.stdout {
-                process.wait_stdout(text, within)?;
-            }
-            if let Some(text) = &condition.stderr {
-                process.wait_stderr(text, within)?;
-            }
-        }
-        Ok(())
+        })
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {
@@ -324,12 +307,7 @@ impl Runner {
         if held {
             return Ok(());
         }
-        Err(Error::Command {
-            host: String::new(),
-            command: process.line().to_owned(),
-            status,
-            stderr: last.unwrap_or_default().to_owned(),
-        })
+        Err(process.failed(status)?)
     }
 
     fn conclude(&mut self, step: &Step, held: bool, seen: String) {
@@ -377,15 +355,10 @@ impl Runner {
             match ended {
                 _ if part >= fraction => Ok(true),
                 None => Ok(false),
-                Some(status) => Err(Error::Command {
-                    host: "before its time".to_owned(),
-                    command: process.map_or("", Process::line).to_owned(),
-                    status,
-                    stderr: match process {
-                        Some(process) => process.stderr()?,
-                        None => String::new(),
-                    },
-                }),
+                Some(status) => match process {
+                    Some(process) => Err(process.failed(status)?),
+                    None => Ok(false),
+                },
             }
         });
         if self.progress && shown > 0 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::condition::Condition;
 use crate::expand::{Variables, expand};
 use crate::network::{HostSpec, LinkSpec, Network};
 use crate::packet::Filter;
@@ -81,22 +82,6 @@ pub struct Service {
     /// How long.
     #[serde(default = "ten_seconds")]
     pub within: Span,
-}
-
-/// Conditions on a host or process: all that are given must hold.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Condition {
-    /// A TCP port is listening.
-    pub tcp: Option<u16>,
-    /// A UDP port is bound.
-    pub udp: Option<u16>,
-    /// A unix socket is listening.
-    pub unix: Option<String>,
-    /// Standard output contains this.
-    pub stdout: Option<String>,
-    /// Standard error contains this.
-    pub stderr: Option<String>,
 }
 
 /// A capture on an interface.
