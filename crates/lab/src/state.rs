@@ -2,15 +2,16 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Context;
-use crate::wait::wait_until;
 use crate::{Error, Lab, Result};
 
 /// What is known of a running lab.
@@ -151,7 +152,7 @@ fn start_time(pid: i32) -> Result<u64> {
 }
 
 /// A descriptor of a process that started at `started`.
-fn open_process(pid: i32, started: u64) -> Result<std::os::fd::OwnedFd> {
+fn open_process(pid: i32, started: u64) -> Result<OwnedFd> {
     let what = || format!("find process {pid}");
     let id = Pid::from_raw(pid)
         .ok_or_else(|| std::io::Error::other("no process id"))
@@ -164,20 +165,31 @@ fn open_process(pid: i32, started: u64) -> Result<std::os::fd::OwnedFd> {
     Ok(fd)
 }
 
+/// Waits for the end of a process; collected by its parent or not, it has ended.
+fn ended(process: &OwnedFd, within: Duration) -> Result<bool> {
+    let within = within.try_into().ok();
+    let ready = poll(&mut [PollFd::new(process, PollFlags::IN)], within.as_ref())
+        .context(|| "wait for a process".into())?;
+    Ok(ready > 0)
+}
+
 impl State {
     /// Ends the lab and waits until it is gone.
     pub fn end(&self, within: Duration) -> Result<()> {
         let process = open_process(self.pid, self.started)?;
         pidfd_send_signal(&process, Signal::TERM)
             .context(|| format!("end process {}", self.pid))?;
-        let gone = || Ok(start_time(self.pid).ok() != Some(self.started));
-        let what = format!("process {} ends", self.pid);
-        if wait_until(&what, within, gone).is_ok() {
-            return Ok(());
+        if !ended(&process, within)? {
+            pidfd_send_signal(&process, Signal::KILL)
+                .context(|| format!("end process {}", self.pid))?;
+            if !ended(&process, within)? {
+                return Err(Error::Timeout {
+                    what: format!("process {} ends", self.pid),
+                    after: within,
+                });
+            }
         }
-        pidfd_send_signal(&process, Signal::KILL)
-            .context(|| format!("end process {}", self.pid))?;
-        wait_until(&what, within, gone)
+        Ok(())
     }
 
     /// Moves this process, which must have one thread, into a host of the lab.

@@ -18,7 +18,7 @@ fn routed() -> Network {
         .name("www.any.test", SERVER.to_string())
 }
 
-/// Processes of the hosts of this lab still there.
+/// Whether a process has its namespaces still.
 fn alive(pid: u32) -> bool {
     // A zombie has no namespaces any more.
     std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok()
@@ -204,5 +204,48 @@ fn a_link_that_went_down_and_up_carries_and_is_captured() {
         assert!(carried);
         let packets = capture.finish().unwrap();
         assert!(Filter::icmp6(128).count(&packets) >= 2);
+    });
+}
+
+#[test]
+fn a_ring_without_room_says_how_many_frames_it_lost() {
+    use aarp_sys::packet::{Ring, RingSize};
+    const SLOTS: usize = 256;
+    rootless::test(|| {
+        let network = Network::new().host("a", HostSpec::new());
+        let lab = Lab::new(&network).unwrap();
+        let host = lab.host("a").unwrap();
+        let size = RingSize {
+            slot: 256,
+            slots: SLOTS,
+        };
+        let mut ring = host.enter(move || Ring::open("lo", size, true)).unwrap();
+        let socket = host.enter(|| std::net::UdpSocket::bind("[::1]:9")).unwrap();
+        let to = SocketAddr::from((Ipv6Addr::LOCALHOST, 9));
+        for _ in 0..SLOTS + 10 {
+            socket.send_to(b"x", to).unwrap();
+        }
+        let kept = ring.drain(|frame| assert_eq!(frame.length, 14 + 40 + 8 + 1));
+        let lost = ring.dropped().unwrap() as usize;
+        assert!(lost > 0);
+        assert_eq!(kept + lost, SLOTS + 10);
+        // With room again it goes on, and counts anew.
+        socket.send_to(b"x", to).unwrap();
+        assert_eq!(ring.drain(|_| {}), 1);
+        assert_eq!(ring.dropped().unwrap(), 0);
+    });
+}
+
+#[test]
+fn ordinary_users_may_ping_in_a_host() {
+    rootless::test(|| {
+        let lab = Lab::new(&routed()).unwrap();
+        let range = lab.host("client").unwrap().command("cat");
+        let range = range
+            .arg("/proc/sys/net/ipv4/ping_group_range")
+            .run()
+            .unwrap();
+        let range = String::from_utf8(range.stdout).unwrap();
+        assert!(range.starts_with('0'), "{range}");
     });
 }
