@@ -1,2 +1,196 @@
-//! Not written yet.
-fn main() {}
+//! aarp-responder: makes this host answer for an IPv6 anycast address A, so that
+//!
+//! - ordinary clients of A are served (A is an address on `lo`, as operators do it),
+//! - an ordinary ping of A is answered from A, as monitoring and stateful filters
+//!   expect,
+//! - probes of the Anycast Resolving Layer are answered from U, the unicast address
+//!   of this host: a chain of its own in the nft table `inet aarp_responder`
+//!   rewrites the source of the echo replies and port-unreachables that carry the
+//!   probes' payload (`--answer all`: of all of them). Nothing but ICMPv6 is ever
+//!   rewritten.
+//!
+//! The address A always goes to `lo`, which has no link that could fail and no
+//! duplicate address detection; `--interface` names the interface whose address
+//! becomes U. A is deprecated from the start (`preferred_lft 0`) so that it is never
+//! chosen as a source. An A that the operator configured is used as it is, and left
+//! alone at the end.
+//!
+//! What changes on the host is put back when the program ends, in whatever way. What
+//! `kill -9` leaves is recognised without trusting a file (the address bears a route
+//! metric of our own, the chain is named after A) and taken over or removed by the
+//! next start. The run directory holds a lock and a record per A and network
+//! namespace; all responders of one namespace must use the same.
+//!
+//! While it runs it follows the host: a U that vanishes is replaced if it was chosen
+//! by the program, and otherwise the rewriting stops, for an answer from an address
+//! that is gone is worse than one from A; rules or an address removed by somebody else
+//! (`nft flush ruleset`) are put back.
+//!
+//! Layout: address, inventory, choice, ruleset, config, services and state decide and
+//! parse, without I/O; host, rundir and watch are the edge; ownership, run, status and
+//! check are the program.
+
+mod address;
+mod choice;
+mod config;
+mod failure;
+mod host;
+mod inventory;
+mod ownership;
+mod ruleset;
+mod run;
+mod rundir;
+mod state;
+mod watch;
+
+use std::io::Write;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use config::{Recipe, Spec};
+use failure::{Failure, code};
+use ruleset::Answer;
+
+/// Makes this host answer for an IPv6 anycast address, and probes of it from a unicast address.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Own the anycast addresses until a signal ends it.
+    Run(RunArguments),
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[command(flatten)]
+    common: Common,
+    /// The unicast address that answers probes [default: chosen from this host's addresses].
+    #[arg(long, env = "AARP_RESPONDER_UNICAST", value_name = "U")]
+    unicast: Option<Ipv6Addr>,
+    /// The interface whose address is chosen as U [default: that of the default route].
+    #[arg(long, env = "AARP_RESPONDER_INTERFACE", value_name = "IF")]
+    interface: Option<String>,
+    /// How the answers get their source [default: auto].
+    #[arg(long, env = "AARP_RESPONDER_RECIPE", value_enum)]
+    recipe: Option<Recipe>,
+    /// Which answers leave from U [default: probes].
+    #[arg(long, env = "AARP_RESPONDER_ANSWER", value_enum)]
+    answer: Option<Answer>,
+}
+
+#[derive(Args)]
+struct Common {
+    /// An anycast address; may be given several times. Without it the [[responder]] tables are used.
+    #[arg(
+        long,
+        env = "AARP_RESPONDER_ANYCAST",
+        value_name = "A",
+        value_delimiter = ','
+    )]
+    anycast: Vec<Ipv6Addr>,
+    /// The configuration file.
+    #[arg(
+        long,
+        env = "AARP_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/aarp/aarp.toml"
+    )]
+    config: PathBuf,
+    /// Where the records of running responders are.
+    #[arg(
+        long,
+        env = "AARP_RUN_DIR",
+        value_name = "DIR",
+        default_value = "/run/aarp"
+    )]
+    run_dir: PathBuf,
+}
+
+/// A line for the operator, on stderr. When stderr is gone there is nobody to
+/// tell, and giving the addresses back matters more.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "aarp-responder: {line}");
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let ok = error.exit_code() == 0;
+            let _ = error.print();
+            return ExitCode::from(if ok { 0 } else { code::USAGE });
+        }
+    };
+    let result = match cli.command {
+        Action::Run(arguments) => run_specs(&arguments)
+            .and_then(|specs| run::run(specs, &arguments.common.run_dir))
+            .map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|failure| {
+        say(&failure.to_string());
+        ExitCode::from(failure.code)
+    })
+}
+
+/// The responders of the command line, or of the file with the command line's
+/// settings over it.
+fn run_specs(arguments: &RunArguments) -> Result<Vec<Spec>, Failure> {
+    let mut specs = specs(&arguments.common)?;
+    for spec in &mut specs {
+        let merged = Spec {
+            unicast: arguments.unicast.or(spec.unicast),
+            interface: arguments
+                .interface
+                .clone()
+                .or_else(|| spec.interface.clone()),
+            recipe: arguments.recipe.unwrap_or(spec.recipe),
+            answer: arguments.answer.unwrap_or(spec.answer),
+            ..spec.clone()
+        };
+        *spec =
+            config::checked(merged).map_err(|bad| Failure::new(code::USAGE, format!("--{bad}")))?;
+    }
+    Ok(specs)
+}
+
+fn specs(common: &Common) -> Result<Vec<Spec>, Failure> {
+    if common.anycast.is_empty() {
+        return configured(&common.config);
+    }
+    let mut specs: Vec<Spec> = Vec::new();
+    for &anycast in &common.anycast {
+        let spec = config::checked(Spec::new(anycast))
+            .map_err(|bad| Failure::new(code::USAGE, format!("--{bad}")))?;
+        if !specs.contains(&spec) {
+            specs.push(spec);
+        }
+    }
+    Ok(specs)
+}
+
+fn configured(file: &Path) -> Result<Vec<Spec>, Failure> {
+    let name = file.display();
+    let bad = |problem: &dyn std::fmt::Display| {
+        Failure::new(code::CONFIGURATION, format!("{name}: {problem}"))
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        bad(&format!(
+            "responder: expected a file with [[responder]] tables, or --anycast: {e}"
+        ))
+    })?;
+    let specs = config::parse(&text).map_err(|e| bad(&e))?;
+    if specs.is_empty() {
+        return Err(bad(
+            &"responder: expected at least one [[responder]] table, or --anycast",
+        ));
+    }
+    Ok(specs)
+}

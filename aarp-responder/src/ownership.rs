@@ -1,0 +1,266 @@
+//! One A owned by this host: taken, kept and given back.
+//!
+//! The order is what keeps a client from ever seeing an answer to its probe that
+//! comes from A (it would take A for a plain unicast address, and remember that
+//! for minutes): the rules are there before the address, and go after it.
+
+use std::net::Ipv6Addr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::choice::{self, Choice};
+use crate::config::{Recipe, Spec};
+use crate::failure::{Failure, code};
+use crate::host::Host;
+use crate::inventory::Inventory;
+use crate::ruleset::{self, Observed};
+use crate::rundir::{Lock, RunDir};
+use crate::say;
+use crate::state::{Process, Record, SCHEMA, rfc3339};
+
+/// An owned A; dropping it gives A back, whatever the reason.
+#[derive(Debug)]
+pub(crate) struct Ownership {
+    host: Host,
+    rundir: RunDir,
+    spec: Spec,
+    record: Record,
+    /// None once everything is given back.
+    lock: Option<Lock>,
+    /// The address went away and that was said.
+    address_missed: bool,
+}
+
+impl Ownership {
+    /// Takes A with answers from the chosen U. On failure nothing stays behind.
+    pub(crate) fn take(
+        host: &Host,
+        rundir: &RunDir,
+        spec: Spec,
+        choice: &Choice,
+        lock: Lock,
+        me: Process,
+    ) -> Result<Self, Failure> {
+        let inventory = host.inventory()?;
+        let anycast = spec.anycast;
+        // One that bears our mark was left by a dead instance, and becomes ours.
+        let address_added = !inventory.has(anycast) || inventory.has_marked(anycast);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_err(|e| Failure::system("read the clock", e))?;
+        let record = Record {
+            schema: SCHEMA,
+            kind: "responder".to_owned(),
+            anycast,
+            unicast: Some(choice.unicast),
+            interface: spec.interface.clone(),
+            recipe: Recipe::Nft,
+            answer: spec.answer,
+            process: me,
+            since: rfc3339(now.as_secs()),
+            address_added,
+        };
+        let owned = Self {
+            host: host.clone(),
+            rundir: rundir.clone(),
+            spec,
+            record,
+            lock: Some(lock),
+            address_missed: false,
+        };
+        owned.rundir.write(&owned.record)?;
+        owned.install_rules().map_err(|failure| {
+            Failure::new(
+                code::UNAVAILABLE,
+                format!(
+                    "nftables does not take the rules ({failure}); needed are the package nftables and the kernel's nf_tables with the inet family"
+                ),
+            )
+        })?;
+        if !inventory.has(anycast) {
+            owned.host.add_anycast(anycast)?;
+        }
+        let address = match (address_added, inventory.has(anycast)) {
+            (true, false) => "added to lo",
+            (true, true) => "on lo, left by an instance that died",
+            (false, _) => "configured by the operator, and stays",
+        };
+        say(&format!(
+            "owns {anycast} ({address}); answers {} from {} on {} ({}), recipe nft",
+            match owned.spec.answer {
+                ruleset::Answer::Probes => "probes",
+                ruleset::Answer::All => "all pings and unreachables",
+            },
+            choice.unicast,
+            choice.interface,
+            choice.reason,
+        ));
+        Ok(owned)
+    }
+
+    /// The anycast address.
+    pub(crate) fn anycast(&self) -> Ipv6Addr {
+        self.record.anycast
+    }
+
+    fn install_rules(&self) -> Result<(), Failure> {
+        let text = ruleset::install(self.anycast(), self.record.unicast, self.record.answer);
+        let table = self.rundir.lock_table()?;
+        let result = self.host.apply(&text);
+        drop(table);
+        Ok(result?)
+    }
+
+    /// Brings the host back to what it should be after something changed.
+    pub(crate) fn reconcile(
+        &mut self,
+        inventory: &Inventory,
+        observed: Option<&Observed>,
+        taken: &[Ipv6Addr],
+    ) -> Result<(), Failure> {
+        let anycast = self.anycast();
+        let spec = &self.spec;
+        let next = choice::follow(
+            anycast,
+            spec.class,
+            spec.unicast,
+            spec.interface.as_deref(),
+            self.record.unicast,
+            inventory,
+            taken,
+        );
+        let previous = self.record.unicast;
+        let intact = observed.is_some_and(|o| o.is_in_place(anycast, previous, self.record.answer));
+        if next != previous || !intact {
+            self.record.unicast = next;
+            if let Err(failure) = self.install_rules() {
+                // Unchanged, so that the next attempt sees the difference again.
+                self.record.unicast = previous;
+                return Err(failure);
+            }
+            self.rundir.write(&self.record)?;
+            self.tell(previous, next);
+        }
+        self.keep_address(inventory)
+    }
+
+    fn tell(&self, previous: Option<Ipv6Addr>, next: Option<Ipv6Addr>) {
+        let anycast = self.anycast();
+        say(&match (previous, next) {
+            (Some(old), Some(new)) if old == new => {
+                format!("the rules of {anycast} were changed by somebody else; put back")
+            }
+            (Some(old), Some(new)) => {
+                format!(
+                    "{old} cannot be used any more; probes of {anycast} are answered from {new} now"
+                )
+            }
+            (Some(old), None) => format!(
+                "{old} cannot be used any more and there is no other; probes of {anycast} are answered from {anycast} itself until there is"
+            ),
+            (None, Some(new)) => format!("probes of {anycast} are answered from {new} again"),
+            (None, None) => {
+                format!("the chain of {anycast} was changed by somebody else; put back")
+            }
+        });
+    }
+
+    /// An address we added comes back when it was lost (lo went down and up, a
+    /// network daemon tidied up). One of the operator's is the operator's.
+    fn keep_address(&mut self, inventory: &Inventory) -> Result<(), Failure> {
+        let anycast = self.anycast();
+        if inventory.has(anycast) {
+            self.address_missed = false;
+            return Ok(());
+        }
+        if self.record.address_added && inventory.interface_up("lo") == Some(true) {
+            self.host.add_anycast(anycast)?;
+            say(&format!("{anycast} was gone from lo; put back"));
+        } else if !self.address_missed {
+            self.address_missed = true;
+            say(&format!(
+                "{anycast} is no address of this host any more: {}",
+                if self.record.address_added {
+                    "lo is down"
+                } else {
+                    "the operator's, so it is not put back"
+                }
+            ));
+        }
+        Ok(())
+    }
+
+    /// Gives A back, and says whether all of it went well.
+    pub(crate) fn release(mut self) -> Result<(), Failure> {
+        self.give_back()
+    }
+
+    fn give_back(&mut self) -> Result<(), Failure> {
+        let Some(lock) = self.lock.take() else {
+            return Ok(());
+        };
+        tidy(&self.host, &self.rundir, self.anycast(), lock)?;
+        say(&format!(
+            "gave {} back{}",
+            self.anycast(),
+            if self.record.address_added {
+                ""
+            } else {
+                "; the address stays, it was there before"
+            }
+        ));
+        Ok(())
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        if let Err(failure) = self.give_back() {
+            say(&failure.to_string());
+        }
+    }
+}
+
+/// Removes what this program may have left of `anycast`: the address if it bears
+/// our mark, then the rules, then the record. Each step is tried even if one
+/// before it failed; the record stays when anything did.
+pub(crate) fn tidy(
+    host: &Host,
+    rundir: &RunDir,
+    anycast: Ipv6Addr,
+    lock: Lock,
+) -> Result<(), Failure> {
+    let address = remove_address(host, anycast);
+    // Rules that outlive the address do no harm; an address that outlives its
+    // rules answers probes from A.
+    let rules = match &address {
+        Ok(()) => remove_rules(host, rundir, anycast),
+        Err(_) => Ok(()),
+    };
+    address.and(rules)?;
+    rundir.forget(anycast)?;
+    lock.discard()?;
+    rundir.remove_if_idle()
+}
+
+fn remove_address(host: &Host, anycast: Ipv6Addr) -> Result<(), Failure> {
+    if host.inventory()?.has_marked(anycast)
+        && let Err(error) = host.remove_anycast(anycast)
+        && host.inventory()?.has_marked(anycast)
+    {
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+fn remove_rules(host: &Host, rundir: &RunDir, anycast: Ipv6Addr) -> Result<(), Failure> {
+    // Held over looking and deleting: another responder may be adding its chain.
+    let table = rundir.lock_table()?;
+    if let Some(observed) = host.observe()? {
+        let others = observed.has_others(anycast);
+        if observed.chain(anycast).is_some() || !others {
+            host.apply(&ruleset::remove(anycast, others))?;
+        }
+    }
+    drop(table);
+    Ok(())
+}

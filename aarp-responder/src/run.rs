@@ -1,0 +1,226 @@
+//! `aarp-responder run`: from settings to owned addresses, and back.
+
+use std::net::Ipv6Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::address::classify;
+use crate::choice::{self, Choice};
+use crate::config::{Recipe, Spec};
+use crate::failure::{Failure, code};
+use crate::host::Host;
+use crate::inventory::Inventory;
+use crate::ownership::{Ownership, tidy};
+use crate::ruleset;
+use crate::rundir::{RunDir, this_process};
+use crate::say;
+use crate::watch::{Event, Watch};
+
+/// Duplicate address detection at boot takes a second or two.
+const TENTATIVE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Owns the addresses until a signal comes.
+pub(crate) fn run(specs: Vec<Spec>, run_dir: &Path) -> Result<(), Failure> {
+    for spec in &specs {
+        refuse_what_cannot_work(spec)?;
+    }
+    require_net_admin()?;
+    let host = Host::find()?;
+    let mut watch = Watch::open()?;
+    let mut owned = start(&host, specs, run_dir, &mut watch)?;
+    let outcome = supervise(&host, &mut owned, &mut watch, run_dir);
+    let mut result = outcome;
+    while let Some(one) = owned.pop() {
+        if let Err(failure) = one.release() {
+            say(&failure.to_string());
+            result = result.and(Err(failure));
+        }
+    }
+    result
+}
+
+/// Both need something that is not there without nftables: the kernel's own
+/// answers silenced, or ordinary TCP clients of A sacrificed.
+fn refuse_what_cannot_work(spec: &Spec) -> Result<(), Failure> {
+    let why = match spec.recipe {
+        Recipe::Auto | Recipe::Nft => return Ok(()),
+        Recipe::Raw => {
+            "recipe raw needs the kernel's own echo replies suppressed, which takes nftables, and then recipe nft is better in every way; use auto or nft"
+        }
+        Recipe::Route => {
+            "recipe route is not supported yet (an anycast route drops every TCP connection to A); use auto or nft"
+        }
+    };
+    Err(Failure::new(
+        code::UNAVAILABLE,
+        format!("{}: {why}", spec.anycast),
+    ))
+}
+
+fn require_net_admin() -> Result<(), Failure> {
+    const NET_ADMIN: u32 = 12;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .map_err(|e| Failure::system("read /proc/self/status", e))?;
+    let has = |set: &str| {
+        status
+            .lines()
+            .find_map(|l| l.strip_prefix(set)?.strip_prefix(':'))
+            .and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
+            .is_some_and(|bits| bits & (1 << NET_ADMIN) != 0)
+    };
+    // `ip` and `nft` get the capabilities of root, or the ambient ones.
+    let inherited = rustix::process::geteuid().is_root() || has("CapAmb");
+    if has("CapEff") && inherited {
+        return Ok(());
+    }
+    Err(Failure::new(
+        code::NOT_PERMITTED,
+        "not permitted: run as root or with the ambient capability CAP_NET_ADMIN",
+    ))
+}
+
+fn start(
+    host: &Host,
+    specs: Vec<Spec>,
+    run_dir: &Path,
+    watch: &mut Watch,
+) -> Result<Vec<Ownership>, Failure> {
+    let rundir = RunDir::locate(run_dir)?;
+    rundir.create()?;
+    let me = this_process()?;
+    let mut claimed = Vec::new();
+    for spec in specs {
+        let lock = rundir.claim(spec.anycast, me)?;
+        claimed.push((spec, lock));
+    }
+    let ours: Vec<Ipv6Addr> = claimed.iter().map(|(s, _)| s.anycast).collect();
+    sweep(host, &rundir, &ours)?;
+    if host.inventory()?.interface_up("lo") != Some(true) {
+        return Err(Failure::new(
+            code::UNAVAILABLE,
+            "interface lo is down, so that no address on it works: ip link set lo up",
+        ));
+    }
+    let mut owned = Vec::new();
+    for (spec, lock) in claimed {
+        let choice = settle(host, &rundir, &spec, &ours, watch)?;
+        owned.push(Ownership::take(host, &rundir, spec, &choice, lock, me)?);
+    }
+    Ok(owned)
+}
+
+/// Cleans up after instances that died: their lock is free, their record is not gone.
+fn sweep(host: &Host, rundir: &RunDir, ours: &[Ipv6Addr]) -> Result<(), Failure> {
+    for (anycast, _) in rundir.records()? {
+        if ours.contains(&anycast) {
+            continue;
+        }
+        if let Some(lock) = rundir.claim_if_free(anycast)? {
+            tidy(host, rundir, anycast, lock)?;
+            say(&format!("removed what a dead instance left of {anycast}"));
+        }
+    }
+    Ok(())
+}
+
+/// Finds U, waiting a little while addresses are still tentative.
+fn settle(
+    host: &Host,
+    rundir: &RunDir,
+    spec: &Spec,
+    ours: &[Ipv6Addr],
+    watch: &mut Watch,
+) -> Result<Choice, Failure> {
+    let deadline = Instant::now() + TENTATIVE_PATIENCE;
+    loop {
+        let inventory = host.inventory()?;
+        let taken = taken(host, rundir, ours)?;
+        let chosen = match spec.unicast {
+            Some(unicast) => choice::confirm(unicast, &inventory),
+            None => choice::choose(
+                spec.anycast,
+                spec.class,
+                spec.interface.as_deref(),
+                &inventory,
+                &taken,
+            ),
+        };
+        let error = match chosen {
+            Ok(choice) => return Ok(choice),
+            Err(error) => error,
+        };
+        let hope = inventory
+            .addresses
+            .iter()
+            .any(|a| a.tentative && classify(a.address) == Ok(spec.class));
+        if !hope || Instant::now() >= deadline {
+            return Err(Failure::new(code::UNAVAILABLE, error));
+        }
+        if watch.pending_signal().is_some() {
+            return Err(Failure::new(
+                code::UNAVAILABLE,
+                "stopped by a signal while starting",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Every address that is an A here, ours or another instance's.
+fn taken(host: &Host, rundir: &RunDir, ours: &[Ipv6Addr]) -> Result<Vec<Ipv6Addr>, Failure> {
+    let mut taken = ours.to_vec();
+    taken.extend(rundir.records()?.into_iter().map(|(anycast, _)| anycast));
+    if let Some(observed) = host.observe()? {
+        taken.extend(
+            observed
+                .chains
+                .iter()
+                .filter_map(|c| ruleset::anycast_of(&c.name)),
+        );
+    }
+    Ok(taken)
+}
+
+fn supervise(
+    host: &Host,
+    owned: &mut [Ownership],
+    watch: &mut Watch,
+    run_dir: &Path,
+) -> Result<(), Failure> {
+    let rundir = RunDir::locate(run_dir)?;
+    let mut complaint = String::new();
+    loop {
+        match watch.wait()? {
+            Event::Signal(number) => {
+                say(&format!("stops on signal {number}"));
+                return Ok(());
+            }
+            Event::Changed => {}
+        }
+        // The host may be half-way through a change: what fails is said once
+        // and tried again.
+        match reconcile(host, &rundir, owned) {
+            Ok(()) => complaint.clear(),
+            Err(failure) => {
+                let now = failure.to_string();
+                if now != complaint {
+                    say(&now);
+                    complaint = now;
+                }
+                watch.retry();
+            }
+        }
+    }
+}
+
+fn reconcile(host: &Host, rundir: &RunDir, owned: &mut [Ownership]) -> Result<(), Failure> {
+    let ours: Vec<Ipv6Addr> = owned.iter().map(Ownership::anycast).collect();
+    let taken = taken(host, rundir, &ours)?;
+    let inventory: Inventory = host.inventory()?;
+    let observed = host.observe()?;
+    let mut result = Ok(());
+    for one in owned {
+        result = result.and(one.reconcile(&inventory, observed.as_ref(), &taken));
+    }
+    result
+}

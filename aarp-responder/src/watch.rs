@@ -1,0 +1,157 @@
+//! What a running responder waits for: signals, and changes of the host's
+//! addresses, interfaces and nft rules.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use crate::failure::Failure;
+
+/// RTMGRP_LINK | RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
+const ROUTE_GROUPS: u32 = 0x1 | 0x100;
+/// NFNLGRP_NFTABLES is group 7 (linux/netfilter/nfnetlink.h).
+const NFT_GROUPS: u32 = 1 << (7 - 1);
+/// Changes that come together are looked at together; a host that changes its
+/// rules all the time must not keep us busy.
+const SETTLE: Duration = Duration::from_millis(200);
+/// After a failure it is tried again even if nothing happens.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why `Watch::wait` came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// One of the signals that end the program.
+    Signal(usize),
+    /// Something changed, or a retry is due.
+    Changed,
+}
+
+/// The sources of events. Opened before the host is looked at, so that no
+/// change can fall between looking and listening.
+pub(crate) struct Watch {
+    signals: UnixStream,
+    last_signal: Arc<AtomicUsize>,
+    route: OwnedFd,
+    nft: OwnedFd,
+    earliest: Instant,
+    retry_at: Option<Instant>,
+    changed: bool,
+}
+
+impl Watch {
+    pub(crate) fn open() -> Result<Self, Failure> {
+        let failed = |e: std::io::Error| Failure::system("install signal handlers", e);
+        let (signals, sender) = UnixStream::pair().map_err(failed)?;
+        signals.set_nonblocking(true).map_err(failed)?;
+        let last_signal = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+            let number = usize::try_from(signal).unwrap_or_default();
+            signal_hook::flag::register_usize(signal, Arc::clone(&last_signal), number)
+                .map_err(failed)?;
+            let sender = sender.try_clone().map_err(failed)?;
+            signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?;
+        }
+        let listen = |protocol, groups| -> Result<OwnedFd, Errno> {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+            bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+            Ok(socket)
+        };
+        Ok(Self {
+            signals,
+            last_signal,
+            route: listen(None, ROUTE_GROUPS)
+                .map_err(|e| Failure::system("listen to address changes", e))?,
+            nft: listen(Some(NETFILTER), NFT_GROUPS)
+                .map_err(|e| Failure::system("listen to nft changes", e))?,
+            earliest: Instant::now(),
+            retry_at: None,
+            // What happened while we were starting is looked at once.
+            changed: true,
+        })
+    }
+
+    /// Asks for another look even if nothing changes.
+    pub(crate) fn retry(&mut self) {
+        self.retry_at = Some(Instant::now() + RETRY);
+    }
+
+    /// A signal that came already, without waiting.
+    pub(crate) fn pending_signal(&mut self) -> Option<usize> {
+        match self.signals.read(&mut [0; 16]) {
+            Ok(n) if n > 0 => Some(self.last_signal.load(Ordering::Relaxed)),
+            _ => None,
+        }
+    }
+
+    /// Waits for the next event.
+    pub(crate) fn wait(&mut self) -> Result<Event, Failure> {
+        loop {
+            if let Some(signal) = self.pending_signal() {
+                return Ok(Event::Signal(signal));
+            }
+            let now = Instant::now();
+            if self.retry_at.is_some_and(|at| at <= now) {
+                self.retry_at = None;
+                self.changed = true;
+            }
+            if self.changed && self.earliest <= now {
+                self.changed = false;
+                self.earliest = now + SETTLE;
+                return Ok(Event::Changed);
+            }
+            let until = if self.changed {
+                Some(self.earliest)
+            } else {
+                self.retry_at
+            };
+            self.sleep(until.map(|at| at.saturating_duration_since(now)))?;
+        }
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(t.subsec_nanos()),
+        });
+        let mut descriptors = [
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.route.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.nft.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Failure::system("poll", error)),
+        }
+        for socket in [&self.route, &self.nft] {
+            self.changed |= drain(socket)?;
+        }
+        Ok(())
+    }
+}
+
+/// Empties the socket; whether there was anything. What it was does not matter,
+/// the host is looked at anew: so an overrun (ENOBUFS) is just another change.
+fn drain(socket: &OwnedFd) -> Result<bool, Failure> {
+    let mut buffer = [0; 8192];
+    let mut any = false;
+    // Bounded: a flood must not keep us from the signals.
+    for _ in 0..256 {
+        match recv(socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok(_) | Err(Errno::NOBUFS) => any = true,
+            Err(Errno::INTR) => {}
+            Err(error) if std::io::Error::from(error).kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(Failure::system("read netlink", error)),
+        }
+    }
+    Ok(any)
+}
