@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::net::Ipv6Addr;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use thiserror::Error;
@@ -48,12 +48,7 @@ impl Host {
 
     /// Addresses, interfaces and the default route as they are now.
     pub(crate) fn inventory(&self) -> Result<Inventory, HostError> {
-        let addresses = run(&self.ip, &["-j", "addr", "show"], None)?;
-        let routes = run(&self.ip, &["-j", "-6", "route", "show", "default"], None)?;
-        inventory::parse(&addresses, &routes).map_err(|source| HostError::Unreadable {
-            command: "ip -j addr / route".to_owned(),
-            source,
-        })
+        read_inventory(&self.ip)
     }
 
     /// Adds A to lo: never chosen as a source, known at once, marked as ours.
@@ -111,6 +106,20 @@ impl Host {
     }
 }
 
+/// The inventory alone, for which no nft is needed.
+pub(crate) fn inventory() -> Result<Inventory, Failure> {
+    Ok(read_inventory(&find_tool("ip", "iproute2")?)?)
+}
+
+fn read_inventory(ip: &Path) -> Result<Inventory, HostError> {
+    let addresses = run(ip, &["-j", "addr", "show"], None)?;
+    let routes = run(ip, &["-j", "-6", "route", "show", "default"], None)?;
+    inventory::parse(&addresses, &routes).map_err(|source| HostError::Unreadable {
+        command: "ip -j addr / route".to_owned(),
+        source,
+    })
+}
+
 /// PATH first, then where Debian puts system tools, which a user's or a
 /// service's PATH may lack.
 fn find_tool(name: &str, package: &str) -> Result<PathBuf, Failure> {
@@ -129,7 +138,7 @@ fn find_tool(name: &str, package: &str) -> Result<PathBuf, Failure> {
         })
 }
 
-fn run(tool: &PathBuf, arguments: &[&str], input: Option<&str>) -> Result<String, HostError> {
+fn run(tool: &Path, arguments: &[&str], input: Option<&str>) -> Result<String, HostError> {
     let command = format!(
         "{} {}",
         tool.file_name().unwrap_or_default().to_string_lossy(),

@@ -31,16 +31,20 @@
 //! check are the program.
 
 mod address;
+mod check;
 mod choice;
 mod config;
 mod failure;
 mod host;
 mod inventory;
 mod ownership;
+mod privilege;
 mod ruleset;
 mod run;
 mod rundir;
+mod services;
 mod state;
+mod status;
 mod watch;
 
 use std::io::Write;
@@ -66,6 +70,10 @@ struct Cli {
 enum Action {
     /// Own the anycast addresses until a signal ends it.
     Run(RunArguments),
+    /// Show what is owned here, and whether it is really in place.
+    Status(StatusArguments),
+    /// Name services that do not fit an anycast address whose clients move to U.
+    Check(CheckArguments),
 }
 
 #[derive(Args)]
@@ -85,6 +93,30 @@ struct RunArguments {
     #[arg(long, env = "AARP_RESPONDER_ANSWER", value_enum)]
     answer: Option<Answer>,
 }
+
+#[derive(Args)]
+struct StatusArguments {
+    /// One JSON record a line.
+    #[arg(long)]
+    json: bool,
+    /// Where the records of running responders are.
+    #[arg(long, env = "AARP_RUN_DIR", value_name = "DIR", default_value = RUN_DIR)]
+    run_dir: PathBuf,
+}
+
+#[derive(Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    common: Common,
+    /// The unicast address [default: that of the running responder, or the one it would choose].
+    #[arg(long, env = "AARP_RESPONDER_UNICAST", value_name = "U")]
+    unicast: Option<Ipv6Addr>,
+    /// One JSON record a line.
+    #[arg(long)]
+    json: bool,
+}
+
+const RUN_DIR: &str = "/run/aarp";
 
 #[derive(Args)]
 struct Common {
@@ -133,6 +165,14 @@ fn main() -> ExitCode {
         Action::Run(arguments) => run_specs(&arguments)
             .and_then(|specs| run::run(specs, &arguments.common.run_dir))
             .map(|()| ExitCode::SUCCESS),
+        Action::Status(arguments) => {
+            let mut out = std::io::stdout().lock();
+            status::status(&arguments.run_dir, arguments.json, &mut out).map(ExitCode::from)
+        }
+        Action::Check(arguments) => check_specs(&arguments).and_then(|specs| {
+            let mut out = std::io::stdout().lock();
+            check::check(&specs, arguments.json, &mut out).map(|any| ExitCode::from(u8::from(any)))
+        }),
     };
     result.unwrap_or_else(|failure| {
         say(&failure.to_string());
@@ -159,6 +199,33 @@ fn run_specs(arguments: &RunArguments) -> Result<Vec<Spec>, Failure> {
             config::checked(merged).map_err(|bad| Failure::new(code::USAGE, format!("--{bad}")))?;
     }
     Ok(specs)
+}
+
+/// The addresses of the command line, or those that run, or those of the file.
+fn check_specs(arguments: &CheckArguments) -> Result<Vec<Spec>, Failure> {
+    let common = &arguments.common;
+    let running = check::running(&common.run_dir)?;
+    let mut chosen = if !common.anycast.is_empty() {
+        specs(common)?
+    } else if running.is_empty() {
+        configured(&common.config)?
+    } else {
+        running.clone()
+    };
+    for spec in &mut chosen {
+        let known = running.iter().find(|r| r.anycast == spec.anycast);
+        let unicast = arguments
+            .unicast
+            .or(known.and_then(|r| r.unicast))
+            .or(spec.unicast);
+        let merged = Spec {
+            unicast,
+            ..spec.clone()
+        };
+        *spec =
+            config::checked(merged).map_err(|bad| Failure::new(code::USAGE, format!("--{bad}")))?;
+    }
+    Ok(chosen)
 }
 
 fn specs(common: &Common) -> Result<Vec<Spec>, Failure> {

@@ -103,8 +103,16 @@ impl Ownership {
     }
 
     fn install_rules(&self) -> Result<(), Failure> {
-        let text = ruleset::install(self.anycast(), self.record.unicast, self.record.answer);
+        let anycast = self.anycast();
         let table = self.rundir.lock_table()?;
+        let observed = self.host.observe()?;
+        let chain = observed.as_ref().and_then(|o| o.chain(anycast));
+        let text = ruleset::install(
+            anycast,
+            self.record.unicast,
+            self.record.answer,
+            chain.is_some_and(|c| !c.hooked),
+        );
         let result = self.host.apply(&text);
         drop(table);
         Ok(result?)

@@ -41,22 +41,28 @@ pub(crate) fn anycast_of(chain: &str) -> Option<Ipv6Addr> {
 }
 
 /// One transaction that leaves the chain of `anycast` with the rules for
-/// `unicast` and nothing else, whatever was there. Without a `unicast` the chain
-/// rewrites nothing.
+/// `unicast` and nothing else. Without a `unicast` the chain rewrites nothing.
+/// `replace` says that there is a chain of that name which hooks elsewhere: the
+/// kernel never changes the hook of a chain. Otherwise the chain stays and only its
+/// rules are exchanged, so that no packet can pass without any.
 ///
 /// Bytes are counted from the ICMPv6 header: an echo reply has its payload at 8;
 /// a destination unreachable quotes the IPv6 header at 8 (its next header at 14)
 /// and, behind a UDP header at 48, our payload at 56.
-pub(crate) fn install(anycast: Ipv6Addr, unicast: Option<Ipv6Addr>, answer: Answer) -> String {
+pub(crate) fn install(
+    anycast: Ipv6Addr,
+    unicast: Option<Ipv6Addr>,
+    answer: Answer,
+    replace: bool,
+) -> String {
     let chain = chain(anycast);
-    // Adding and deleting it first also replaces a chain of another hook or
-    // priority, which `flush` would leave as it is.
-    let mut text = format!(
-        "add table inet {TABLE}\n\
-         add chain inet {TABLE} {chain}\n\
-         flush chain inet {TABLE} {chain}\n\
-         delete chain inet {TABLE} {chain}\n\
-         add chain inet {TABLE} {chain} {{ type filter hook output priority mangle; policy accept; }}\n"
+    let mut text = format!("add table inet {TABLE}\n");
+    if replace {
+        text += &format!("flush chain inet {TABLE} {chain}\ndelete chain inet {TABLE} {chain}\n");
+    }
+    text += &format!(
+        "add chain inet {TABLE} {chain} {{ type filter hook output priority mangle; policy accept; }}\n\
+         flush chain inet {TABLE} {chain}\n"
     );
     if let Some(unicast) = unicast {
         for matches in matches(answer) {

@@ -6,19 +6,14 @@ fn ip(text: &str) -> Ipv6Addr {
 
 #[test]
 fn text_for_probes() {
-    let text = install(
-        ip("2001:db8:f::1"),
-        Some(ip("2001:db8:1::2")),
-        Answer::Probes,
-    );
+    let (a, u) = (ip("2001:db8:f::1"), Some(ip("2001:db8:1::2")));
+    let text = install(a, u, Answer::Probes, false);
     assert_eq!(
         text,
         "\
 add table inet aarp_responder
-add chain inet aarp_responder a_20010db8000f00000000000000000001
-flush chain inet aarp_responder a_20010db8000f00000000000000000001
-delete chain inet aarp_responder a_20010db8000f00000000000000000001
 add chain inet aarp_responder a_20010db8000f00000000000000000001 { type filter hook output priority mangle; policy accept; }
+flush chain inet aarp_responder a_20010db8000f00000000000000000001
 add rule inet aarp_responder a_20010db8000f00000000000000000001 ip6 saddr 2001:db8:f::1 icmpv6 type echo-reply @th,64,32 0x41415250 ip6 saddr set 2001:db8:1::2
 add rule inet aarp_responder a_20010db8000f00000000000000000001 ip6 saddr 2001:db8:f::1 icmpv6 type destination-unreachable @th,112,8 17 @th,448,32 0x41415250 ip6 saddr set 2001:db8:1::2
 "
@@ -27,7 +22,12 @@ add rule inet aarp_responder a_20010db8000f00000000000000000001 ip6 saddr 2001:d
 
 #[test]
 fn text_for_all_and_for_none() {
-    let all = install(ip("2001:db8:f::1"), Some(ip("2001:db8:1::2")), Answer::All);
+    let all = install(
+        ip("2001:db8:f::1"),
+        Some(ip("2001:db8:1::2")),
+        Answer::All,
+        false,
+    );
     let rules: Vec<_> = all.lines().filter(|l| l.starts_with("add rule")).collect();
     assert_eq!(
         rules,
@@ -36,7 +36,26 @@ fn text_for_all_and_for_none() {
             "add rule inet aarp_responder a_20010db8000f00000000000000000001 ip6 saddr 2001:db8:f::1 icmpv6 type destination-unreachable ip6 saddr set 2001:db8:1::2",
         ]
     );
-    assert!(!install(ip("2001:db8:f::1"), None, Answer::All).contains("add rule"));
+    assert!(!install(ip("2001:db8:f::1"), None, Answer::All, false).contains("add rule"));
+}
+
+#[test]
+fn a_chain_that_hooks_elsewhere_is_replaced_in_one_transaction() {
+    let text = install(ip("2001:db8:f::1"), None, Answer::All, true);
+    let verbs: Vec<_> = text
+        .lines()
+        .map(|l| l.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        verbs,
+        [
+            "add table",
+            "flush chain",
+            "delete chain",
+            "add chain",
+            "flush chain"
+        ]
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::failure::{Failure, code};
 use crate::host::Host;
 use crate::inventory::Inventory;
 use crate::ownership::{Ownership, tidy};
+use crate::privilege;
 use crate::ruleset;
 use crate::rundir::{RunDir, this_process};
 use crate::say;
@@ -24,7 +25,7 @@ pub(crate) fn run(specs: Vec<Spec>, run_dir: &Path) -> Result<(), Failure> {
     for spec in &specs {
         refuse_what_cannot_work(spec)?;
     }
-    require_net_admin()?;
+    privilege::require_net_admin()?;
     let host = Host::find()?;
     let mut watch = Watch::open()?;
     let mut owned = start(&host, specs, run_dir, &mut watch)?;
@@ -54,28 +55,6 @@ fn refuse_what_cannot_work(spec: &Spec) -> Result<(), Failure> {
     Err(Failure::new(
         code::UNAVAILABLE,
         format!("{}: {why}", spec.anycast),
-    ))
-}
-
-fn require_net_admin() -> Result<(), Failure> {
-    const NET_ADMIN: u32 = 12;
-    let status = std::fs::read_to_string("/proc/self/status")
-        .map_err(|e| Failure::system("read /proc/self/status", e))?;
-    let has = |set: &str| {
-        status
-            .lines()
-            .find_map(|l| l.strip_prefix(set)?.strip_prefix(':'))
-            .and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
-            .is_some_and(|bits| bits & (1 << NET_ADMIN) != 0)
-    };
-    // `ip` and `nft` get the capabilities of root, or the ambient ones.
-    let inherited = rustix::process::geteuid().is_root() || has("CapAmb");
-    if has("CapEff") && inherited {
-        return Ok(());
-    }
-    Err(Failure::new(
-        code::NOT_PERMITTED,
-        "not permitted: run as root or with the ambient capability CAP_NET_ADMIN",
     ))
 }
 

@@ -1,0 +1,26 @@
+//! Whether this process may change addresses and nft rules.
+
+use crate::failure::{Failure, code};
+
+/// Refuses to go on without CAP_NET_ADMIN, for this process and for the tools it runs.
+pub(crate) fn require_net_admin() -> Result<(), Failure> {
+    const NET_ADMIN: u32 = 12;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .map_err(|e| Failure::system("read /proc/self/status", e))?;
+    let has = |set: &str| {
+        status
+            .lines()
+            .find_map(|l| l.strip_prefix(set)?.strip_prefix(':'))
+            .and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
+            .is_some_and(|bits| bits & (1 << NET_ADMIN) != 0)
+    };
+    // `ip` and `nft` get the capabilities of root, or the ambient ones.
+    let inherited = rustix::process::geteuid().is_root() || has("CapAmb");
+    if has("CapEff") && inherited {
+        return Ok(());
+    }
+    Err(Failure::new(
+        code::NOT_PERMITTED,
+        "not permitted: run as root or with the ambient capability CAP_NET_ADMIN",
+    ))
+}
