@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::choice::{self, Choice};
 use crate::config::{Recipe, Spec};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::host::Host;
 use crate::inventory::Inventory;
 use crate::ruleset::{self, Observed};
@@ -37,10 +37,10 @@ impl Ownership {
         rundir: &RunDir,
         spec: Spec,
         choice: &Choice,
+        inventory: &Inventory,
         lock: Lock,
         me: Process,
     ) -> Result<Self, Failure> {
-        let inventory = host.inventory()?;
         let anycast = spec.anycast;
         // One that bears our mark was left by a dead instance, and becomes ours.
         let address_added = !inventory.has(anycast) || inventory.has_marked(anycast);
@@ -68,14 +68,7 @@ impl Ownership {
             address_missed: false,
         };
         owned.rundir.write(&owned.record)?;
-        owned.install_rules().map_err(|failure| {
-            Failure::new(
-                code::UNAVAILABLE,
-                format!(
-                    "nftables does not take the rules ({failure}); needed are the package nftables and the kernel's nf_tables with the inet family"
-                ),
-            )
-        })?;
+        owned.install_rules()?;
         if !inventory.has(anycast) {
             owned.host.add_anycast(anycast)?;
         }
@@ -246,7 +239,7 @@ pub(crate) fn tidy(
     };
     address.and(rules)?;
     rundir.forget(anycast)?;
-    lock.discard()?;
+    drop(lock);
     rundir.remove_if_idle()
 }
 

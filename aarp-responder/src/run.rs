@@ -1,5 +1,6 @@
 //! `aarp-responder run`: from settings to owned addresses, and back.
 
+use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::inventory::Inventory;
 use crate::ownership::{Ownership, tidy};
 use crate::privilege;
 use crate::ruleset;
-use crate::rundir::{RunDir, this_process};
+use crate::rundir::{Lock, RunDir, this_process};
 use crate::say;
 use crate::watch::{Event, Watch};
 
@@ -29,8 +30,7 @@ pub(crate) fn run(specs: Vec<Spec>, run_dir: &Path) -> Result<(), Failure> {
     let host = Host::find()?;
     let mut watch = Watch::open()?;
     let mut owned = start(&host, specs, run_dir, &mut watch)?;
-    let outcome = supervise(&host, &mut owned, &mut watch, run_dir);
-    let mut result = outcome;
+    let mut result = supervise(&host, &mut owned, &mut watch, run_dir);
     while let Some(one) = owned.pop() {
         if let Err(failure) = one.release() {
             say(&failure.to_string());
@@ -64,28 +64,61 @@ fn start(
     run_dir: &Path,
     watch: &mut Watch,
 ) -> Result<Vec<Ownership>, Failure> {
-    let rundir = RunDir::locate(run_dir)?;
-    rundir.create()?;
-    let me = this_process()?;
-    let mut claimed = Vec::new();
-    for spec in specs {
-        let lock = rundir.claim(spec.anycast, me)?;
-        claimed.push((spec, lock));
-    }
-    let ours: Vec<Ipv6Addr> = claimed.iter().map(|(s, _)| s.anycast).collect();
-    sweep(host, &rundir, &ours)?;
+    // Before anything is touched.
+    host.observe().map_err(|error| {
+        Failure::new(
+            code::UNAVAILABLE,
+            format!("nftables does not work here ({error}); needed are the package nftables and the kernel's nf_tables"),
+        )
+    })?;
     if host.inventory()?.interface_up("lo") != Some(true) {
         return Err(Failure::new(
             code::UNAVAILABLE,
             "interface lo is down, so that no address on it works: ip link set lo up",
         ));
     }
+    let rundir = RunDir::locate(run_dir)?;
+    let mut claimed = VecDeque::new();
     let mut owned = Vec::new();
-    for (spec, lock) in claimed {
-        let choice = settle(host, &rundir, &spec, &ours, watch)?;
-        owned.push(Ownership::take(host, &rundir, spec, &choice, lock, me)?);
+    let result = take_all(host, &rundir, specs, watch, &mut claimed, &mut owned);
+    if result.is_err() {
+        while let Some(one) = owned.pop() {
+            one.release()?;
+        }
+        // What a dead instance left must not stay because the next one cannot start.
+        for (spec, lock) in claimed {
+            tidy(host, &rundir, spec.anycast, lock)?;
+        }
+        rundir.remove_if_idle()?;
     }
-    Ok(owned)
+    result.map(|()| owned)
+}
+
+fn take_all(
+    host: &Host,
+    rundir: &RunDir,
+    specs: Vec<Spec>,
+    watch: &mut Watch,
+    claimed: &mut VecDeque<(Spec, Lock)>,
+    owned: &mut Vec<Ownership>,
+) -> Result<(), Failure> {
+    let me = this_process()?;
+    for spec in specs {
+        let lock = rundir.claim(spec.anycast, me)?;
+        claimed.push_back((spec, lock));
+    }
+    let ours: Vec<Ipv6Addr> = claimed.iter().map(|(s, _)| s.anycast).collect();
+    sweep(host, rundir, &ours)?;
+    while let Some((spec, _)) = claimed.front() {
+        let choice = settle(host, rundir, spec, &ours, watch)?;
+        let inventory = host.inventory()?;
+        if let Some((spec, lock)) = claimed.pop_front() {
+            owned.push(Ownership::take(
+                host, rundir, spec, &choice, &inventory, lock, me,
+            )?);
+        }
+    }
+    Ok(())
 }
 
 /// Cleans up after instances that died: their lock is free, their record is not gone.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, code};
+use crate::say;
 use crate::state::{Process, Record, start_time};
 
 /// How long a lock may be held by somebody who is only tidying up.
@@ -24,11 +25,20 @@ pub(crate) struct RunDir {
     path: PathBuf,
 }
 
-/// A lock held on one file; the file goes away with `discard`.
+/// A lock held on one file; the file goes away with it.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
     path: PathBuf,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still locked: whoever waits for it sees that it is gone.
+        if let Err(failure) = remove_file(&self.path) {
+            say(&failure.to_string());
+        }
+    }
 }
 
 impl RunDir {
@@ -167,22 +177,14 @@ impl RunDir {
 
     /// Removes the directory when nothing of any responder is left in it.
     pub(crate) fn remove_if_idle(&self) -> Result<(), Failure> {
-        let idle = match std::fs::read_dir(&self.path) {
-            Ok(mut entries) => entries.all(|e| e.is_ok_and(|e| e.file_name() == "table.lock")),
-            Err(_) => false,
-        };
-        if !idle {
-            return Ok(());
-        }
-        remove_file(&self.path.join("table.lock"))?;
         match std::fs::remove_dir(&self.path) {
-            // Somebody has just started: theirs now.
-            Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {
-                Ok(())
+            Err(e) if !matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {
+                Err(Failure::system(
+                    &format!("remove {}", self.path.display()),
+                    e,
+                ))
             }
-            other => {
-                other.map_err(|e| Failure::system(&format!("remove {}", self.path.display()), e))
-            }
+            _ => Ok(()),
         }
     }
 }
@@ -196,11 +198,6 @@ impl Lock {
             .and_then(|()| self.file.rewind())
             .and_then(|()| self.file.write_all(text.as_bytes()))
             .map_err(|e| Failure::system(&format!("write {}", self.path.display()), e))
-    }
-
-    /// Removes the file while it is still locked, then lets go.
-    pub(crate) fn discard(self) -> Result<(), Failure> {
-        remove_file(&self.path)
     }
 }
 
