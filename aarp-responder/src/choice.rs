@@ -47,11 +47,7 @@ pub(crate) fn choose(
     inventory: &Inventory,
     taken: &[Ipv6Addr],
 ) -> Result<Choice, ChoiceError> {
-    if let Some(name) = interface
-        && inventory.interface_up(name).is_none()
-    {
-        return Err(ChoiceError::NoInterface(name.to_owned()));
-    }
+    exists(interface, inventory)?;
     let default = inventory.default_interface.as_deref();
     let rank = |a: &HostAddress| {
         let place = if Some(a.interface.as_str()) == default {
@@ -90,8 +86,23 @@ pub(crate) fn choose(
     }
 }
 
-/// Checks a U that the operator named.
-pub(crate) fn confirm(unicast: Ipv6Addr, inventory: &Inventory) -> Result<Choice, ChoiceError> {
+fn exists(interface: Option<&str>, inventory: &Inventory) -> Result<(), ChoiceError> {
+    match interface {
+        Some(name) if inventory.interface_up(name).is_none() => {
+            Err(ChoiceError::NoInterface(name.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a U that the operator named. It may be on another interface than the
+/// named one (on lo, as routers have it), but that must exist.
+pub(crate) fn confirm(
+    unicast: Ipv6Addr,
+    interface: Option<&str>,
+    inventory: &Inventory,
+) -> Result<Choice, ChoiceError> {
+    exists(interface, inventory)?;
     match inventory.usable(unicast) {
         Some(a) if a.is_marked() => Err(ChoiceError::NotHere {
             unicast,
@@ -126,7 +137,7 @@ pub(crate) fn follow(
     taken: &[Ipv6Addr],
 ) -> Option<Ipv6Addr> {
     if let Some(unicast) = named {
-        return confirm(unicast, inventory).ok().map(|c| c.unicast);
+        return confirm(unicast, None, inventory).ok().map(|c| c.unicast);
     }
     let held = current.and_then(|u| inventory.usable(u));
     if let Some(good) = held.filter(|a| !a.deprecated) {

@@ -122,11 +122,12 @@ fn a_named_address_must_be_here() {
     tentative.tentative = true;
     let inventory = host(vec![on("eth0", 2, "2001:db8:2::2"), tentative], None);
     assert_eq!(
-        confirm(ip("2001:db8:2::2"), &inventory).map(|c| c.interface),
+        confirm(ip("2001:db8:2::2"), None, &inventory).map(|c| c.interface),
         Ok("eth0".into())
     );
-    assert!(confirm(ip("2001:db8:2::3"), &inventory).is_err());
-    assert!(confirm(ip("2001:db8:2::4"), &inventory).is_err());
+    assert!(confirm(ip("2001:db8:2::3"), None, &inventory).is_err());
+    assert!(confirm(ip("2001:db8:2::4"), None, &inventory).is_err());
+    assert!(confirm(ip("2001:db8:2::2"), Some("eth7"), &inventory).is_err());
     assert_eq!(
         pick(&inventory, Some("eth7")),
         Err(ChoiceError::NoInterface("eth7".into()))

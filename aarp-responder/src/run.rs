@@ -148,7 +148,7 @@ fn settle(
         let inventory = host.inventory()?;
         let taken = taken(host, rundir, ours)?;
         let chosen = match spec.unicast {
-            Some(unicast) => choice::confirm(unicast, &inventory),
+            Some(unicast) => choice::confirm(unicast, spec.interface.as_deref(), &inventory),
             None => choice::choose(
                 spec.anycast,
                 spec.class,

@@ -22,7 +22,7 @@ const ROUTE_GROUPS: u32 = 0x1 | 0x100;
 const NFT_GROUPS: u32 = 1 << (7 - 1);
 /// Changes that come together are looked at together; a host that changes its
 /// rules all the time must not keep us busy.
-const SETTLE: Duration = Duration::from_millis(200);
+const SETTLE: Duration = Duration::from_millis(500);
 /// After a failure it is tried again even if nothing happens.
 const RETRY: Duration = Duration::from_secs(2);
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -180,29 +180,38 @@ fn no_probe_is_ever_answered_from_a() {
     let net = Net::new();
     let socket = raw(&net.client, 58);
     let done = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&done);
+    let answers = Arc::new(AtomicU32::new(0));
+    let (stop, count) = (Arc::clone(&done), Arc::clone(&answers));
     let prober = thread::spawn(move || {
         let mut sources: BTreeMap<Ipv6Addr, u32> = BTreeMap::new();
         let mut sequence = 0;
         while !stop.load(Ordering::Relaxed) {
-            sequence += 1;
+            sequence = u16::wrapping_add(sequence, 1);
             let request = echo_request(0x7777, sequence, &probe_payload());
             // No route to A while nobody owns it: the router's error, not an answer.
             drop(socket.send_to(&request, (ip(A), 0)));
             while let Some((source, data)) = receive(&socket, Duration::from_millis(1)) {
                 if data[0] == ECHO_REPLY && data[4..6] == [0x77, 0x77] {
                     *sources.entry(source).or_default() += 1;
+                    count.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
         sources
     });
+    // Every instance is seen by the prober, however slow the machine is.
+    let start = || {
+        let before = answers.load(Ordering::Relaxed);
+        let responder = net.run(&["--anycast", A]);
+        eventually("the prober is answered", || {
+            answers.load(Ordering::Relaxed) > before
+        });
+        responder
+    };
     for _ in 0..4 {
-        net.run(&["--anycast", A]).stop();
-        net.run(&["--anycast", A]).kill();
-        let other = net.run(&["--anycast", A]);
-        net.on_responder("ip -6 addr show dev lo");
-        other.stop();
+        start().stop();
+        start().kill();
+        start().stop();
     }
     done.store(true, Ordering::Relaxed);
     let sources = prober.join().expect("the prober");
