@@ -141,13 +141,13 @@ fn an_address_of_the_operator_stays() {
     net.on_responder(&format!(
         "ip -6 addr add {A}/128 dev lo preferred_lft 0 nodad"
     ));
-    let before = net.on_responder("ip -6 addr show");
+    let before = net.on_responder("ip -6 addr show dev lo");
     let responder = net.run(&["--anycast", A]);
     assert_eq!(echo(&net, A, &probe_payload()), ip(U));
-    assert_eq!(net.on_responder("ip -6 addr show"), before);
+    assert_eq!(net.on_responder("ip -6 addr show dev lo"), before);
     responder.kill();
     net.run(&["--anycast", A]).stop();
-    assert_eq!(net.on_responder("ip -6 addr show"), before);
+    assert_eq!(net.on_responder("ip -6 addr show dev lo"), before);
     assert_eq!(net.on_responder("nft list ruleset"), "");
 
     // Gone while it runs: the operator's decision.
