@@ -9,19 +9,17 @@ use aarp_core::policy::{Patience, interest};
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::boottime;
 use aarp_sys::route::Origin;
+use aarp_sys::socket::Progress;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, process, socket};
 
+use crate::limits::Limits;
 use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Phase, Record};
 use crate::{report, settings, state};
 
 /// TCP, by its IANA number.
 pub(crate) const TCP: u8 = libc::IPPROTO_TCP as u8;
-
-/// For how long U may leave SYNs unanswered before A is asked again: three of
-/// them, on every kernel. What took longer would take longer than A itself.
-const PATIENCE_WITH_U: Duration = Duration::from_secs(3);
 
 /// With how many Us a blocking connect is tried before A itself is.
 const TRIES: usize = 2;
@@ -83,6 +81,7 @@ pub(crate) fn connect(
         record,
         asker,
         real: &real,
+        errno: errno::get(),
     };
     let now = boottime();
     match asker.resolve(now) {
@@ -136,9 +135,13 @@ fn is_same_communication(fd: c_int, record: &Record, a: Ipv6Addr, to: &SocketAdd
     if record.phase == Phase::Connected {
         return is_peer(fd, record);
     }
-    record.a == a
-        && record.port == u16::from_be(to.raw.sin6_port)
-        && record.process == process::id()
+    let same = record.a == a && record.port == u16::from_be(to.raw.sin6_port);
+    same && match socket::progress(fd) {
+        Ok(Progress::Established) => is_peer(fd, record),
+        // The kernel tells no peer yet, or none any more.
+        Ok(Progress::SynSent | Progress::Failed) => true,
+        Err(_) => false,
+    }
 }
 
 /// Whether the kernel says that the socket's peer is the U of the record.
@@ -251,6 +254,8 @@ struct Attempt<'c, 's, R> {
     record: Record,
     asker: Asker<'s>,
     real: &'c R,
+    /// As the program left it: untouched in the end, when its call succeeds.
+    errno: i32,
 }
 
 /// What came of connect() with a U.
@@ -331,6 +336,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
                 },
             );
             report::pinned(self.fd, self.to, u);
+            errno::set(self.errno);
             return Outcome::Told(result);
         }
         let error = errno::get();
@@ -357,91 +363,11 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
     }
 
     fn at_last_a(&self) -> c_int {
-        unpinned(
-            self.fd,
-            Some(self.asker.settings),
-            Bypass::Refuted,
-            self.to,
-            self.real,
-        )
-    }
-}
-
-/// The time that one connect() of the kernel's would have taken, and the options
-/// of the socket by which it is kept.
-struct Limits {
-    began: Duration,
-    /// The whole of it.
-    total: Duration,
-    /// `TCP_USER_TIMEOUT` as the program has it. It ends a connect() that is not
-    /// answered with `ETIMEDOUT`, and leaves the way signals interrupt it alone.
-    user_timeout: Duration,
-    /// `SO_SNDTIMEO` as the program has it; zero is none.
-    send_timeout: Duration,
-}
-
-impl Limits {
-    fn of(fd: c_int, began: Duration) -> Result<Self, aarp_sys::syscall::Errno> {
-        let user_timeout = socket::user_timeout(fd)?;
-        let send_timeout = socket::send_timeout(fd)?;
-        let mut total = socket::kernel_connect_time(fd)?;
-        for timeout in [user_timeout, send_timeout] {
-            if !timeout.is_zero() {
-                total = total.min(timeout);
-            }
+        let settings = Some(self.asker.settings);
+        let result = unpinned(self.fd, settings, Bypass::Refuted, self.to, self.real);
+        if result == 0 {
+            errno::set(self.errno);
         }
-        Ok(Self {
-            began,
-            total,
-            user_timeout,
-            send_timeout,
-        })
-    }
-
-    fn left(&self, now: Duration) -> Duration {
-        (self.began + self.total).saturating_sub(now)
-    }
-
-    fn is_over(&self, now: Duration) -> bool {
-        self.left(now).is_zero()
-    }
-
-    /// Runs `call`, which an unresponsive U ends soon enough to try another.
-    fn guarded<T>(&self, fd: c_int, call: impl FnOnce() -> T) -> T {
-        let guard = PATIENCE_WITH_U.min(self.left(boottime()) / 2);
-        self.with(fd, guard, self.send_timeout, call)
-    }
-
-    /// Runs `call`, which ends when one connect() of the kernel's would have.
-    fn within_what_is_left(&self, fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
-        let left = self.left(boottime()).max(Duration::from_millis(1));
-        let send_timeout = if self.send_timeout.is_zero() {
-            Duration::ZERO
-        } else {
-            left
-        };
-        self.with(fd, left, send_timeout, call)
-    }
-
-    fn with<T>(
-        &self,
-        fd: c_int,
-        user_timeout: Duration,
-        send_timeout: Duration,
-        call: impl FnOnce() -> T,
-    ) -> T {
-        // An option that cannot be set leaves the kernel's own time.
-        let _ = socket::set_user_timeout(fd, user_timeout);
-        if send_timeout != self.send_timeout {
-            let _ = socket::set_send_timeout(fd, send_timeout);
-        }
-        let result = call();
-        let error = errno::get();
-        let _ = socket::set_user_timeout(fd, self.user_timeout);
-        if send_timeout != self.send_timeout {
-            let _ = socket::set_send_timeout(fd, self.send_timeout);
-        }
-        errno::set(error);
         result
     }
 }

@@ -269,11 +269,12 @@ pub unsafe extern "C" fn prctl(
         c"prctl",
         fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int
     );
-    if option == libc::PR_SET_SECCOMP {
-        ops::bar();
-    }
     // SAFETY: the program's own arguments.
-    unsafe { real(option, a, b, c, d) }
+    let call = || unsafe { real(option, a, b, c, d) };
+    if option == libc::PR_SET_SECCOMP {
+        return ops::install_filter(call);
+    }
+    call()
 }
 
 /// syscall(2), by which a program may install a seccomp filter.
@@ -294,9 +295,12 @@ pub unsafe extern "C" fn syscall(
         c"syscall",
         fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long
     );
-    ops::raw_call(number, a, b);
     // SAFETY: the program's own arguments.
-    unsafe { real(number, a, b, c, d, e, f) }
+    let call = || unsafe { real(number, a, b, c, d, e, f) };
+    if ops::installs_filter(number, a) {
+        return ops::install_filter(call);
+    }
+    call()
 }
 
 /// The version of this library; what `aarp-run --check` looks for.

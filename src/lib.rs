@@ -4,6 +4,7 @@
 //! hooks.rs     one table of C functions, no logic
 //! ops.rs       what each call means, but for connect
 //! connect.rs   the life of one connect()
+//! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking
 //! sockets.rs   what is known about each descriptor
 //! settings.rs  the configuration, read at the first call that needs it
@@ -18,6 +19,7 @@
 
 mod connect;
 mod hooks;
+mod limits;
 mod ops;
 mod report;
 mod resolve;

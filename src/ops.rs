@@ -20,22 +20,25 @@ pub(crate) fn is_barred() -> bool {
     BARRED.load(Ordering::Relaxed)
 }
 
-/// The program is about to install a seccomp filter.
+/// Runs a call by which the program installs a seccomp filter, if it does: from
+/// before it until the program's end no system call of ours is made. A call that
+/// fails has installed none; programs make such calls to see what the kernel has.
 #[cold]
-pub(crate) fn bar() {
-    BARRED.store(true, Ordering::Relaxed);
+pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) -> T {
+    let barred = BARRED.swap(true, Ordering::Relaxed);
+    let result = call();
+    if result < T::default() {
+        BARRED.store(barred, Ordering::Relaxed);
+    }
+    result
 }
 
-/// A system call that the program makes by syscall(2).
+/// Whether a system call that the program makes by syscall(2) installs a filter.
 #[inline]
-pub(crate) fn raw_call(number: c_long, first: c_long, second: c_long) {
+pub(crate) fn installs_filter(number: c_long, first: c_long) -> bool {
     let prctl = number == libc::SYS_prctl && first == c_long::from(libc::PR_SET_SECCOMP);
     // The operations that only ask have higher numbers.
-    let seccomp = number == libc::SYS_seccomp && first <= 1;
-    if prctl || seccomp {
-        let _ = second;
-        bar();
-    }
+    prctl || (number == libc::SYS_seccomp && (0..=1).contains(&first))
 }
 
 /// A socket has been opened.
