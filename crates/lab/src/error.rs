@@ -7,12 +7,12 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Error {
     /// A system call or a file operation failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {reason}")]
     Io {
         /// The operation and its object.
         what: String,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The description of a network or scenario is wrong.
     #[error("{file}: {message}")]
@@ -98,9 +98,9 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::Io {
+        self.map_err(|reason| Error::Io {
             what: what(),
-            source: source.into(),
+            reason: reason.into(),
         })
     }
 }

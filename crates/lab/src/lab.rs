@@ -46,7 +46,7 @@ impl Lab {
                     "use {} (every host has a /run of its own)",
                     work.path().display()
                 ),
-                source: std::io::ErrorKind::InvalidInput.into(),
+                reason: std::io::ErrorKind::InvalidInput.into(),
             });
         }
         Ok(work)

@@ -146,12 +146,15 @@ fn relay(mut ends: [Ring; 2], shape: Shape, stop: &OwnedFd, lost: &AtomicU64) ->
     let mut lanes = [Lane::new(shape), Lane::new(shape)];
     loop {
         for (lane, end) in lanes.iter_mut().zip(&mut ends) {
-            let (now, wall) = (Instant::now(), SystemTime::now());
-            let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
             let mut refused = 0;
             end.drain(|frame| {
                 // From when the kernel had it, not from when this thread was
-                // scheduled; a step of the wall clock cannot delay it for long.
+                // scheduled. The wall clock is read first: a thread that has to
+                // wait in between takes the frame for younger, never for older.
+                // A step of the wall clock makes an error of one delay at most.
+                let wall = SystemTime::now();
+                let now = Instant::now();
+                let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let age = wall.saturating_sub(frame.time).min(shape.delay);
                 if !lane.accept(now - age, frame.data) {
                     refused += 1;

@@ -52,12 +52,20 @@ impl StateDir {
     /// `$XDG_RUNTIME_DIR/aarp-lab`, `/run/aarp-lab` for root, else a folder of the
     /// user's own among the temporary files.
     pub fn open() -> Result<Self> {
-        let user = geteuid();
-        let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => PathBuf::from(dir).join("aarp-lab"),
-            None if user.is_root() => PathBuf::from("/run/aarp-lab"),
-            None => std::env::temp_dir().join(format!("aarp-lab-{}", user.as_raw())),
-        };
+        let user = geteuid().as_raw();
+        if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+            return Self::own(PathBuf::from(dir).join("aarp-lab"), user);
+        }
+        // The root of a user namespace is not the owner of /run.
+        if user == 0
+            && let Ok(states) = Self::own(PathBuf::from("/run/aarp-lab"), user)
+        {
+            return Ok(states);
+        }
+        Self::own(std::env::temp_dir().join(format!("aarp-lab-{user}")), user)
+    }
+
+    fn own(path: PathBuf, user: u32) -> Result<Self> {
         let what = || format!("use the folder {}", path.display());
         DirBuilder::new()
             .mode(0o700)
@@ -65,7 +73,7 @@ impl StateDir {
             .create(&path)
             .context(what)?;
         let metadata = fs::symlink_metadata(&path).context(what)?;
-        if !metadata.is_dir() || metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {
+        if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o022 != 0 {
             let error = std::io::Error::other("it is not a folder of this user alone");
             return Err(error).context(what);
         }

@@ -62,7 +62,7 @@ fn delays_by(one_way: Duration) {
         );
         // Against an error of a whole scheduling round, not against a busy machine.
         assert!(
-            median < 2 * one_way + Duration::from_millis(20),
+            median < 2 * one_way + Duration::from_millis(50),
             "{median:?}"
         );
     });
