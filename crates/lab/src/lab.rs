@@ -3,19 +3,22 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use aarp_sys::netns;
-use aarp_sys::packet::{disable_offloads, is_running};
-use tempfile::TempDir;
 
 use crate::capture::{Capture, Snap};
 use crate::error::Context;
+use crate::expand::Variables;
+use crate::folder::Folder;
 use crate::host::Host;
 use crate::links::{self, Wires};
 use crate::network::{End, Network};
+use crate::scenario::Scenario;
 use crate::wait::wait_until;
 use crate::{Error, Result, tools};
+use aarp_sys::netns;
+use aarp_sys::packet::{disable_offloads, is_running};
 
 /// A network in namespaces. Dropping it ends every process in it and removes it.
 #[derive(Debug)]
@@ -23,37 +26,26 @@ pub struct Lab {
     // In this order: hosts end first, then what joins them, then their files.
     hosts: BTreeMap<String, Host>,
     wires: Wires,
-    marks: BTreeMap<String, Duration>,
-    captures: u32,
-    work: TempDir,
+    marks: Mutex<BTreeMap<String, Duration>>,
+    captures: AtomicU32,
+    work: Folder,
 }
 
 impl Lab {
     /// Makes a network.
     pub fn new(network: &Network) -> Result<Self> {
-        Self::new_in(network, Self::folder()?)
+        Self::new_in(network, Folder::make()?)
     }
 
-    /// Makes a folder for a lab's files.
-    pub(crate) fn folder() -> Result<TempDir> {
-        let work = tempfile::Builder::new()
-            .prefix("aarp-lab.")
-            .tempdir()
-            .context(|| format!("make a folder in {}", std::env::temp_dir().display()))?;
-        if work.path().starts_with("/run") {
-            return Err(Error::Io {
-                what: format!(
-                    "use {} (every host has a /run of its own)",
-                    work.path().display()
-                ),
-                reason: std::io::ErrorKind::InvalidInput.into(),
-            });
-        }
-        Ok(work)
+    /// Makes the network of a scenario, by name or file, with its files; nothing
+    /// is started in it. [`Runner::start`](crate::Runner::start) does that too.
+    pub fn from_scenario(name: &str, variables: Variables) -> Result<Self> {
+        let (scenario, work) = Scenario::open(name, variables)?;
+        Self::new_in(&scenario.network(), work)
     }
 
     /// Makes a network whose files are in `work`.
-    pub(crate) fn new_in(network: &Network, work: TempDir) -> Result<Self> {
+    pub(crate) fn new_in(network: &Network, work: Folder) -> Result<Self> {
         network.check("network")?;
         if !netns::may_administer() {
             let why = "CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN are needed";
@@ -71,8 +63,8 @@ impl Lab {
         let mut lab = Self {
             hosts,
             wires: Wires::default(),
-            marks: BTreeMap::new(),
-            captures: 0,
+            marks: Mutex::default(),
+            captures: AtomicU32::new(0),
             work,
         };
         lab.configure(network)?;
@@ -178,31 +170,33 @@ impl Lab {
     }
 
     /// Starts capturing packets on an interface of a host.
-    pub fn capture(&mut self, host: &str, interface: &str) -> Result<Capture> {
+    pub fn capture(&self, host: &str, interface: &str) -> Result<Capture> {
         self.capture_with(host, interface, Snap::Headers)
     }
 
     /// Starts capturing packets, as much of each as `snap` says.
-    pub fn capture_with(&mut self, host: &str, interface: &str, snap: Snap) -> Result<Capture> {
-        self.captures += 1;
-        let file = format!("{}-{host}-{interface}.pcap", self.captures);
+    pub fn capture_with(&self, host: &str, interface: &str, snap: Snap) -> Result<Capture> {
+        let number = self.captures.fetch_add(1, Ordering::Relaxed);
+        let file = format!("{number}-{host}-{interface}.pcap");
         let path = self.work.path().join(file);
         Capture::start(self.host(host)?, interface, snap, path)
     }
 
     /// Gives the present moment a name, and returns it on the clock of captured
     /// packets.
-    pub fn mark(&mut self, name: &str) -> Duration {
+    pub fn mark(&self, name: &str) -> Duration {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        self.marks.insert(name.to_owned(), now);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(name.to_owned(), now);
         now
     }
 
     /// The moment of that name.
     pub fn marked(&self, name: &str) -> Result<Duration> {
-        self.marks.get(name).copied().ok_or_else(|| Error::Unknown {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.get(name).copied().ok_or_else(|| Error::Unknown {
             kind: "mark",
             name: name.to_owned(),
         })

@@ -9,7 +9,7 @@
 //!     .host("server", HostSpec::new().route("default via 2001:db8:2::1"))
 //!     .link("client:eth0 2001:db8:1::2/64", "router:c 2001:db8:1::1/64")
 //!     .link("server:eth0 2001:db8:2::2/64", "router:s 2001:db8:2::1/64");
-//! let mut lab = Lab::new(&network)?;
+//! let lab = Lab::new(&network)?;
 //! let capture = lab.capture("server", "eth0")?;
 //! lab.host("client")?.command("ping").args(["-c1", "2001:db8:2::2"]).run()?;
 //! assert_eq!(Filter::icmp6(128).count(&capture.finish()?), 1);
@@ -17,11 +17,13 @@
 //! # }
 //! ```
 mod capture;
+mod catalogue;
 mod check;
 mod command;
 pub mod condition;
 mod error;
 mod expand;
+mod folder;
 mod host;
 mod judge;
 mod lab;
@@ -39,6 +41,7 @@ pub mod tools;
 mod wait;
 
 pub use capture::{Capture, Snap};
+pub use catalogue::catalogue;
 pub use command::{Command, FOREGROUND_LIMIT, Process};
 pub use error::{Error, Result};
 pub use expand::Variables;
@@ -47,7 +50,7 @@ pub use lab::Lab;
 pub use network::{HostSpec, LinkSpec, Network};
 pub use packet::{Direction, Filter, FlagPattern, Packet, Proto, Tcp, Transport};
 pub use report::Report;
-pub use run::{Runner, catalogue};
+pub use run::Runner;
 pub use rustix::process::Signal;
 pub use scenario::Scenario;
 pub use wait::{interrupt, wait_until};

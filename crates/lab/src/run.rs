@@ -3,10 +3,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
 
 use crate::capture::{Capture, Snap};
 use crate::command::{Command, Process};
@@ -15,33 +13,9 @@ use crate::error::Context;
 use crate::expand::Variables;
 use crate::packet::Packet;
 use crate::report::{Counts, Line, Report};
-use crate::scenario::{
-    CaptureSpec, Exit, FileSpec, Finish, Run, Scenario, Service, Step, Tally, Wait,
-};
+use crate::scenario::{CaptureSpec, Exit, Finish, Run, Scenario, Service, Step, Tally, Wait};
 use crate::wait::wait_until;
 use crate::{Error, Lab, Result, tools};
-
-/// The scenarios that come with the tool: their names and texts.
-pub fn catalogue() -> &'static [(&'static str, &'static str)] {
-    &[
-        ("basic", include_str!("../scenarios/basic.toml")),
-        ("demo", include_str!("../scenarios/demo.toml")),
-    ]
-}
-
-/// The text of a scenario: one of the catalogue's names, or a file.
-pub(crate) fn text_of(name: &str) -> Result<String> {
-    if let Some((_, text)) = catalogue().iter().find(|(known, _)| *known == name) {
-        return Ok((*text).to_owned());
-    }
-    if !name.contains(['/', '.']) {
-        return Err(Error::Unknown {
-            kind: "scenario",
-            name: name.to_owned(),
-        });
-    }
-    fs::read_to_string(name).context(|| format!("read the scenario {name}"))
-}
 
 /// A scenario being run.
 #[derive(Debug)]
@@ -59,19 +33,13 @@ pub struct Runner {
 impl Runner {
     /// Makes the network of a scenario, by name or file, with its files, captures
     /// and services. `variables` may hold `stage`, the folder of the programs.
-    pub fn start(name: &str, mut variables: Variables) -> Result<Self> {
-        let text = text_of(name)?;
-        let work: TempDir = Lab::folder()?;
-        variables.insert("work".to_owned(), work.path().display().to_string());
-        let scenario = Scenario::parse(name, &text, &variables)?;
+    pub fn start(name: &str, variables: Variables) -> Result<Self> {
+        let (scenario, work) = Scenario::open(name, variables)?;
         for program in scenario.needs.iter().map(String::as_str).chain(["ip"]) {
             tools::find(program)?;
         }
         let start = Instant::now();
         let network = scenario.network();
-        for file in &scenario.files {
-            make(file)?;
-        }
         let lab = Lab::new_in(&network, work)?;
         let mut runner = Self {
             processes: BTreeMap::new(),
@@ -104,8 +72,8 @@ impl Runner {
         &self.lab
     }
 
-    /// A process of the scenario.
-    pub(crate) fn process(&self, name: &str) -> Result<&Process> {
+    /// A service or a command of the scenario.
+    pub fn process(&self, name: &str) -> Result<&Process> {
         self.processes.get(name).ok_or_else(|| Error::Unknown {
             kind: "process",
             name: name.to_owned(),
@@ -417,26 +385,4 @@ pub(crate) fn size(path: &str) -> Result<u64> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error).context(|| format!("read the size of {path}")),
     }
-}
-
-fn make(spec: &FileSpec) -> Result<()> {
-    let path = PathBuf::from(&spec.path);
-    let what = || format!("make {}", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).context(what)?;
-    }
-    if let Some(text) = &spec.text {
-        return fs::write(&path, text).context(what);
-    }
-    let mut file = fs::File::create(&path).context(what)?;
-    let mut random = fastrand::Rng::with_seed(spec.seed);
-    let mut left = spec.size.map_or(0, |size| size.0);
-    let mut block = vec![0; 1 << 16];
-    while left > 0 {
-        let length = left.min(block.len() as u64) as usize;
-        random.fill(&mut block[..length]);
-        file.write_all(&block[..length]).context(what)?;
-        left -= length as u64;
-    }
-    Ok(())
 }

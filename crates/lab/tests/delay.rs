@@ -32,7 +32,7 @@ fn round_trips(packets: &[Packet]) -> Vec<Duration> {
 
 fn delays_by(one_way: Duration) {
     rootless::test(move || {
-        let mut lab = pair(|link| link.delay(one_way));
+        let lab = pair(|link| link.delay(one_way));
         let capture = lab.capture("a", "eth0").unwrap();
         let ping = |count: &str| {
             let a = lab.host("a").unwrap();
@@ -124,7 +124,7 @@ fn a_fast_transfer_loses_nothing_at_any_delay() {
     const OCTETS: usize = 64 << 20;
     rootless::test(|| {
         for milliseconds in [0, 1, 50] {
-            let mut lab = pair(|link| {
+            let lab = pair(|link| {
                 // Without a delay the relay stands there for the sake of the rate.
                 link.delay(Duration::from_millis(milliseconds))
                     .rate(10_000_000_000)

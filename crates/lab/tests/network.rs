@@ -28,7 +28,7 @@ fn alive(pid: u32) -> bool {
 fn pings_are_routed_and_counted() {
     rootless::test(|| {
         let start = Instant::now();
-        let mut lab = Lab::new(&routed()).unwrap();
+        let lab = Lab::new(&routed()).unwrap();
         println!("made in {:?}", start.elapsed());
         let at_client = lab.capture("client", "eth0").unwrap();
         let at_server = lab.capture("server", "eth0").unwrap();
@@ -57,7 +57,7 @@ fn pings_are_routed_and_counted() {
 #[test]
 fn sockets_opened_in_a_host_belong_to_it() {
     rootless::test(|| {
-        let mut lab = Lab::new(&routed()).unwrap();
+        let lab = Lab::new(&routed()).unwrap();
         let capture = lab.capture("client", "eth0").unwrap();
         let (client, server) = (lab.host("client").unwrap(), lab.host("server").unwrap());
         let listener = server.enter(|| TcpListener::bind("[::]:80")).unwrap();
@@ -182,7 +182,7 @@ fn a_link_that_went_down_and_up_carries_and_is_captured() {
                 LinkSpec::new("a:eth0 2001:db8::1/64", "b:eth0 2001:db8::2/64")
                     .delay(Duration::from_millis(2)),
             );
-        let mut lab = Lab::new(&network).unwrap();
+        let lab = Lab::new(&network).unwrap();
         let capture = lab.capture("b", "eth0").unwrap();
         let ping = |lab: &Lab| {
             let a = lab.host("a").unwrap();

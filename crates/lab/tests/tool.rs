@@ -225,7 +225,12 @@ fn sigkill_of_the_tool_ends_daemons_and_namespaces() {
     tool.kill().unwrap();
     tool.wait().unwrap();
     bench.assert_gone(&namespace);
-    // And its name is free again.
+    // Its folder goes with the next lab,
+    let tmp = bench.path("tmp");
+    assert_eq!(fs::read_dir(&tmp).unwrap().count(), 1);
+    assert_code(&bench.run(&["run", "basic"]), 0);
+    assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+    // and its name is free again.
     let output = bench.run(&["down", "endless.toml"]);
     assert_code(&output, 1);
     assert!(text(&output.stderr).contains("no lab"));
