@@ -162,9 +162,8 @@ fn prepare() -> anyhow::Result<(StateDir, bool)> {
 
 /// Lets signals end the waits, so that everything is removed in order; a second
 /// one ends the process, and the kernel removes what it leaves.
-fn catch_signals() -> anyhow::Result<()> {
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("catch signals")?;
+fn catch_signals(signals: &[i32]) -> anyhow::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new(signals).context("catch signals")?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -179,13 +178,21 @@ fn catch_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Leaves the terminal's interrupts to the shell that it runs.
+fn leave_interrupts() -> anyhow::Result<()> {
+    // Caught, not ignored: ignored would be inherited.
+    let nobody_looks = std::sync::Arc::default();
+    signal_hook::flag::register(SIGINT, nobody_looks).context("catch signals")?;
+    Ok(())
+}
+
 fn run(
     scenario: &str,
     settings: &Settings,
     keep_captures: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let (states, rootless) = prepare()?;
-    catch_signals()?;
+    catch_signals(&[SIGINT, SIGTERM, SIGHUP])?;
     let mut runner = Runner::start(scenario, settings.variables()?)?;
     let registration = states.register(scenario, runner.lab(), rootless)?;
     let outcome = runner.run();
@@ -212,6 +219,7 @@ fn shell(
     if command.is_empty() {
         command.push(std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned()));
     }
+    leave_interrupts()?;
     if let Some(state) = StateDir::open()?.find(scenario)? {
         state.join(host)?;
         let status = std::process::Command::new(&command[0])
@@ -222,7 +230,7 @@ fn shell(
         return Ok(exit_code(status));
     }
     let (states, rootless) = prepare()?;
-    catch_signals()?;
+    catch_signals(&[SIGTERM, SIGHUP])?;
     let runner = Runner::start(scenario, settings.variables()?)?;
     let _registration = states.register(scenario, runner.lab(), rootless)?;
     let inside = runner.lab().host(host)?;

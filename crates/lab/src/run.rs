@@ -207,7 +207,8 @@ impl Runner {
             self.report.begin(heading);
             eprintln!("\n{heading}");
         }
-        if let Some(say) = &step.say {
+        // Of a comparison the outcome says it all.
+        if let Some(say) = step.say.as_ref().filter(|_| step.expect.is_none()) {
             self.tell(say);
         }
         if let Some(run) = &step.run {

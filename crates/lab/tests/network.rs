@@ -90,7 +90,7 @@ fn dropping_a_lab_ends_daemons_too() {
     rootless::test(|| {
         let lab = Lab::new(&routed()).unwrap();
         let client = lab.host("client").unwrap();
-        // A daemon in a session of its own, whose starter has ended.
+        // A daemon, detached from its starter, which has ended.
         let shell = client.command("sh").args([
             "-c",
             "setsid sh -c 'trap \"\" TERM HUP; echo up; while :; do sleep 1; done' & wait",
@@ -247,5 +247,83 @@ fn ordinary_users_may_ping_in_a_host() {
             .unwrap();
         let range = String::from_utf8(range.stdout).unwrap();
         assert!(range.starts_with('0'), "{range}");
+    });
+}
+
+#[test]
+fn hosts_and_links_are_as_described() {
+    rootless::test(|| {
+        let rules = "table inet filter { chain input { type filter hook input priority 0; tcp dport 81 reject with icmpv6 admin-prohibited; }; }";
+        let server = HostSpec::new()
+            .address("lo", "2001:db8:a::53/128 preferred_lft 0")
+            .sysctl("net.ipv6.conf.eth0.hop_limit", "9")
+            .firewall(rules);
+        let network = Network::new()
+            .host(
+                "client",
+                HostSpec::new().route("2001:db8:a::53 via 2001:db8:2::2"),
+            )
+            .host("server", server)
+            .add_link(
+                LinkSpec::new(
+                    "client:eth0 2001:db8:2::1/64",
+                    "server:eth0 2001:db8:2::2/64",
+                )
+                .mtu(1300)
+                .offloads(false),
+            );
+        let lab = Lab::new(&network).unwrap();
+        let (client, server) = (lab.host("client").unwrap(), lab.host("server").unwrap());
+        for host in [client, server] {
+            assert!(host.ip("link show eth0").unwrap().contains("mtu 1300"));
+        }
+        let listener = server.enter(|| TcpListener::bind("[::]:81")).unwrap();
+        let connect = |to: &str| {
+            let to: SocketAddr = to.parse().unwrap();
+            client.enter(move || TcpStream::connect_timeout(&to, LIMIT))
+        };
+        let filtered = connect("[2001:db8:a::53]:81").unwrap_err();
+        assert_eq!(filtered.kind(), std::io::ErrorKind::PermissionDenied);
+        server.nft("flush ruleset").unwrap();
+        let stream = connect("[2001:db8:a::53]:81").unwrap();
+        assert_eq!(
+            stream.peer_addr().unwrap().ip(),
+            "2001:db8:a::53".parse::<Ipv6Addr>().unwrap()
+        );
+        drop(listener);
+        let ping = client
+            .command("ping")
+            .args(["-nc1", "-W5", "2001:db8:2::2"])
+            .run()
+            .unwrap();
+        let said = String::from_utf8(ping.stdout).unwrap();
+        assert!(said.contains("ttl=9"), "{said}");
+        let said = server.ip("-6 address show dev lo").unwrap();
+        assert!(
+            said.contains("2001:db8:a::53/128") && said.contains("deprecated"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn each_host_has_a_run_folder_and_processes_of_its_own() {
+    rootless::test(|| {
+        let lab = Lab::new(&routed()).unwrap();
+        let (client, server) = (lab.host("client").unwrap(), lab.host("server").unwrap());
+        client.command("touch").arg("/run/only-here").run().unwrap();
+        assert!(!std::path::Path::new("/run/only-here").exists());
+        let there = server.command("ls").arg("/run/only-here").output().unwrap();
+        assert!(!there.status.success());
+        let sleep = server.command("sleep").arg("600").spawn().unwrap();
+        let list = |host: &aarp_lab::Host| {
+            let output = host.command("ps").args(["-eo", "args"]).run().unwrap();
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .contains("sleep 600")
+        };
+        assert!(list(server));
+        assert!(!list(client));
+        sleep.kill();
     });
 }

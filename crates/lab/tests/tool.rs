@@ -75,7 +75,7 @@ impl Bench {
     }
 }
 
-/// A daemon in a session of its own that minds no signal, and a wait for what
+/// A daemon, detached from its starter, that minds no signal, and a wait for what
 /// never comes.
 const ENDLESS: &str = r#"
 description = "goes on until it is ended"
