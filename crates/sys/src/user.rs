@@ -197,7 +197,7 @@ mod tests {
         ] {
             assert!(!is_readable(bad as *const u8, 28), "{bad:#x}");
         }
-        let heap = vec![0u8; 64];
+        let heap = Box::new([0u8; 64]);
         assert!(is_readable(heap.as_ptr(), 28));
         let stack = [0u8; 28];
         assert!(is_readable(stack.as_ptr(), 28));
