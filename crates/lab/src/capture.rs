@@ -3,12 +3,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aarp_sys::packet::{Ring, RingSize};
+use parking_lot::{Condvar, Mutex};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -35,11 +36,11 @@ struct Sink(Arc<Mutex<BufWriter<File>>>);
 
 impl Write for Sink {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.lock();
         file.write(data)
     }
     fn flush(&mut self) -> io::Result<()> {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.lock();
         file.flush()
     }
 }
@@ -156,15 +157,11 @@ impl Capture {
         self.control
             .wake()
             .context(|| format!("{name}: wake the capture"))?;
-        let progress = self.control.progress.lock();
-        let progress = progress.unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.control.progress.lock();
         let unanswered =
             |progress: &mut Progress| progress.answered < request && progress.failed.is_none();
-        let (progress, waited) = self
-            .control
-            .advanced
-            .wait_timeout_while(progress, ANSWER, unanswered)
-            .unwrap_or_else(PoisonError::into_inner);
+        let advanced = &self.control.advanced;
+        let waited = advanced.wait_while_for(&mut progress, unanswered, ANSWER);
         if let Some(failed) = &progress.failed {
             return Err(io::Error::other(failed.clone())).context(|| format!("{name}: capture"));
         }
@@ -213,7 +210,7 @@ impl Control {
     }
 
     fn update(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.progress.lock());
         self.advanced.notify_all();
     }
 }

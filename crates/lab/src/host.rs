@@ -3,11 +3,12 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aarp_sys::netns;
+use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal};
 
 use crate::command::{Command, Running};
@@ -237,14 +238,14 @@ impl Host {
     }
 
     pub(crate) fn adopt(&self, process: Weak<Running>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         running.retain(|known| known.strong_count() > 0);
         running.push(process);
     }
 
     /// Collects every ended child: the kernel lets init end last.
     fn reap(&self) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         for process in running.drain(..).filter_map(|known| known.upgrade()) {
             process.kill_and_reap();
         }

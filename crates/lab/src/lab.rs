@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::capture::{Capture, Snap};
@@ -19,6 +18,7 @@ use crate::wait::wait_until;
 use crate::{Error, Result, tools};
 use aarp_sys::netns;
 use aarp_sys::packet::{disable_offloads, is_running};
+use parking_lot::Mutex;
 
 /// A network in namespaces. Dropping it ends every process in it and removes it.
 #[derive(Debug)]
@@ -188,14 +188,14 @@ impl Lab {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.marks.lock();
         marks.insert(name.to_owned(), now);
         now
     }
 
     /// The moment of that name.
     pub fn marked(&self, name: &str) -> Result<Duration> {
-        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let marks = self.marks.lock();
         marks.get(name).copied().ok_or_else(|| Error::Unknown {
             kind: "mark",
             name: name.to_owned(),
