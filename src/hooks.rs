@@ -36,7 +36,11 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: sockl
     // SAFETY: the address is copied only as far as it can be read; the call
     // behind gets either the program's own arguments or a whole address of ours.
     unsafe {
-        if ops::is_barred() || family(address, len) != Some(libc::AF_INET6 as u16) {
+        if ops::is_barred() {
+            ops::barred_connect(len);
+            return real(fd, address, len);
+        }
+        if family(address, len) != Some(libc::AF_INET6 as u16) {
             return real(fd, address, len);
         }
         match socket_address(address, len) {

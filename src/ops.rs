@@ -4,10 +4,12 @@ use core::ffi::{c_int, c_long};
 use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use aarp_core::bypass::Bypass;
 use aarp_sys::socket::{Progress, progress};
 use aarp_sys::{errno, process};
 
 use crate::connect::{failed, is_peer, refutes};
+use crate::report;
 use crate::sockets::{self, Phase, Record};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
@@ -18,6 +20,15 @@ static BARRED: AtomicBool = AtomicBool::new(false);
 #[inline]
 pub(crate) fn is_barred() -> bool {
     BARRED.load(Ordering::Relaxed)
+}
+
+/// connect() where no system call of ours may be made: not even to see whether the
+/// address can be read. By its length it is one of IPv6.
+#[cold]
+pub(crate) fn barred_connect(len: libc::socklen_t) {
+    if len as usize == size_of::<libc::sockaddr_in6>() {
+        report::count_bypass(Bypass::Seccomp);
+    }
 }
 
 /// Runs a call by which the program installs a seccomp filter, if it does: from

@@ -41,6 +41,11 @@ pub(crate) fn miss() {
     count(&MISSES);
 }
 
+/// A communication went to A, and nothing may be said about it.
+pub(crate) fn count_bypass(reason: Bypass) {
+    count(&BYPASSES[reason as usize]);
+}
+
 /// A communication went to A.
 #[inline]
 pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {

@@ -17,6 +17,7 @@ static PHASE: AtomicU8 = AtomicU8::new(UNREAD);
 const UNREAD: u8 = 0;
 const READING: u8 = 1;
 const BAD: u8 = 2;
+const OFF: u8 = 3;
 
 /// The settings.
 ///
@@ -41,6 +42,7 @@ fn read() -> Result<&'static Settings, Bypass> {
     match begun {
         Ok(_) => {}
         Err(BAD) => return Err(Bypass::BadConfig),
+        Err(OFF) => return Err(Bypass::Off),
         // Another thread, or the frame that a signal handler has interrupted. A
         // child forked in this moment stays here, and pins nothing.
         Err(_) => return Err(Bypass::Busy),
@@ -56,8 +58,8 @@ fn read() -> Result<&'static Settings, Bypass> {
     }
     // There is no aarpd that could be required.
     if settings.daemon_use == DaemonUse::Require {
-        PHASE.store(BAD, Ordering::Release);
-        return Err(Bypass::BadConfig);
+        PHASE.store(OFF, Ordering::Release);
+        return Err(Bypass::Off);
     }
     let settings: &'static Settings = settings;
     Ok(SETTINGS.get_or_init(|| settings))
