@@ -111,16 +111,18 @@ DOCDIR=$PREFIX/share/doc/aarp
 MANIFEST=$DATADIR/manifest
 source_folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 
+# shellcheck source=packaging/debian.sh
+. "$source_folder/packaging/debian.sh"
+
 # --- tidying up --------------------------------------------------------------
 
 scratch=
 unfinished=
-policy=
 # shellcheck disable=SC2317 # called by the trap
 tidy() {
     [ -z "$scratch" ] || rm -rf -- "$scratch"
     [ -z "$unfinished" ] || rm -f -- "$unfinished"
-    [ -z "$policy" ] || rm -f -- "$policy"
+    packages_tidy
 }
 trap tidy EXIT
 trap 'exit 129' HUP
@@ -183,51 +185,9 @@ fi
 # --- what must be there ------------------------------------------------------
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
-# Debian keeps some of the demo's commands where an ordinary user does not look.
-has_command() { (PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1") >/dev/null 2>&1; }
-
-# A compiler without libc6-dev is there and cannot link.
-can_link() {
-    has_command cc || return 1
-    echo 'int main(void) { return 0; }' >"$scratch/link.c"
-    cc -o "$scratch/link" "$scratch/link.c" 2>/dev/null
-}
-
 missing_packages() {
     if [ "$build" = yes ] && ! can_link; then printf 'gcc libc6-dev '; fi
-    for pair in ip:iproute2 nft:nftables nginx:nginx-light curl:curl ethtool:ethtool; do
-        has_command "${pair%%:*}" || printf '%s ' "${pair#*:}"
-    done
-}
-
-# The web servers of the demo run in its own network; the one of the package is
-# neither started on this machine now nor at its next start.
-install_packages() {
-    say "installing packages: $*"
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        policy=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod 755 "$policy"
-    fi
-    had_nginx=no
-    ! has_command nginx || had_nginx=yes
-    # On a terminal one sees it work, elsewhere only why it did not.
-    if [ -t 2 ]; then apt_log=/dev/stderr; else apt_log=$scratch/apt.log; fi
-    {
-        apt-get -q update &&
-            DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"
-    } </dev/null >"$apt_log" 2>&1 || {
-        [ -t 2 ] || cat -- "$apt_log" >&2
-        fail 69 "apt-get could not install: $*"
-    }
-    if [ "$had_nginx" = no ] && has_command nginx && has_command systemctl; then
-        systemctl disable nginx.service >/dev/null 2>&1 ||
-            say "note: could not disable nginx.service, which the demo does not need"
-    fi
-    if [ -n "$policy" ]; then
-        rm -f -- "$policy"
-        policy=
-    fi
+    packages_without ip:iproute2 nft:nftables nginx:nginx-light curl:curl ethtool:ethtool
 }
 
 if [ "$demo" = yes ]; then
@@ -236,7 +196,8 @@ if [ "$demo" = yes ]; then
     set -- $(missing_packages)
     if [ $# -gt 0 ]; then
         if is_root && has_command apt-get; then
-            install_packages "$@"
+            say "installing packages: $*"
+            install_packages "$@" || fail 69 "apt-get could not install: $*"
         else
             fail 69 "the demo needs Debian's packages: $*" \
                 "as root: apt-get install $*"

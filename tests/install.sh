@@ -205,7 +205,7 @@ else
     skipped "an ordinary user installs at home" "cannot read what was built"
 fi
 if command -v shellcheck >/dev/null; then
-    check "shellcheck has nothing to say" shellcheck "$install"
+    check "shellcheck has nothing to say" shellcheck -x -P "$source_folder" "$install"
 else
     skipped "shellcheck" "not installed"
 fi
