@@ -325,6 +325,10 @@ mod tests {
     }
 
     proptest! {
+        //= https://www.rfc-editor.org/rfc/rfc4443#section-4.2
+        //= type=test
+        //# The data received in the ICMPv6 Echo Request message MUST be
+        //# returned entirely and unmodified in the ICMPv6 Echo Reply message.
         /// Every single change of a right reply, in any octet but the checksum
         /// (which the kernel verifies), makes it none.
         #[test]
