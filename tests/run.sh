@@ -1,0 +1,283 @@
+#!/bin/bash
+# Runs the tests; `tests/run.sh --help` says how.
+set -u
+source_folder=$(cd "$(dirname "$0")/.." && pwd -P)
+cd "$source_folder" || exit 69
+
+usage() {
+    cat <<'END'
+Usage: tests/run.sh [--full | --long]
+
+Runs every test that fits ten minutes after Debian's packages are there; as root
+on Debian it installs those that are missing (and starts none of their services).
+An ordinary user's run skips what needs root, and says so in lines that begin with
+`SKIPPED:`. A run by root that skips anything fails.
+
+  --full   also: fuzzing (needs nightly Rust), more cases of the property tests,
+           tests that depend on timing several times; within an hour
+  --long   also: fuzzing for hours, and everything again and again
+  --help   this text
+
+Logs are left in target/test-logs. The last line is
+`N passed, N failed, N skipped`. Exit status: 0 if nothing failed, 1 if something
+did, 64 usage, 69 something needed is missing.
+END
+}
+
+tier=first
+case ${1-} in
+'') ;;
+--full) tier=full ;;
+--long) tier=long ;;
+-h | --help)
+    usage
+    exit 0
+    ;;
+*)
+    usage >&2
+    exit 64
+    ;;
+esac
+[ $# -le 1 ] || { usage >&2; exit 64; }
+
+# --- the surroundings --------------------------------------------------------
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+command -v cargo >/dev/null || PATH=${CARGO_HOME:-${HOME:-/nonexistent}/.cargo}/bin:$PATH
+export PATH LC_ALL=C.UTF-8 CARGO_TERM_COLOR=never
+# Nothing of the user's own settings.
+unset LD_PRELOAD LD_LIBRARY_PATH PREFIX BINDIR LIBDIR DESTDIR RUSTFLAGS RUSTDOCFLAGS \
+    PROPTEST_CASES RUST_TEST_THREADS RUST_BACKTRACE XDG_CONFIG_HOME
+for name in $(compgen -e AARP_); do unset "$name"; done
+
+target=${CARGO_TARGET_DIR:-$source_folder/target}
+case $target in /*) ;; *) target=$source_folder/$target ;; esac
+# Relative to the folder in which cargo runs, and that changes.
+[ -z "${CARGO_TARGET_DIR:-}" ] || export CARGO_TARGET_DIR=$target
+stage=$target/stage
+export AARP_STAGE=$stage
+logs=$target/test-logs
+rm -rf -- "$logs"
+mkdir -p -- "$logs" || exit 69
+
+scratch=$(mktemp -d)
+running=
+# shellcheck source=packaging/debian.sh
+. "$source_folder/packaging/debian.sh"
+# shellcheck disable=SC2317 # called by the trap
+tidy() {
+    if [ -n "$running" ]; then
+        kill "$running" 2>/dev/null
+        wait "$running" 2>/dev/null
+    fi
+    packages_tidy
+    rm -rf -- "$scratch"
+}
+trap tidy EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# Labs are known by name in a folder of their own: what another run left behind, or
+# is doing now, does not matter to this one.
+mkdir -m 700 "$scratch/run"
+export XDG_RUNTIME_DIR=$scratch/run
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+missing() {
+    can_link || printf 'gcc libc6-dev '
+    packages_without ip:iproute2 nft:nftables ethtool:ethtool nginx:nginx-light curl:curl \
+        wget:wget python3:python3 ssh:openssh-client sshd:openssh-server git:git \
+        nc.openbsd:netcat-openbsd tcpdump:tcpdump ping:iputils-ping strace:strace \
+        setcap:libcap2-bin shellcheck:shellcheck
+}
+# One word a package.
+# shellcheck disable=SC2046
+set -- $(missing)
+if [ $# -gt 0 ]; then
+    if is_root && has_command apt-get; then
+        echo "installing packages: $*"
+        install_packages "$@" || { echo "apt-get could not install: $*" >&2; exit 69; }
+    else
+        printf '%s\n' "Debian's packages are missing: $*" "as root: apt-get install $*" >&2
+        exit 69
+    fi
+fi
+for tool in cargo rustc rustfmt cargo-clippy; do
+    command -v "$tool" >/dev/null && continue
+    echo "$tool is missing; with rustup: rustup component add rustfmt clippy" >&2
+    exit 69
+done
+
+# A run that was killed may have left networks: they bear the id of its process.
+if is_root; then
+    for namespace in $(ip netns list | sed -n 's/^\(aarpt-[cs]-[0-9]*-[0-9]*\).*/\1/p'); do
+        owner=${namespace#aarpt-[cs]-}
+        [ -e "/proc/${owner%-*}" ] && continue
+        for process in $(ip netns pids "$namespace"); do kill -KILL "$process"; done
+        ip netns delete "$namespace" && echo "removed what an earlier run left: $namespace"
+    done
+fi
+
+# --- running and counting ----------------------------------------------------
+
+passed=0 failed=0 skipped=0 number=0
+failing=()
+began=$SECONDS
+# Seconds after which a part has failed.
+limit=900
+
+# part KIND NAME COMMAND...: runs a part of the tests and counts its cases.
+#   one     the command itself is the one case
+#   cargo   cases as in cargo's `test result:` lines
+#   lines   a line `ok - ...` or `not ok - ...` for each case
+# A line `SKIPPED: ...` is a case that was skipped, in any kind.
+part() {
+    local kind=$1 name=$2 log status=0 good=0 bad=0 left=0 start=$SECONDS
+    shift 2
+    number=$((number + 1))
+    log=$logs/$(printf '%02d-%s' "$number" "${name//[^[:alnum:]]/-}").log
+    printf '%-44s ' "$name"
+    # With job control, or it would be started with SIGINT ignored.
+    set -m
+    timeout --kill-after=20 "$limit" "$@" >"$log" 2>&1 </dev/null &
+    running=$!
+    set +m
+    wait "$running" || status=$?
+    running=
+    # A test harness with one thread has begun its own line.
+    left=$(grep -cE '(^|\.\.\. )SKIPPED:' "$log")
+    case $kind in
+    cargo)
+        read -r good bad < <(sed -n \
+            's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$log" |
+            awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }')
+        # For the harness a test that skips itself has passed.
+        good=$((good > left ? good - left : 0))
+        ;;
+    lines)
+        good=$(grep -c '^ok' "$log")
+        bad=$(grep -c '^not ok' "$log")
+        ;;
+    one) [ "$status" -ne 0 ] || [ "$left" -gt 0 ] || good=1 ;;
+    esac
+    [ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+    # Nothing at all was run: that is not a success.
+    [ $((good + bad + left)) -gt 0 ] || bad=1
+    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left))
+    if [ "$bad" -eq 0 ]; then printf 'ok  '; else printf 'FAIL'; fi
+    printf ' %4d passed' "$good"
+    [ "$bad" -eq 0 ] || printf ', %d failed' "$bad"
+    [ "$left" -eq 0 ] || printf ', %d skipped' "$left"
+    [ "$status" -ne 124 ] || printf ', ended after %d s' "$limit"
+    printf ' (%d s)\n' $((SECONDS - start))
+    grep -oE '(^|\.\.\. )SKIPPED:.*' "$log" | sed 's/^\.\.\. //' | sort | uniq -c |
+        sed -E 's/^ *1 (.*)/    \1/; t; s/^ *([0-9]+) (.*)/    \2 (\1 times)/'
+    if [ "$bad" -gt 0 ]; then failing+=("$name" "$log"); fi
+}
+skip() {
+    printf '%-44s skip\n    SKIPPED: %s: %s\n' "$1" "$1" "$2"
+    skipped=$((skipped + 1))
+}
+
+# --- the first tier ----------------------------------------------------------
+
+part one "format" cargo fmt --all --check
+part lines "sources" tests/tree.sh
+part one "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+part one "clippy, the library as it is shipped" \
+    cargo clippy --locked --profile preload -p aarp -- -D warnings
+part one "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+part one "build and install a stage" env PREFIX="$stage" ./install.sh
+# With the tests of every package, and the kept inputs of the fuzz targets.
+part cargo "tests of the workspace" cargo test --locked --workspace --no-fail-fast
+part lines "install.sh" tests/install.sh
+
+# The demo needs networks: root, or a user namespace.
+demo() {
+    local status=0
+    "$stage/bin/aarp-lab" run demo --stage "$stage" || status=$?
+    if [ "$status" -eq 77 ] && ! is_root; then
+        echo "SKIPPED: demo: this user may not make networks"
+        return 0
+    fi
+    return "$status"
+}
+export -f demo is_root
+export stage
+part one "demo" bash -c demo
+
+# --- the longer tiers --------------------------------------------------------
+
+# Finds cargo-fuzz, or builds it.
+find_cargo_fuzz() {
+    PATH=$target/tools/bin:$PATH
+    command -v cargo-fuzz >/dev/null && return
+    part one "build cargo-fuzz" cargo install --locked --root "$target/tools" cargo-fuzz
+    command -v cargo-fuzz >/dev/null
+}
+
+# fuzz SECONDS: each target for so long, from the kept inputs and what it finds.
+fuzz() {
+    local seconds=$1 name
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        skip "fuzzing" "no nightly Rust (rustup toolchain install nightly)"
+        return
+    fi
+    find_cargo_fuzz || return
+    part one "build the fuzz targets" cargo +nightly fuzz build
+    for name in $(cd fuzz/fuzz_targets && ls -- *.rs); do
+        name=${name%.rs}
+        mkdir -p "$target/fuzz-found/$name"
+        limit=$((seconds + 300)) part one "fuzz $name" cargo +nightly fuzz run "$name" \
+            "$target/fuzz-found/$name" "fuzz/corpus/$name" -- \
+            -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20
+    done
+}
+
+# again TIMES NAME COMMAND...: the same tests several times.
+again() {
+    local times=$1 name=$2 turn
+    shift 2
+    for turn in $(seq "$times"); do part cargo "$name, turn $turn" "$@"; done
+}
+
+if [ "$tier" != first ]; then
+    limit=3600
+    part cargo "property tests, more cases" env PROPTEST_CASES=20000 \
+        cargo test --locked -p aarp-wire -p aarp-core
+    if grep -q '^test .* \.\.\. ignored' "$logs"/*tests-of-the-workspace.log; then
+        part cargo "tests kept for this tier" \
+            cargo test --locked --workspace --no-fail-fast -- --ignored
+    fi
+    again 3 "tests that depend on timing" \
+        cargo test --locked -p aarp -p aarp-lab -p aarp-responder --no-fail-fast
+    fuzz 60
+fi
+if [ "$tier" = long ]; then
+    limit=7200
+    again 20 "soak" cargo test --locked --workspace --no-fail-fast
+    for turn in $(seq 10); do part one "demo, turn $turn" bash -c demo; done
+    fuzz 1800
+fi
+
+# --- the end -----------------------------------------------------------------
+
+for ((at = 0; at < ${#failing[@]}; at += 2)); do
+    log=${failing[at + 1]}
+    printf '\n=== %s failed; %s\n' "${failing[at]}" "$log"
+    lines=$(wc -l <"$log")
+    if [ "$lines" -gt 400 ]; then
+        echo "(the last 400 of $lines lines)"
+    fi
+    tail -n 400 "$log"
+done
+echo
+if is_root && [ "$skipped" -gt 0 ]; then
+    echo "Root skips nothing: what was skipped counts as failed."
+    failed=$((failed + skipped))
+fi
+minutes=$(((SECONDS - began) / 60)) seconds=$(((SECONDS - began) % 60))
+printf '%s in %d:%02d, as %s, on %d processors\n' "tests/run.sh, tier $tier," \
+    "$minutes" "$seconds" "$(id -un)" "$(nproc)"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
