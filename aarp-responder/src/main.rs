@@ -120,7 +120,7 @@ const RUN_DIR: &str = "/run/aarp";
 
 #[derive(Args)]
 struct Common {
-    /// An anycast address; may be given several times. Without it the [[responder]] tables are used.
+    /// An anycast address; may be given several times. Without it the `[[responder]]` tables are used.
     #[arg(
         long,
         env = "AARP_RESPONDER_ANYCAST",
