@@ -52,9 +52,15 @@ pub fn test(body: impl FnOnce()) {
             assert!(status.success(), "{name} in a user namespace: {status}");
         }
         Err(error) => {
-            // The handle, not the macro: the harness must not swallow it.
-            let line = format!("skipped: {name}: not root, and no user namespace: {error}\n");
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            skipped(name, &format!("not root, and no user namespace: {error}"));
         }
     }
+}
+
+/// Says on standard error that a test was skipped, past the test harness, which
+/// swallows what a macro prints.
+pub fn skipped(test: &str, why: &str) {
+    let line = format!("SKIPPED: {test}: {}\n", why.trim_end());
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }

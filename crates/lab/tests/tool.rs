@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use aarp_lab::rootless::skipped;
 use aarp_lab::wait_until;
 use tempfile::TempDir;
 
@@ -111,7 +112,7 @@ fn permitted(test: &str) -> bool {
     let output = bench.run(&["shell", &name, "a", "--", "true"]);
     let denied = output.status.code() == Some(77);
     if denied {
-        eprintln!("skipped: {test}: {}", text(&output.stderr).trim_end());
+        skipped(test, &text(&output.stderr));
     }
     !denied
 }
@@ -324,7 +325,7 @@ fn bad_scenarios_are_78_and_name_the_key_and_the_file() {
         let output = bench.run(&["run", &name]);
         if output.status.code() == Some(77) {
             // The networks come first; the same is checked where they are allowed.
-            eprintln!("skipped: bad scenarios: {}", text(&output.stderr));
+            skipped("bad scenarios", &text(&output.stderr));
             return;
         }
         assert_code(&output, 78);
@@ -387,10 +388,7 @@ fn an_ordinary_user_can_run_it() {
         bench.run(&["run", "basic"])
     };
     if output.status.code() == Some(77) {
-        eprintln!(
-            "skipped: an_ordinary_user_can_run_it: {}",
-            text(&output.stderr)
-        );
+        skipped("an_ordinary_user_can_run_it", &text(&output.stderr));
         return;
     }
     assert_code(&output, 0);
@@ -416,7 +414,10 @@ fn without_user_namespaces_it_is_77() {
         .output()
         .unwrap();
     if !probe.status.success() {
-        eprintln!("skipped: without_user_namespaces_it_is_77: no user namespaces here");
+        skipped(
+            "without_user_namespaces_it_is_77",
+            "no user namespaces here",
+        );
         return;
     }
     let output = as_ordinary_user(&bench, &prefix, &["run", "basic"]);
