@@ -12,7 +12,7 @@ mod document;
 mod schema;
 mod value;
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 pub use document::{SOURCE_MAX, TOKENS, end_token, read_document};
 pub use schema::{Key, VARIABLES};
@@ -41,7 +41,15 @@ impl fmt::Display for ConfigError {
             write!(f, "line {}: ", self.line)?;
         }
         if !self.key.as_str().is_empty() {
-            write!(f, "{}: ", self.key)?;
+            // As it stands in the file it may have a line break in it.
+            for character in self.key.as_str().chars() {
+                if character.is_control() {
+                    write!(f, "{}", character.escape_default())?;
+                } else {
+                    f.write_char(character)?;
+                }
+            }
+            f.write_str(if self.key.is_cut() { "…: " } else { ": " })?;
         }
         write!(f, "expected {}", self.expected)?;
         if !self.found.as_str().is_empty() {

@@ -280,6 +280,17 @@ fn later_layers_win_but_trust_and_exclusion_only_narrow() {
     assert_eq!(settings.times.ttl, Duration::from_secs(5));
 }
 
+/// A complaint is one line, whatever the file has in it.
+#[test]
+fn a_key_with_a_line_break_is_named_in_one_line() {
+    let error = read("[resolve]\n\"a\\nb\" = 1\n").unwrap_err().to_string();
+    assert!(
+        error.starts_with("line 2: resolve.a\\nb: expected "),
+        "{error}"
+    );
+    assert!(!error.contains('\n'), "{error}");
+}
+
 #[test]
 fn a_bad_variable_is_named() {
     let mut settings = Settings::DEFAULT;
