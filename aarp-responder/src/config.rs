@@ -59,10 +59,23 @@ pub(crate) struct BadSetting {
 impl BadSetting {
     fn new(key: impl ToString, problem: impl ToString) -> Self {
         Self {
-            key: key.to_string(),
-            problem: problem.to_string(),
+            key: in_one_line(&key.to_string()),
+            problem: in_one_line(&problem.to_string()),
         }
     }
+}
+
+/// With escapes for the control characters of what stands in a file.
+fn in_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// Tables that other programs of the project read; their contents are theirs.

@@ -71,6 +71,16 @@ fn every_error_names_the_key_and_what_was_expected() {
             "responder[0].anicast",
             "expected one of anycast,",
         ),
+        (
+            "[[responder]]\n\"a\\nb\" = 1",
+            "responder[0].a\\nb",
+            "unknown key",
+        ),
+        (
+            "[[responder]]\nanycast = \"a\\nb\"",
+            "responder[0].anycast",
+            "not a\\nb",
+        ),
         ("[[responder]\n", "line 1", "not TOML"),
         ("\n\n= 3\n", "line 3", "not TOML"),
     ] {
