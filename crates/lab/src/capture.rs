@@ -1,6 +1,6 @@
 //! Captures: a thread that writes what an interface carries to a pcap file.
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -273,14 +273,24 @@ fn record(
 fn read(path: &Path, mac: [u8; 6]) -> Result<Vec<Packet>> {
     let what = || format!("read {}", path.display());
     let file = File::open(path).context(what)?;
-    let mut reader = PcapReader::new(file).map_err(pcap_error).context(what)?;
+    read_packets(file, mac).context(what)
+}
+
+/// Reads the IP packets of a pcap file, such as `--keep-captures` leaves; `mac` is
+/// the address of the interface, by which what was sent is told from the rest.
+///
+/// # Errors
+/// When it is no pcap file, or becomes none; a last packet that is cut off is left
+/// out.
+pub fn read_packets(pcap: impl Read, mac: [u8; 6]) -> io::Result<Vec<Packet>> {
+    let mut reader = PcapReader::new(pcap).map_err(pcap_error)?;
     let mut packets = Vec::new();
     while let Some(packet) = reader.next_packet() {
         let packet = match packet {
             Ok(packet) => packet,
             // Its last packet is being written.
             Err(pcap_file::PcapError::IncompleteBuffer) => break,
-            Err(error) => return Err(pcap_error(error)).context(what),
+            Err(error) => return Err(pcap_error(error)),
         };
         packets.extend(Packet::parse(packet.timestamp, &packet.data, mac));
     }

@@ -40,7 +40,7 @@ pub mod state;
 pub mod tools;
 mod wait;
 
-pub use capture::{Capture, Snap};
+pub use capture::{Capture, Snap, read_packets};
 pub use catalogue::catalogue;
 pub use command::{Command, FOREGROUND_LIMIT, Process};
 pub use error::{Error, Result};
