@@ -93,8 +93,10 @@ fn mapped(map: &str, id: u32) -> bool {
 /// The `security.capability` attribute, versions 1 to 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileCapabilities {
-    effective: bool,
-    permitted: u64,
+    /// A program that does not know of capabilities gets them too.
+    pub(crate) effective: bool,
+    /// What everybody gets who starts it.
+    pub(crate) permitted: u64,
     inheritable: u64,
 }
 
@@ -110,7 +112,8 @@ impl FileCapabilities {
         }
     }
 
-    fn parse(value: &[u8]) -> Option<Self> {
+    /// Of the attribute's value.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let word = |index: usize| -> Option<u64> {
             let octets = value.get(index * 4..index * 4 + 4)?;
             Some(u64::from(u32::from_le_bytes(octets.try_into().ok()?)))
