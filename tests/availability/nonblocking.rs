@@ -1,0 +1,1 @@
+//! Programs whose connect() does not wait.
