@@ -63,7 +63,6 @@ pub struct Site {
     pub lab: Lab,
     pub s1: Capture,
     pub s2: Capture,
-    pub client: Capture,
     /// Web servers and responders, which end with it.
     services: RefCell<Vec<Process>>,
 }
@@ -101,7 +100,6 @@ impl Site {
         let mut lab = Lab::new(&network).expect("a network");
         let s1 = lab.capture("s1", "eth0").expect("a capture");
         let s2 = lab.capture("s2", "eth0").expect("a capture");
-        let client = lab.capture("client", "eth0").expect("a capture");
         compile(
             include_str!("client.c"),
             &lab.work().join("client-program"),
@@ -111,7 +109,6 @@ impl Site {
             lab,
             s1,
             s2,
-            client,
             services: RefCell::default(),
         };
         for name in ["s1", "s2"] {
@@ -360,6 +357,11 @@ impl Client {
     pub fn ask(&mut self, command: &str) -> Reply {
         self.begin(command);
         self.reply()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Sends it a signal.
