@@ -65,6 +65,7 @@ pub(crate) fn connect(
         Patience::Blocking
     };
     let asker = Asker {
+        fd,
         settings,
         state,
         interest,

@@ -9,16 +9,19 @@ use aarp_core::policy::{Interest, Patience, plan};
 use aarp_core::refutation::Claim;
 use aarp_core::settings::Settings;
 use aarp_core::state::ProcessState;
-use aarp_sys::ask::{AskError, Inquiry, ask};
+use aarp_sys::ask::{AskError, Inquiry, Interruptible, ask};
 use aarp_sys::clock::boottime;
 use aarp_sys::process::thread;
 use aarp_sys::route::Origin;
+use aarp_sys::socket;
 
 use crate::report;
 
 /// Who asks, and for what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asker<'s> {
+    /// The socket, whose time limit decides which signals interrupt connect().
+    pub(crate) fd: i32,
     pub(crate) settings: &'s Settings,
     pub(crate) state: &'s ProcessState,
     pub(crate) interest: Interest,
@@ -129,7 +132,7 @@ impl Asker<'_> {
             plan,
             budget: allowance,
             origin: self.origin.unwrap_or_default(),
-            interruptible: self.patience == Patience::Blocking,
+            interruptible: self.interruptible(),
         });
         let ended = boottime();
         self.state.stalls.charge(thread(), now, ended);
@@ -165,6 +168,17 @@ impl Asker<'_> {
         match self.state.refutations.refuted_until(&self.claim(u), ended) {
             None => Ok(u),
             Some(_) => Err(Unresolved::Bypass(Bypass::Refuted)),
+        }
+    }
+
+    /// The kernel restarts connect(2) only on a socket without a time limit.
+    fn interruptible(&self) -> Interruptible {
+        match self.patience {
+            Patience::NonBlocking => Interruptible::Never,
+            Patience::Blocking => match socket::send_timeout(self.fd) {
+                Ok(timeout) if !timeout.is_zero() => Interruptible::Always,
+                _ => Interruptible::UnlessRestarted,
+            },
         }
     }
 

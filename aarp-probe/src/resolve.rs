@@ -8,7 +8,7 @@ use aarp_core::address::{Scope, scope};
 use aarp_core::mapping::Answer;
 use aarp_core::policy::{Interest, Patience, plan};
 use aarp_core::settings::Settings;
-use aarp_sys::ask::{AskError, Inquiry, Report, ask};
+use aarp_sys::ask::{AskError, Inquiry, Interruptible, Report, ask};
 use aarp_sys::route::Origin;
 
 use crate::exit;
@@ -157,7 +157,7 @@ fn resolve(settings: &Settings, a: Ipv6Addr, timeout: Option<Duration>) -> Outco
         plan,
         budget,
         origin,
-        interruptible: false,
+        interruptible: Interruptible::Never,
     };
     match ask(&inquiry) {
         Ok(report) => Outcome::Asked(report),

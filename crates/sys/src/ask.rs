@@ -34,8 +34,21 @@ pub struct Inquiry<'s> {
     pub budget: Duration,
     /// What packets are sent with.
     pub origin: Origin,
-    /// Whether a signal may end it: a call that blocks can be interrupted.
-    pub interruptible: bool,
+    /// Which signals end it.
+    pub interruptible: Interruptible,
+}
+
+/// Which signals end a question: those that would interrupt the call in whose place
+/// it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruptible {
+    /// None: the call does not block.
+    Never,
+    /// Those with handlers that were installed without `SA_RESTART`.
+    UnlessRestarted,
+    /// All that have handlers: a call with a time limit (`SO_SNDTIMEO`) is never
+    /// restarted, see signal(7).
+    Always,
 }
 
 /// How it ended.
@@ -119,10 +132,12 @@ pub fn ask(inquiry: &Inquiry<'_>) -> Result<Report, AskError> {
         libc::EPERM | libc::EACCES => AskError::NotPermitted,
         _ => AskError::System("probe socket", errno),
     })?;
-    let interruption = if inquiry.interruptible {
-        Interruption::of_this_process().map_err(failed("signal handlers"))?
-    } else {
-        Interruption::Restarts
+    let interruption = match inquiry.interruptible {
+        Interruptible::Never => Interruption::Restarts,
+        Interruptible::UnlessRestarted => {
+            Interruption::of_this_process().map_err(failed("signal handlers"))?
+        }
+        Interruptible::Always => Interruption::Interrupts,
     };
     let question = question(inquiry, socket.kind(), began).map_err(failed("getrandom"))?;
     Exchange {
