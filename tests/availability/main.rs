@@ -7,6 +7,7 @@
 
 mod blocking;
 mod nonblocking;
+mod signals;
 mod site;
 mod stage;
 
