@@ -1,0 +1,130 @@
+//! Under the library every hooked call is what it is without it: programs in C write
+//! down the result and the errno of thousands of calls, and the transcripts of both
+//! runs are the same, octet for octet. Meanwhile the connections go to U.
+#![allow(unreachable_pub)]
+
+#[path = "../availability/site.rs"]
+#[allow(dead_code)]
+mod site;
+#[path = "../availability/stage.rs"]
+mod stage;
+
+use std::time::Duration;
+
+use aarp_lab::rootless;
+use site::{A, Counters, Seen, Site, U1, Variant, now};
+
+/// The programs that these tests start.
+const NEEDED: [&str; 4] = ["cc", "nft", "nginx", "ip"];
+
+/// What every program here begins with.
+const TRANSCRIPT: &str = include_str!("transcript.h");
+
+/// A site on which port 81 of A and U is silent.
+fn silent_site() -> Site {
+    let site = Site::new(Variant::default());
+    let rules = format!(
+        "table inet silent {{ chain in {{\ntype filter hook input priority 0;\n\
+         ip6 daddr {{ {A}, {U1} }} tcp dport 81 drop\n}}\n}}\n"
+    );
+    site.lab.host("s1").unwrap().nft(&rules).unwrap();
+    site
+}
+
+/// How a program went.
+struct Run {
+    transcript: String,
+    counters: Counters,
+    seen: Seen,
+}
+
+/// Compiles a program and runs it in the client's host, under the library or not.
+fn run(site: &Site, source: &str, library: bool) -> Run {
+    let source = source.replacen("#include \"transcript.h\"", TRANSCRIPT, 1);
+    let program = site
+        .lab
+        .work()
+        .join(if library { "ours" } else { "native" });
+    stage::compile(
+        &source,
+        &program,
+        &["-Wno-unused", "-Wno-nonnull", "-pthread"],
+    );
+    let mut command = site.lab.host("client").unwrap().command(&program);
+    if library {
+        command = command
+            .env("LD_PRELOAD", stage::library())
+            .env("AARP_CONFIG", "/dev/null")
+            .env("AARP_PREFIXES", format!("{A}/128"))
+            .env("AARP_BUDGET", "10s")
+            .env("AARP_BUDGET_NONBLOCKING", "10s")
+            .env("AARP_STATS", "1");
+    }
+    let since = now();
+    let output = command
+        .arg(A.to_string())
+        .limit(Duration::from_secs(120))
+        .output()
+        .unwrap();
+    let transcript = String::from_utf8_lossy(&output.stdout).into_owned();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success(),
+        "library {library}: {}: {log}\n{transcript}",
+        output.status
+    );
+    Run {
+        transcript,
+        counters: Counters::parse(&log),
+        seen: site.seen(since),
+    }
+}
+
+/// The first lines in which two transcripts differ.
+fn assert_same(native: &str, ours: &str) {
+    let differing: Vec<_> = native
+        .lines()
+        .zip(ours.lines())
+        .enumerate()
+        .filter(|(_, (native, ours))| native != ours)
+        .take(20)
+        .map(|(number, (native, ours))| {
+            format!("line {number}:\n  native: {native}\n  ours:   {ours}")
+        })
+        .collect();
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    assert_eq!(native.lines().count(), ours.lines().count());
+}
+
+/// Runs a program both ways and compares; at least `lines` lines, and at least
+/// `pins` connections to U.
+fn same(source: &str, lines: usize, pins: usize) {
+    if !stage::has(&NEEDED) {
+        return;
+    }
+    rootless::test(|| {
+        let site = silent_site();
+        let native = run(&site, source, false);
+        let ours = run(&site, source, true);
+        assert_same(&native.transcript, &ours.transcript);
+        assert!(native.transcript.lines().count() >= lines);
+        assert!(native.seen.tried("s1", U1).is_empty());
+        let tried = ours.seen.tried("s1", U1).len();
+        assert!(tried >= pins, "{tried}: {}", ours.counters.log);
+    });
+}
+
+#[test]
+fn connect_with_any_address() {
+    same(include_str!("addresses.c"), 1000, 120);
+}
+
+#[test]
+fn getpeername_and_copies() {
+    same(include_str!("peers.c"), 500, 20);
+}
+
+#[test]
+fn options_flags_and_files() {
+    same(include_str!("calls.c"), 80, 9);
+}
