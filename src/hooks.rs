@@ -11,7 +11,7 @@
 use core::ffi::{c_int, c_long, c_ulong, c_void};
 use core::mem::transmute;
 
-use aarp_sys::user::{family, room, show_address, socket_address};
+use aarp_sys::user::{family, room, room_by, show_address, socket_address};
 use libc::{sockaddr, socklen_t};
 
 use crate::symbols::Symbol;
@@ -110,7 +110,11 @@ pub unsafe extern "C" fn getpeername(
     // SAFETY: the program's own arguments; what is changed lies where the call
     // behind has just written.
     unsafe {
-        let room = hidden.and_then(|_| room(len, ops::is_barred()));
+        let room = match hidden {
+            None => None,
+            Some(_) if ops::is_barred() => room_by(len, |name, len| real(fd, name, len)),
+            Some(_) => room(len),
+        };
         let result = real(fd, address, len);
         if let (0, Some(a), Some(room)) = (result, hidden, room) {
             show_address(address, room, a);

@@ -80,17 +80,49 @@ impl SocketAddress {
 }
 
 /// The room that a program has for a socket address; `None` when that cannot be
-/// read. With `trust` the kernel is not asked.
+/// read.
 ///
 /// # Safety
-/// As for [`family`]; with `trust` the pointer must be good.
+/// As for [`family`].
 #[must_use]
-pub unsafe fn room(len: *const libc::socklen_t, trust: bool) -> Option<usize> {
-    if !trust && !is_readable(len.cast(), size_of::<libc::socklen_t>()) {
+pub unsafe fn room(len: *const libc::socklen_t) -> Option<usize> {
+    if !is_readable(len.cast(), size_of::<libc::socklen_t>()) {
         return None;
     }
-    // SAFETY: readable, as was just seen or is promised.
+    // SAFETY: readable, as was just seen.
     Some(unsafe { len.read_unaligned() } as usize)
+}
+
+/// The same, where no system call may be made but the program's own, `call`: which
+/// writes the name of a socket, and fails where `len` is bad. How much of a name it
+/// has room for shows in what is written; more than a whole name counts as one.
+///
+/// # Safety
+/// `call` must do with its arguments what getpeername(2) does.
+#[must_use]
+pub unsafe fn room_by(
+    len: *mut libc::socklen_t,
+    call: impl Fn(*mut libc::sockaddr, *mut libc::socklen_t) -> i32,
+) -> Option<usize> {
+    const MOST: usize = size_of::<libc::sockaddr_storage>();
+    let mut whole = [0u8; MOST];
+    let mut whole_len = MOST as libc::socklen_t;
+    if call(whole.as_mut_ptr().cast(), &raw mut whole_len) != 0 {
+        return None;
+    }
+    // No octet is what the call would write, until it has.
+    let mut part = whole.map(|octet| !octet);
+    if call(part.as_mut_ptr().cast(), len) != 0 {
+        return None;
+    }
+    let written = whole
+        .iter()
+        .zip(&part)
+        .take_while(|(whole, part)| whole == part);
+    let room = written.count();
+    // SAFETY: the kernel has just written there.
+    unsafe { len.write_unaligned(room as libc::socklen_t) };
+    Some(room)
 }
 
 /// Writes an IPv6 address into a socket address of which there are `room` octets.
