@@ -153,7 +153,7 @@ pub(crate) fn bad_configuration(error: &SettingsError) {
 
 #[inline]
 fn is_logged(level: LogLevel) -> bool {
-    settings::known().is_some_and(|settings| settings.log_level >= level)
+    settings::known().is_some_and(|settings| settings.log_level >= level) && !ops::is_barred()
 }
 
 /// Writes one line to where the configuration says. `errno` is left alone.
@@ -166,9 +166,6 @@ fn log(text: fmt::Arguments<'_>) {
 }
 
 fn write(line: &Text<512>) {
-    if ops::is_barred() {
-        return;
-    }
     let errno = errno::get();
     let file = settings::known().map(|settings| &settings.log_file);
     match file.filter(|file| !file.as_str().is_empty()) {
@@ -180,6 +177,9 @@ fn write(line: &Text<512>) {
 
 /// One line of counters at exit, for those who have set `stats`.
 pub(crate) fn at_exit() {
+    if ops::is_barred() {
+        return;
+    }
     let wanted = match settings::known() {
         Some(settings) => settings.stats,
         None => environment::variable("AARP_STATS", |value| matches!(value, Ok("1" | "true")))
