@@ -3,11 +3,13 @@
 //! runs are the same, octet for octet. Meanwhile the connections go to U.
 #![allow(unreachable_pub)]
 
+mod library;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
 #[path = "../availability/stage.rs"]
 mod stage;
+mod threads;
 
 use std::time::Duration;
 
@@ -58,7 +60,8 @@ fn run(site: &Site, source: &str, library: bool) -> Run {
             .env("AARP_PREFIXES", format!("{A}/128"))
             .env("AARP_BUDGET", "10s")
             .env("AARP_BUDGET_NONBLOCKING", "10s")
-            .env("AARP_STATS", "1");
+            .env("AARP_STATS", "1")
+            .env("AARP_LOG", "debug");
     }
     let since = now();
     let output = command
