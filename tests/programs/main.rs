@@ -8,16 +8,19 @@ mod common;
 mod flow;
 mod session;
 mod site;
+mod table;
+mod unconfigured;
 mod upstream;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aarp_lab::rootless;
+use aarp_lab::{Direction, Filter, rootless};
 
 use crate::flow::{Outcome, assert_alive_after, assert_pinned, opened, outcomes};
 use crate::session::{Mode, Program, Session, Target};
-use crate::site::{Node, Site, now};
+use crate::site::{A, Node, Site, now};
+use crate::unconfigured::with_nothing_configured;
 
 /// How often what a slow machine may have spoilt is tried.
 const TRIES: usize = 5;
@@ -45,8 +48,9 @@ fn pinned_session(site: &Site, program: Program, target: Target) -> Session {
     panic!("{} was late {TRIES} times", program.name());
 }
 
+/// A session with the route of A moving in its middle, and another after that.
 fn keeps_its_session(program: Program, round_trip: Duration) {
-    let mut site = Site::new(round_trip);
+    let mut site = Site::new(round_trip, MEBI);
     program.serve(&mut site);
 
     let mut sessions = Target::ALL.map(|target| {
@@ -82,6 +86,53 @@ fn keeps_its_session(program: Program, round_trip: Duration) {
     }
 }
 
+/// The same without us: what these tests are about does happen.
+fn breaks_without_us(program: Program) {
+    // More than can be under way unacknowledged.
+    let mut site = Site::new(NEAR, 32 * MEBI);
+    program.serve(&mut site);
+    let mut session = Session::start(&site, program, Target::Literal, Mode::Native);
+    session.reach_middle(&site);
+    let flows = opened(&site, session.started, now());
+    assert!(
+        !flows.is_empty() && flows.values().all(|to| *to == A),
+        "{flows:?}"
+    );
+    site.route_to(Node::S2);
+    session.break_off(&site);
+    let resets = Filter::tcp().src(A).flags("R").direction(Direction::Out);
+    let packets = site.seen_at(Node::S2.name());
+    for port in flows.into_keys() {
+        let resets = resets.clone().port(port).count(&packets);
+        assert!(resets > 0, "{}: s2 has not reset it", session.what);
+    }
+}
+
+/// A program that opens several connections, in several processes: each is pinned.
+fn pins_every_connection() {
+    // Far enough that one request is still under way when the next is made: then
+    // git opens another connection, up to five.
+    let mut site = Site::new(Duration::from_millis(20), MEBI);
+    site.make_repository();
+    site.serve_http();
+    // Without a server of git's, objects are fetched one by one.
+    site.make_dumb_repository(64);
+    let started = now();
+    let clone = site
+        .under_arl("git")
+        .env("AARP_PREFIXES", format!("{A}/128"));
+    let url = format!("http://[{A}]/dumb.git");
+    let clone = clone
+        .args(["clone", "-q", &url, "clone"])
+        .cwd(site.folder("dumb"));
+    clone.run().unwrap();
+    let flows = opened(&site, started, now());
+    assert!(flows.len() > 1, "one connection only: {flows:?}");
+    let ports = flows.into_keys().collect();
+    assert_pinned(&site, "git from files", &ports, Node::S1);
+}
+
+const MEBI: usize = 1 << 20;
 /// Runs the body of a test that needs a network.
 fn in_lab(program: Program, body: impl FnOnce()) {
     rootless::test(|| {
@@ -107,6 +158,16 @@ macro_rules! programs {
             fn keeps_its_session_at_80_ms() {
                 in_lab(Program::$program, || keeps_its_session(Program::$program, FAR));
             }
+
+            #[test]
+            fn with_nothing_configured_at_0_ms() {
+                in_lab(Program::$program, || with_nothing_configured(Program::$program, NEAR));
+            }
+
+            #[test]
+            fn with_nothing_configured_at_80_ms() {
+                in_lab(Program::$program, || with_nothing_configured(Program::$program, FAR));
+            }
         }
     )*};
 }
@@ -119,6 +180,23 @@ programs! {
     ssh: Ssh,
     git: Git,
     nc: Nc,
+}
+
+#[test]
+fn a_download_breaks_without_us() {
+    in_lab(Program::HttpClient, || {
+        breaks_without_us(Program::HttpClient)
+    });
+}
+
+#[test]
+fn a_dialogue_breaks_without_us() {
+    in_lab(Program::Nc, || breaks_without_us(Program::Nc));
+}
+
+#[test]
+fn git_has_each_of_several_connections_pinned() {
+    in_lab(Program::Git, pins_every_connection);
 }
 
 const NEAR: Duration = Duration::ZERO;

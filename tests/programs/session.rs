@@ -62,6 +62,14 @@ impl Program {
         }
     }
 
+    /// Whether its socket is one that does not block while it connects.
+    pub(crate) fn is_nonblocking(self) -> bool {
+        match self {
+            Self::Curl | Self::Asyncio | Self::Git | Self::Nc => true,
+            Self::Wget | Self::HttpClient | Self::Ssh => false,
+        }
+    }
+
     /// Starts what it talks to.
     pub(crate) fn serve(self, site: &mut Site) {
         match self {

@@ -71,11 +71,12 @@ pub(crate) fn now() -> Duration {
 }
 
 impl Site {
-    /// Makes it, with this round trip between c and the responders.
-    pub(crate) fn new(round_trip: Duration) -> Self {
+    /// Makes it, with this round trip between c and the responders, and a content
+    /// of so many octets.
+    pub(crate) fn new(round_trip: Duration, octets: usize) -> Self {
         let stage = common::stage();
-        let mut lab = Lab::new(&network(round_trip)).unwrap();
-        let content = noise(3 << 20);
+        let lab = Lab::new(&network(round_trip)).unwrap();
+        let content = noise(octets);
         let www = lab.work().join("www");
         std::fs::create_dir(&www).unwrap();
         std::fs::write(www.join("plain"), &content).unwrap();
@@ -125,6 +126,13 @@ impl Site {
     /// The responder that the route of A leads to.
     pub(crate) fn node(&self) -> Node {
         self.node
+    }
+
+    /// Lets no probe through to a responder any more.
+    pub(crate) fn silence(&self) {
+        let rules = "table ip6 silence { chain forward { type filter hook forward priority 0; \
+                     icmpv6 type echo-request drop; }; }";
+        self.lab.host("r0").unwrap().nft(rules).unwrap();
     }
 
     /// Moves the route of A; returns when that was done.
@@ -215,12 +223,33 @@ impl Site {
         common::run("git", ["init", "-q", &tree]);
         std::fs::write(work.join("tree/plain"), &self.content).unwrap();
         common::run("git", ["-C", &tree, "add", "plain"]);
-        let who = ["-c", "user.name=Test", "-c", "user.email=test@any.test"];
-        let commit = ["commit", "-q", "-m", "Add the file"];
-        let words = ["-C", &tree].into_iter().chain(who).chain(commit);
-        common::run("git", words);
+        common::run("git", commit(&tree, "Add the file"));
         common::run("git", ["clone", "-q", "--bare", &tree, &bare]);
     }
+
+    /// Makes a repository that is nothing but files of the web servers', with at
+    /// least so many objects, each in a file of its own.
+    pub(crate) fn make_dumb_repository(&self, objects: usize) {
+        let tree = self.lab.work().join("tree");
+        for number in 0..objects {
+            std::fs::write(tree.join(number.to_string()), number.to_string()).unwrap();
+        }
+        let bare = self.lab.work().join("www/dumb.git");
+        let [tree, bare] = [tree, bare].map(|path| path.to_string_lossy().into_owned());
+        common::run("git", ["-C", &tree, "add", "."]);
+        common::run("git", commit(&tree, "Add many files"));
+        // Copied as they are, not packed.
+        common::run("git", ["clone", "-q", "--bare", "--local", &tree, &bare]);
+        common::run("git", ["-C", &bare, "update-server-info"]);
+    }
+}
+
+/// The words with which git commits.
+fn commit<'w>(tree: &'w str, message: &'w str) -> [&'w str; 10] {
+    let (name, email) = ("user.name=Test", "user.email=test@any.test");
+    [
+        "-C", tree, "-c", name, "-c", email, "commit", "-q", "-m", message,
+    ]
 }
 
 fn network(round_trip: Duration) -> Network {

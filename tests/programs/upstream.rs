@@ -3,6 +3,7 @@
 //! Also the way from nginx to `git http-backend`.
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,6 +38,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Gates {
     open: BTreeSet<String>,
+    /// Every connection, to be cut off at the end.
+    connections: Vec<UnixStream>,
     closing: bool,
 }
 
@@ -72,6 +75,10 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         if let Ok(mut gates) = self.state.gates.lock() {
             gates.closing = true;
+            for connection in &gates.connections {
+                // Fails only where it has ended.
+                let _ = connection.shutdown(Shutdown::Both);
+            }
             self.state.changed.notify_all();
         }
         // Wakes accept(); without that connection the thread would stay behind.
@@ -84,23 +91,27 @@ impl Drop for Upstream {
 }
 
 fn serve(listener: &UnixListener, state: &Arc<State>) {
-    let mut connections = Vec::new();
+    let mut threads = Vec::new();
     for stream in listener.incoming() {
-        if state.gates.lock().unwrap().closing {
-            break;
-        }
-        let (Ok(stream), state) = (stream, Arc::clone(state)) else {
-            continue;
-        };
-        connections.push(std::thread::spawn(move || {
-            if let Err(error) = state.answer(&stream) {
-                eprintln!("upstream: {error}");
+        let answered = stream.and_then(|stream| {
+            let mut gates = state.gates.lock().unwrap();
+            if gates.closing {
+                return Ok(None);
             }
-        }));
+            gates.connections.push(stream.try_clone()?);
+            let state = Arc::clone(state);
+            let thread = std::thread::Builder::new().spawn(move || state.answer(&stream))?;
+            Ok(Some(thread))
+        });
+        match answered {
+            Ok(Some(thread)) => threads.push(thread),
+            Ok(None) => break,
+            Err(error) => eprintln!("upstream: {error}"),
+        }
     }
-    for connection in connections {
-        // What went wrong in it has been said.
-        let _ = connection.join();
+    let ended = threads.into_iter().map(|thread| thread.join().unwrap());
+    for error in ended.filter_map(Result::err) {
+        eprintln!("upstream: {error}");
     }
 }
 
@@ -153,9 +164,6 @@ impl Request {
 
 impl State {
     fn answer(&self, stream: &UnixStream) -> io::Result<()> {
-        // A client that has stopped reading must not hold up the end of a test.
-        stream.set_read_timeout(Some(GATE_LIMIT))?;
-        stream.set_write_timeout(Some(GATE_LIMIT / 4))?;
         let request = Request::read(stream)?;
         let path = request.path.clone();
         let mut parts = path.splitn(4, '/').skip(1);
