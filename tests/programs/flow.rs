@@ -7,8 +7,8 @@ use aarp_lab::{Direction, Filter, Packet};
 
 use crate::site::{A, Node, Site};
 
-/// The connections that were opened by c from one moment to another: the port of
-/// each, and where it went.
+/// The connections that c opened from one moment to another: the port of each, and
+/// where it went.
 pub(crate) fn opened(site: &Site, from: Duration, to: Duration) -> BTreeMap<u16, IpAddr> {
     let syn = Filter::tcp().flags("Sa").direction(Direction::Out);
     site.seen_at("c")
@@ -18,48 +18,40 @@ pub(crate) fn opened(site: &Site, from: Duration, to: Duration) -> BTreeMap<u16,
         .collect()
 }
 
-/// Asserts that all that belongs to these ports of c went to, and came from, the
-/// unicast address of a responder; that this is so of each of them from `open` on;
-/// and that the other responder saw nothing of it.
-pub(crate) fn assert_pinned(site: &Site, what: &str, ports: &BTreeSet<u16>, node: Node) {
-    assert!(!ports.is_empty(), "{what}: no connection was seen");
-    let of_flow = |packet: &&Packet| {
-        let ports_of = packet.tcp().map(|tcp| (tcp.sport, tcp.dport));
-        ports_of.is_some_and(|(from, to)| {
-            let client_side = match client_is_source(packet) {
-                true => from,
-                false => to,
-            };
-            ports.contains(&client_side)
+/// The segments of the connections of these ports of c that a host saw.
+fn segments(site: &Site, host: &str, ports: &BTreeSet<u16>) -> Vec<Packet> {
+    let of_them = |packet: &Packet| {
+        packet.tcp().is_some_and(|tcp| {
+            // What the client sends, it receives elsewhere.
+            let sent = packet.outgoing == (host == "c");
+            ports.contains(if sent { &tcp.sport } else { &tcp.dport })
         })
     };
+    let mut packets = site.seen_at(host);
+    packets.retain(of_them);
+    packets
+}
+
+/// Asserts that every segment of the connections of these ports of c was one to or
+/// from the unicast address of a responder, and that the other saw none.
+pub(crate) fn assert_pinned(site: &Site, what: &str, ports: &BTreeSet<u16>, node: Node) {
+    assert!(!ports.is_empty(), "{what}: no connection was seen");
     let u = node.unicast();
     for host in ["c", node.name()] {
-        let packets = site.seen_at(host);
-        let flow: Vec<_> = packets.iter().filter(of_flow).collect();
-        let to_u = Filter::tcp().address(u);
-        let of_a = Filter::tcp().address(A);
-        assert_eq!(of_a.count(flow.iter().copied()), 0, "{what}, at {host}: A");
-        assert_eq!(
-            to_u.count(flow.iter().copied()),
-            flow.len(),
-            "{what}, at {host}: {u}"
-        );
-        assert!(!flow.is_empty(), "{what}: nothing at {host}");
+        let segments = segments(site, host, ports);
+        let to_u = Filter::tcp().address(u).count(&segments);
+        let to_a = Filter::tcp().address(A).count(&segments);
+        let counts = (segments.len(), to_u, to_a);
+        assert!(to_u > 0, "{what}: nothing to {u} at {host}");
+        assert_eq!(counts, (to_u, to_u, 0), "{what}: all, to U, to A at {host}");
     }
-    let strays = site.seen_at(node.other().name());
-    let strays = strays.iter().filter(of_flow).count();
-    assert_eq!(strays, 0, "{what}: segments at {}", node.other().name());
+    let other = node.other().name();
+    let strays = segments(site, other, ports);
+    assert!(strays.is_empty(), "{what}: at {other}: {strays:?}");
 }
 
-const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
-
-fn client_is_source(packet: &Packet) -> bool {
-    packet.src == IpAddr::from(CLIENT)
-}
-
-/// Asserts that each of these ports of c has both sent and received data at a
-/// responder after a moment.
+/// Asserts that the connections of these ports of c lived on at a responder after a
+/// moment: data went out, and the client's segments came in.
 pub(crate) fn assert_alive_after(
     site: &Site,
     what: &str,
@@ -67,31 +59,15 @@ pub(crate) fn assert_alive_after(
     node: Node,
     moment: Duration,
 ) {
-    let packets = site.seen_at(node.name());
-    let later = || packets.iter().filter(|packet| packet.time > moment);
-    let data = |direction| Filter {
+    let mut segments = segments(site, node.name(), ports);
+    segments.retain(|packet| packet.time > moment);
+    let data = Filter {
         data: Some(true),
-        direction: Some(direction),
-        ..Filter::tcp()
+        ..Filter::tcp().direction(Direction::Out)
     };
-    let sum = |direction| {
-        let filter = data(direction);
-        later()
-            .filter(|packet| filter.matches(packet))
-            .filter(|packet| {
-                let (from, to) = packet.ports().unwrap_or_default();
-                ports.contains(if client_is_source(packet) { &from } else { &to })
-            })
-            .map(|packet| packet.payload_len)
-            .sum::<usize>()
-    };
-    assert!(sum(Direction::Out) > 0, "{what}: no data after the move");
-    // A download's client only acknowledges.
-    let acks = Filter::tcp().direction(Direction::In).flags("A");
-    let acks = later().filter(|packet| {
-        acks.matches(packet) && packet.ports().is_some_and(|p| ports.contains(&p.0))
-    });
-    assert!(acks.count() > 0, "{what}: no segment after the move");
+    assert!(data.count(&segments) > 0, "{what}: no data after the move");
+    let from_client = Filter::tcp().direction(Direction::In).count(&segments);
+    assert!(from_client > 0, "{what}: no acknowledgement after the move");
 }
 
 /// What became of one connect() to A, by the library's log.
@@ -107,10 +83,12 @@ pub(crate) fn outcomes(log: &str) -> Vec<Outcome> {
     let mut awaited = None;
     let mut outcomes = Vec::new();
     for line in log.lines().filter(|line| line.starts_with("aarp[")) {
+        // "A: unanswered, 1 probes in 50 ms"
         if let Some((_, rest)) = line.split_once(&format!("{A}: unanswered, ")) {
             let words: Vec<_> = rest.split(' ').collect();
             awaited = words.iter().rev().nth(1).and_then(|ms| ms.parse().ok());
         }
+        // "connect 5 [A]:80: pinned to U", "connect 5 [A]:80: bypass, budget"
         let Some((_, connect)) = line.split_once(&format!(" [{A}]:")) else {
             continue;
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aarp_lab::{Command, Process, wait_until};
 
-use crate::site::{A, LIMIT, NAME, Node, Site, now};
+use crate::site::{A, LIMIT, NAME, Site, now};
 
 /// A program that is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub(crate) struct Session {
     /// Just before it was started, by the clock of captures.
     pub(crate) started: Duration,
     pub(crate) client: Process,
+    /// Where the program writes.
+    folder: PathBuf,
     traffic: Traffic,
 }
 
@@ -154,23 +156,22 @@ impl Session {
             python.args([host.as_str(), &format!("/gated/{label}"), "plain"])
         };
         let gated = url(&format!("gated/{label}"));
-        let file = folder.join("plain");
         let mut listener = None;
         let process = match program {
-            Program::Curl => command("curl").args(["-sSfg", "-o", "plain", &gated]),
-            Program::Wget => command("wget").args(["-nv", "-t1", "-O", "plain", &gated]),
+            Program::Curl => command("/usr/bin/curl").args(["-sSfg", "-o", "plain", &gated]),
+            Program::Wget => command("/usr/bin/wget").args(["-nv", "-t1", "-O", "plain", &gated]),
             Program::HttpClient => script("http_client.py"),
             Program::Asyncio => script("asyncio_client.py"),
             Program::Git => {
                 let repository = url(&format!("git/{label}/repo.git"));
-                command("git").args(["clone", "-q", &repository, "clone"])
+                command("/usr/bin/git").args(["clone", "-q", &repository, "clone"])
             }
-            Program::Ssh => ssh(command("ssh"), site.lab.work()).args([&host, "cat"]),
+            Program::Ssh => ssh(command("/usr/bin/ssh"), site.lab.work()).args([&host, "cat"]),
             Program::Nc => {
                 // Out of the range of clients' ports.
                 let port = 10_000 + (started.as_micros() % 20_000) as u16;
                 listener = Some(listen(site, port));
-                command("nc").args(["-N", &host, &port.to_string()])
+                command("/usr/bin/nc").args(["-N", &host, &port.to_string()])
             }
         };
         let (client, traffic) = match program {
@@ -184,12 +185,11 @@ impl Session {
                 };
                 (client, traffic)
             }
-            Program::Git => {
-                let file = folder.join("clone/plain");
-                let traffic = Traffic::Download { gate: label, file };
-                (spawn(process), traffic)
-            }
             _ => {
+                let file = folder.join(match program {
+                    Program::Git => "clone/plain",
+                    _ => "plain",
+                });
                 let traffic = Traffic::Download { gate: label, file };
                 (spawn(process), traffic)
             }
@@ -198,6 +198,7 @@ impl Session {
             what,
             started,
             client,
+            folder,
             traffic,
         }
     }
@@ -206,13 +207,12 @@ impl Session {
     /// come, and another cannot come yet.
     pub(crate) fn reach_middle(&mut self, site: &Site) {
         match &mut self.traffic {
-            Traffic::Download { file, .. } => {
-                let folder = file.parent().unwrap();
+            Traffic::Download { .. } => {
                 let half = site.content.len() as u64 / 2;
                 // What the program has in its own buffers is not seen.
                 let enough = half - half / 4;
                 wait_until(&self.what, LIMIT, || {
-                    let come = largest_file(folder);
+                    let come = largest_file(&self.folder);
                     assert!(come <= half + half / 4, "{}: {come} octets", self.what);
                     if let Some(status) = self.client.try_wait()? {
                         panic!("{}: {status}: {}", self.what, self.client.stderr()?);
@@ -306,11 +306,11 @@ impl Session {
     /// Lets it go on to its end, which must be a failure.
     pub(crate) fn break_off(&mut self, site: &Site) {
         match &mut self.traffic {
-            Traffic::Download { gate, file } => {
+            Traffic::Download { gate, .. } => {
                 site.upstream.open(gate);
                 let status = self.client.wait(LIMIT).unwrap();
                 assert!(!status.success(), "{} came to a good end", self.what);
-                let come = largest_file(file.parent().unwrap());
+                let come = largest_file(&self.folder);
                 assert!(come < site.content.len() as u64, "{}", self.what);
             }
             Traffic::Dialogue {
@@ -367,14 +367,4 @@ fn largest_file(folder: &Path) -> u64 {
         Err(_) => 0,
     });
     lengths.max().unwrap_or(0)
-}
-
-impl Node {
-    /// The other one.
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::S1 => Self::S2,
-            Self::S2 => Self::S1,
-        }
-    }
 }

@@ -44,6 +44,14 @@ impl Node {
         Ipv6Addr::new(0x2001, 0xdb8, site, 0, 0, 0, 0, 2)
     }
 
+    /// The other one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::S1 => Self::S2,
+            Self::S2 => Self::S1,
+        }
+    }
+
     /// The router that leads to it, seen from r0.
     fn next_hop(self) -> String {
         format!("2001:db8:{}::1", self as u16 + 1)
