@@ -1,0 +1,386 @@
+/*
+ * The program that is measured: an ordinary one, which makes the calls that the
+ * driver asks for and says how long they took.
+ *
+ *   asked on standard input:     ROW COUNT [ARGUMENT]
+ *   said on standard output:     ok NANOSECONDS, or: failed REASON
+ *
+ * It lives as long as the driver wants it to, so that the driver can go from one
+ * preload library to the next and back, many times a second.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stub.h"
+
+static struct stub *stub;
+static struct sockaddr_in6 anycast, unicast, direct, elsewhere, loopback;
+static struct sockaddr_in inet = { .sin_family = AF_INET };
+static struct sockaddr_un local = { .sun_family = AF_UNIX, .sun_path = "/nonexistent" };
+static char reason[256];
+/* The argument of the row. */
+static const char *argument;
+
+static long now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000L + time.tv_nsec;
+}
+
+static long failed(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+/* The time that COUNT rounds of a statement take. */
+#define TIMED(count, statement) \
+    ({ \
+        long start = now(); \
+        for (long round = 0; round < (count); round++) { \
+            statement; \
+        } \
+        now() - start; \
+    })
+
+#define ADDRESS(name) (const struct sockaddr *)&name, sizeof name
+
+/* --- around the system call --------------------------------------------- */
+
+/* Calls with a descriptor that there is not: the shortest way through the kernel. */
+#define BAD_FD(name, call) \
+    static long name(long count) \
+    { \
+        if ((call) != -1 || errno != EBADF) \
+            return failed("%s: not EBADF", #call); \
+        return TIMED(count, call); \
+    }
+
+static struct sockaddr_in6 peer;
+static socklen_t peer_len = sizeof peer;
+static int option;
+static socklen_t option_len = sizeof option;
+
+BAD_FD(sys_connect_unix, connect(-1, ADDRESS(local)))
+BAD_FD(sys_connect_inet, connect(-1, ADDRESS(inet)))
+BAD_FD(sys_connect_loopback, connect(-1, ADDRESS(loopback)))
+BAD_FD(sys_connect_elsewhere, connect(-1, ADDRESS(elsewhere)))
+BAD_FD(sys_connect_asked, connect(-1, ADDRESS(anycast)))
+BAD_FD(sys_close, close(-1))
+BAD_FD(sys_getpeername, getpeername(-1, (struct sockaddr *)&peer, &peer_len))
+BAD_FD(sys_getsockopt, getsockopt(-1, SOL_SOCKET, SO_ERROR, &option, &option_len))
+BAD_FD(sys_fcntl, fcntl(-1, F_GETFL, 0))
+
+static long sys_socket_close(long count)
+{
+    if (close(socket(AF_INET6, SOCK_STREAM, 0)))
+        return failed("socket and close: %s", strerror(errno));
+    return TIMED(count, close(socket(AF_INET6, SOCK_STREAM, 0)));
+}
+
+/* --- whole connections, on the loopback interface ------------------------- */
+
+static int listener = -1;
+static struct sockaddr_in6 service;
+
+static int listen_on_loopback(void)
+{
+    socklen_t len = sizeof service;
+    struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+    listener = socket(AF_INET6, SOCK_STREAM, 0);
+    if (listener < 0 || bind(listener, ADDRESS(any)) || listen(listener, 16)
+        || getsockname(listener, (struct sockaddr *)&service, &len))
+        return failed("a listening socket: %s", strerror(errno));
+    return 0;
+}
+
+/* Closed by a reset, a connection leaves nothing behind that fills the host. */
+static void reset(int fd)
+{
+    struct linger linger = { 1, 0 };
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(fd);
+}
+
+/*
+ * One connection to an address; its time does not include the end. Where the
+ * program ends up is what the other side says: its own address.
+ */
+static long connection(const struct sockaddr_in6 *to, int flags, struct sockaddr_in6 *end)
+{
+    struct sockaddr_in6 address = *to;
+    socklen_t len = sizeof *end;
+    address.sin6_port = service.sin6_port;
+    int fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
+    long start = now();
+    int result = connect(fd, ADDRESS(address));
+    long took = now() - start;
+    if (result && errno != EINPROGRESS)
+        return failed("connect: %s", strerror(errno));
+    int other = accept(listener, NULL, NULL);
+    if (other < 0 || getsockname(other, (struct sockaddr *)end, &len))
+        return failed("accept: %s", strerror(errno));
+    reset(fd);
+    close(other);
+    return took;
+}
+
+static const struct sockaddr_in6 *destination(void)
+{
+    return strcmp(argument, "hooked") ? &unicast : &anycast;
+}
+
+static long connections(long count, int flags)
+{
+    struct sockaddr_in6 end;
+    long total = 0;
+    if (listener < 0 && listen_on_loopback())
+        return -1;
+    for (long round = 0; round < count; round++) {
+        long took = connection(destination(), flags, &end);
+        if (took < 0)
+            return -1;
+        if (memcmp(&end.sin6_addr, &unicast.sin6_addr, 16))
+            return failed("the connection did not go to the unicast address");
+        total += took;
+    }
+    return total;
+}
+
+static long sys_connection_blocking(long count)
+{
+    return connections(count, 0);
+}
+
+static long sys_connection_nonblocking(long count)
+{
+    return connections(count, SOCK_NONBLOCK);
+}
+
+/* getpeername() on a connection; with our library, on one that it has moved. */
+static long sys_getpeername_connected(long count)
+{
+    if (listener < 0 && listen_on_loopback())
+        return -1;
+    struct sockaddr_in6 address = *destination();
+    address.sin6_port = service.sin6_port;
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    if (connect(fd, ADDRESS(address)))
+        return failed("connect: %s", strerror(errno));
+    long took = TIMED(count, getpeername(fd, (struct sockaddr *)&peer, &peer_len));
+    if (memcmp(&peer.sin6_addr, &address.sin6_addr, 16))
+        return failed("getpeername shows another address");
+    close(accept(listener, NULL, NULL));
+    reset(fd);
+    return took;
+}
+
+/* --- around the stub: the hook alone ------------------------------------- */
+
+static int real_socket = -1;
+
+/* From here the stub answers; before that it must be there, and a socket too. */
+static int stub_answers(int result, int error)
+{
+    if (!stub)
+        return failed("the stub is not loaded");
+    if (real_socket < 0) {
+        real_socket = socket(AF_INET6, SOCK_STREAM, 0);
+        /* torsocks has no IPv6. */
+        if (real_socket < 0)
+            real_socket = socket(AF_INET, SOCK_STREAM, 0);
+        if (real_socket < 0)
+            return failed("socket: %s", strerror(errno));
+    }
+    stub->fd = real_socket;
+    stub->result = result;
+    stub->error = error;
+    stub->mode = ANSWER;
+    return 0;
+}
+
+#define STUBBED(name, call) \
+    static long name(long count) \
+    { \
+        if (stub_answers(0, 0)) \
+            return -1; \
+        long took = TIMED(count, call); \
+        stub->mode = PASS; \
+        return took; \
+    }
+
+STUBBED(stub_connect_unix, connect(real_socket, ADDRESS(local)))
+STUBBED(stub_connect_inet, connect(real_socket, ADDRESS(inet)))
+STUBBED(stub_connect_loopback, connect(real_socket, ADDRESS(loopback)))
+STUBBED(stub_connect_elsewhere, connect(real_socket, ADDRESS(elsewhere)))
+STUBBED(stub_close_unknown, close(1000))
+STUBBED(stub_close_beyond, close(5000))
+STUBBED(stub_getpeername, getpeername(real_socket, (struct sockaddr *)&peer, &peer_len))
+STUBBED(stub_getsockopt, getsockopt(real_socket, SOL_SOCKET, SO_ERROR, &option, &option_len))
+STUBBED(stub_getsockopt_other, getsockopt(real_socket, SOL_SOCKET, SO_TYPE, &option, &option_len))
+STUBBED(stub_fcntl, fcntl(real_socket, F_GETFL, 0))
+STUBBED(stub_socket, socket(AF_INET6, SOCK_STREAM, 0))
+STUBBED(stub_socket_unix, socket(AF_UNIX, SOCK_STREAM, 0))
+STUBBED(stub_socket_close, close(socket(AF_INET6, SOCK_STREAM, 0)))
+
+/*
+ * connect() on a socket just made: the time of socket() and connect() less that of
+ * socket() alone. Before that, once through the system, so that the mapping is
+ * there; and once with the stub noting where it is sent.
+ */
+static long fresh(long count, const struct sockaddr_in6 *to, const struct sockaddr_in6 *expected,
+    int flags, int result, int error)
+{
+    struct sockaddr_in6 address = *to, end;
+    if (listener < 0 && listen_on_loopback())
+        return -1;
+    address.sin6_port = service.sin6_port;
+    if (connection(to, flags, &end) < 0)
+        return -1;
+    if (memcmp(&end.sin6_addr, &expected->sin6_addr, 16))
+        return failed("the first connection did not go where it should");
+    if (stub_answers(result, error))
+        return -1;
+    stub->mode = NOTE;
+    int fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
+    int got = connect(fd, ADDRESS(address));
+    stub->mode = ANSWER;
+    if (got != result || (result && errno != error)
+        || memcmp(&stub->seen.sin6_addr, &expected->sin6_addr, 16)) {
+        stub->mode = PASS;
+        return failed("a connection did not go where it should");
+    }
+    long both = TIMED(count, {
+        fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
+        connect(fd, ADDRESS(address));
+    });
+    long alone = TIMED(count, fd = socket(AF_INET6, SOCK_STREAM | flags, 0));
+    stub->mode = PASS;
+    return both - alone;
+}
+
+static long stub_hit_nonblocking(long count)
+{
+    const struct sockaddr_in6 *expected = strcmp(argument, "hooked") ? &anycast : &unicast;
+    return fresh(count, &anycast, expected, SOCK_NONBLOCK, -1, EINPROGRESS);
+}
+
+static long stub_hit_blocking(long count)
+{
+    const struct sockaddr_in6 *expected = strcmp(argument, "hooked") ? &anycast : &unicast;
+    return fresh(count, &anycast, expected, 0, 0, 0);
+}
+
+static long stub_direct(long count)
+{
+    return fresh(count, &direct, &direct, SOCK_NONBLOCK, -1, EINPROGRESS);
+}
+
+/* --- the start of a process ------------------------------------------------ */
+
+/* posix_spawn() of true(1) until it has ended; the argument is its LD_PRELOAD. */
+static long spawn(long count)
+{
+    char preload[4096];
+    snprintf(preload, sizeof preload, "LD_PRELOAD=%s", argument);
+    char *const program[] = { "true", NULL };
+    /* What the peers' wrappers set as well. */
+    char *environment[8] = { "PATH=/usr/bin:/bin" };
+    int used = 1;
+    for (const char *name = "TORSOCKS_LOG_LEVEL\0TORSOCKS_CONF_FILE\0PROXYCHAINS_CONF_FILE\0"
+                            "PROXYCHAINS_QUIET_MODE\0";
+         *name; name += strlen(name) + 1) {
+        char *value = getenv(name);
+        if (value)
+            environment[used++] = value - strlen(name) - 1;
+    }
+    if (*argument)
+        environment[used++] = preload;
+    environment[used] = NULL;
+    long start = now();
+    for (long round = 0; round < count; round++) {
+        pid_t child;
+        int status;
+        int error = posix_spawn(&child, "/bin/true", NULL, NULL, program, environment);
+        if (error)
+            return failed("posix_spawn: %s", strerror(error));
+        if (waitpid(child, &status, 0) != child || status)
+            return failed("true(1) ended with status %d", status);
+    }
+    return now() - start;
+}
+
+/* ----------------------------------------------------------------------------- */
+
+#define ROW(name) { #name, name }
+static const struct {
+    const char *name;
+    long (*run)(long count);
+} rows[] = {
+    ROW(sys_connect_unix), ROW(sys_connect_inet), ROW(sys_connect_loopback),
+    ROW(sys_connect_elsewhere), ROW(sys_connect_asked), ROW(sys_close), ROW(sys_getpeername),
+    ROW(sys_getsockopt), ROW(sys_fcntl), ROW(sys_socket_close), ROW(sys_connection_blocking),
+    ROW(sys_connection_nonblocking), ROW(sys_getpeername_connected), ROW(stub_connect_unix),
+    ROW(stub_connect_inet), ROW(stub_connect_loopback), ROW(stub_connect_elsewhere),
+    ROW(stub_close_unknown), ROW(stub_close_beyond), ROW(stub_getpeername), ROW(stub_getsockopt),
+    ROW(stub_getsockopt_other), ROW(stub_fcntl), ROW(stub_socket), ROW(stub_socket_unix),
+    ROW(stub_socket_close), ROW(stub_hit_nonblocking), ROW(stub_hit_blocking), ROW(stub_direct),
+    ROW(spawn),
+};
+
+static int address_from(const char *variable, struct sockaddr_in6 *address)
+{
+    const char *text = getenv(variable);
+    address->sin6_family = AF_INET6;
+    return text && inet_pton(AF_INET6, text, &address->sin6_addr) == 1 ? 0 : -1;
+}
+
+int main(void)
+{
+    char line[4096];
+    stub = dlsym(RTLD_DEFAULT, "aarp_bench_stub");
+    inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    loopback.sin6_family = AF_INET6;
+    loopback.sin6_addr = in6addr_loopback;
+    if (address_from("BENCH_ANYCAST", &anycast) || address_from("BENCH_UNICAST", &unicast)
+        || address_from("BENCH_DIRECT", &direct) || address_from("BENCH_ELSEWHERE", &elsewhere)) {
+        fputs("calls: run by the driver, which says with which addresses\n", stderr);
+        return 64;
+    }
+    while (fgets(line, sizeof line, stdin)) {
+        char *save, *name = strtok_r(line, " \n", &save);
+        char *count = strtok_r(NULL, " \n", &save);
+        argument = strtok_r(NULL, " \n", &save);
+        if (!argument)
+            argument = "";
+        long took = failed("no such row");
+        for (size_t row = 0; name && count && row < sizeof rows / sizeof *rows; row++)
+            if (!strcmp(rows[row].name, name))
+                took = rows[row].run(strtol(count, NULL, 10));
+        /* A difference of two times can be below zero. */
+        if (took == -1)
+            printf("failed %s\n", reason);
+        else
+            printf("ok %ld\n", took);
+        fflush(stdout);
+    }
+    return 0;
+}

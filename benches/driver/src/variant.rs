@@ -1,0 +1,83 @@
+//! What is preloaded.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::Options;
+
+/// One way to start the program.
+#[derive(Debug, Clone)]
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
+    /// The object that is preloaded; none for the program by itself.
+    pub(crate) object: Option<PathBuf>,
+    /// It is ours: connect() to A goes to U.
+    pub(crate) moves: bool,
+    /// A proxy's library: it would send IPv6 connections to its proxy, and so is
+    /// measured only where it has nothing to do.
+    pub(crate) proxy: bool,
+}
+
+impl Variant {
+    fn new(name: &'static str, object: Option<PathBuf>) -> Self {
+        Self {
+            name,
+            object,
+            moves: false,
+            proxy: false,
+        }
+    }
+}
+
+/// Everything that there is to measure; a peer that is not installed is left out,
+/// and said so.
+pub(crate) fn all(options: &Options) -> Result<Vec<Variant>> {
+    let own = |name| options.objects.join(name);
+    let ours = |name, object: &PathBuf| Variant {
+        moves: true,
+        ..Variant::new(name, Some(object.clone()))
+    };
+    let mut variants = vec![
+        Variant::new("none", None),
+        Variant::new("empty", Some(own("empty.so"))),
+        Variant::new("naive C", Some(own("naive.so"))),
+        ours("aarp", &options.library),
+    ];
+    variants.extend(options.other.as_ref().map(|object| ours("other", object)));
+    variants.extend(
+        options
+            .redhook
+            .clone()
+            .map(|object| Variant::new("redhook", Some(object))),
+    );
+    for variant in &variants {
+        if let Some(object) = &variant.object {
+            // The dynamic linker leaves out what it does not find.
+            ensure!(object.is_file(), "{}: no such file", object.display());
+        }
+    }
+    for (name, object) in [
+        ("torsocks", "torsocks/libtorsocks.so"),
+        ("proxychains4", "libproxychains.so.4"),
+    ] {
+        match installed(object) {
+            Some(object) => variants.push(Variant {
+                proxy: true,
+                ..Variant::new(name, Some(object))
+            }),
+            None => eprintln!("benches: {name} is not installed: not measured"),
+        }
+    }
+    Ok(variants)
+}
+
+/// A library of the system, wherever this architecture has it.
+fn installed(object: &str) -> Option<PathBuf> {
+    let lib = Path::new("/usr/lib");
+    let below = fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
+    below
+        .chain([lib.to_owned(), PathBuf::from("/usr/lib64")])
+        .map(|folder| folder.join(object))
+        .find(|path| path.is_file())
+}
