@@ -227,10 +227,49 @@ static int stub_answers(int result, int error)
         return took; \
     }
 
-STUBBED(stub_connect_unix, connect(real_socket, ADDRESS(local)))
-STUBBED(stub_connect_inet, connect(real_socket, ADDRESS(inet)))
-STUBBED(stub_connect_loopback, connect(real_socket, ADDRESS(loopback)))
-STUBBED(stub_connect_elsewhere, connect(real_socket, ADDRESS(elsewhere)))
+/*
+ * connect() on a socket that was made before. The address is on the stack, or on
+ * the heap, where getaddrinfo() leaves it: a library that must not crash over a
+ * bad pointer has less to do for the one than for the other.
+ */
+enum place { STACK, HEAP };
+
+static long to(long count, int domain, const void *from, size_t size, enum place place)
+{
+    struct sockaddr_storage here;
+    if (stub_answers(0, 0))
+        return -1;
+    stub->mode = PASS;
+    stub->fd = socket(domain, SOCK_STREAM, 0);
+    if (stub->fd < 0)
+        return failed("socket: %s", strerror(errno));
+    int fd = stub->fd;
+    stub->mode = ANSWER;
+    struct sockaddr *address = place == STACK ? (struct sockaddr *)&here : malloc(sizeof here);
+    if (!address)
+        return failed("malloc: %s", strerror(errno));
+    memcpy(address, from, size);
+    long took = TIMED(count, connect(fd, address, size));
+    stub->mode = PASS;
+    close(fd);
+    if (place == HEAP)
+        free(address);
+    return took;
+}
+
+#define CONNECT(name, domain, address, place) \
+    static long name(long count) \
+    { \
+        return to(count, domain, &address, sizeof address, place); \
+    }
+
+CONNECT(stub_connect_unix, AF_UNIX, local, STACK)
+CONNECT(stub_connect_unix_heap, AF_UNIX, local, HEAP)
+CONNECT(stub_connect_inet, AF_INET, inet, STACK)
+CONNECT(stub_connect_inet_heap, AF_INET, inet, HEAP)
+CONNECT(stub_connect_loopback, AF_INET6, loopback, STACK)
+CONNECT(stub_connect_elsewhere, AF_INET6, elsewhere, STACK)
+CONNECT(stub_connect_elsewhere_heap, AF_INET6, elsewhere, HEAP)
 STUBBED(stub_close_unknown, close(1000))
 STUBBED(stub_close_beyond, close(5000))
 STUBBED(stub_getpeername, getpeername(real_socket, (struct sockaddr *)&peer, &peer_len))
@@ -247,12 +286,20 @@ STUBBED(stub_socket_close, close(socket(AF_INET6, SOCK_STREAM, 0)))
  * there; and once with the stub noting where it is sent.
  */
 static long fresh(long count, const struct sockaddr_in6 *to, const struct sockaddr_in6 *expected,
-    int flags, int result, int error)
+    int flags, enum place place)
 {
-    struct sockaddr_in6 address = *to, end;
+    /* What the kernel would say, who goes on to shake hands. */
+    int result = flags & SOCK_NONBLOCK ? -1 : 0, error = result ? EINPROGRESS : 0;
+    struct sockaddr_in6 here = *to, end, *address = &here;
     if (listener < 0 && listen_on_loopback())
         return -1;
-    address.sin6_port = service.sin6_port;
+    if (place == HEAP) {
+        address = malloc(sizeof here);
+        if (!address)
+            return failed("malloc: %s", strerror(errno));
+        *address = here;
+    }
+    address->sin6_port = service.sin6_port;
     if (connection(to, flags, &end) < 0)
         return -1;
     if (memcmp(&end.sin6_addr, &expected->sin6_addr, 16))
@@ -261,7 +308,7 @@ static long fresh(long count, const struct sockaddr_in6 *to, const struct sockad
         return -1;
     stub->mode = NOTE;
     int fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
-    int got = connect(fd, ADDRESS(address));
+    int got = connect(fd, (struct sockaddr *)address, sizeof *address);
     stub->mode = ANSWER;
     if (got != result || (result && errno != error)
         || memcmp(&stub->seen.sin6_addr, &expected->sin6_addr, 16)) {
@@ -270,29 +317,30 @@ static long fresh(long count, const struct sockaddr_in6 *to, const struct sockad
     }
     long both = TIMED(count, {
         fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
-        connect(fd, ADDRESS(address));
+        connect(fd, (struct sockaddr *)address, sizeof *address);
     });
     long alone = TIMED(count, fd = socket(AF_INET6, SOCK_STREAM | flags, 0));
     stub->mode = PASS;
+    if (place == HEAP)
+        free(address);
     return both - alone;
 }
 
-static long stub_hit_nonblocking(long count)
+static const struct sockaddr_in6 *moved(void)
 {
-    const struct sockaddr_in6 *expected = strcmp(argument, "hooked") ? &anycast : &unicast;
-    return fresh(count, &anycast, expected, SOCK_NONBLOCK, -1, EINPROGRESS);
+    return strcmp(argument, "hooked") ? &anycast : &unicast;
 }
 
-static long stub_hit_blocking(long count)
-{
-    const struct sockaddr_in6 *expected = strcmp(argument, "hooked") ? &anycast : &unicast;
-    return fresh(count, &anycast, expected, 0, 0, 0);
-}
+#define FRESH(name, address, expected, flags, place) \
+    static long name(long count) \
+    { \
+        return fresh(count, &address, expected, flags, place); \
+    }
 
-static long stub_direct(long count)
-{
-    return fresh(count, &direct, &direct, SOCK_NONBLOCK, -1, EINPROGRESS);
-}
+FRESH(stub_direct, direct, &direct, SOCK_NONBLOCK, STACK)
+FRESH(stub_hit_nonblocking, anycast, moved(), SOCK_NONBLOCK, STACK)
+FRESH(stub_hit_nonblocking_heap, anycast, moved(), SOCK_NONBLOCK, HEAP)
+FRESH(stub_hit_blocking, anycast, moved(), 0, STACK)
 
 /* --- the start of a process ------------------------------------------------ */
 
@@ -336,13 +384,16 @@ static const struct {
     long (*run)(long count);
 } rows[] = {
     ROW(sys_connect_unix), ROW(sys_connect_inet), ROW(sys_connect_loopback),
-    ROW(sys_connect_elsewhere), ROW(sys_connect_asked), ROW(sys_close), ROW(sys_getpeername),
-    ROW(sys_getsockopt), ROW(sys_fcntl), ROW(sys_socket_close), ROW(sys_connection_blocking),
-    ROW(sys_connection_nonblocking), ROW(sys_getpeername_connected), ROW(stub_connect_unix),
-    ROW(stub_connect_inet), ROW(stub_connect_loopback), ROW(stub_connect_elsewhere),
-    ROW(stub_close_unknown), ROW(stub_close_beyond), ROW(stub_getpeername), ROW(stub_getsockopt),
-    ROW(stub_getsockopt_other), ROW(stub_fcntl), ROW(stub_socket), ROW(stub_socket_unix),
-    ROW(stub_socket_close), ROW(stub_hit_nonblocking), ROW(stub_hit_blocking), ROW(stub_direct),
+    ROW(sys_connect_elsewhere), ROW(sys_connect_asked), ROW(sys_close),
+    ROW(sys_getpeername), ROW(sys_getsockopt), ROW(sys_fcntl), ROW(stub_connect_unix),
+    ROW(stub_connect_unix_heap), ROW(stub_connect_inet), ROW(stub_connect_inet_heap),
+    ROW(stub_connect_loopback), ROW(stub_connect_elsewhere),
+    ROW(stub_connect_elsewhere_heap), ROW(stub_close_unknown), ROW(stub_close_beyond),
+    ROW(stub_getpeername), ROW(stub_getsockopt), ROW(stub_getsockopt_other),
+    ROW(stub_fcntl), ROW(stub_socket), ROW(stub_socket_unix), ROW(stub_socket_close),
+    ROW(stub_direct), ROW(stub_hit_nonblocking), ROW(stub_hit_nonblocking_heap),
+    ROW(stub_hit_blocking), ROW(sys_socket_close), ROW(sys_connection_blocking),
+    ROW(sys_connection_nonblocking), ROW(sys_getpeername_connected),
     ROW(spawn),
 };
 

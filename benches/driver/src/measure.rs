@@ -112,7 +112,6 @@ fn calls_of(
     while count < MOST && taking[0].1.measure(row.name, count, "")? < BATCH {
         count *= 2;
     }
-    // Connections over loopback are kept few: each is of the kernel's whole TCP.
     let mut samples = vec![Vec::new(); taking.len()];
     for round in 0..=options.rounds as usize {
         for step in 0..taking.len() {
