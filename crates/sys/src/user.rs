@@ -3,10 +3,11 @@
 //! The kernel answers a bad pointer with `EFAULT`; a preload library that looks
 //! into it first must not crash instead. Where the pointer is on the caller's own
 //! stack it is good; elsewhere the kernel is asked, by a system call that reads
-//! and changes nothing.
+//! and changes nothing, once for each page that is handed over again and again.
 
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::syscall::{Errno, syscall};
 
@@ -34,25 +35,49 @@ fn kernel_can_read(at: usize) -> bool {
     result == Err(Errno(libc::EINVAL))
 }
 
+const PAGE: usize = 4096;
+
+/// Pages that the kernel could read when it was asked, as number + 1; 0 is none.
+/// Each has one place. Programs hand over the same few places of the heap again and
+/// again, and each question is a system call. What is amortised with this is the
+/// `EFAULT` of a program that hands over memory which was good once and which it
+/// has unmapped since.
+static READABLE: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
+
+fn place_of(page: usize) -> &'static AtomicUsize {
+    &READABLE[page % READABLE.len()]
+}
+
+#[inline]
+fn is_in_readable_page(start: usize, len: usize) -> bool {
+    let page = start / PAGE;
+    len.wrapping_sub(1) < PAGE - start % PAGE && place_of(page).load(Ordering::Relaxed) == page + 1
+}
+
 /// Whether `len` octets at `start` can be read. Up to 256 are looked at.
 #[inline]
 #[must_use]
 pub fn is_readable(start: *const u8, len: usize) -> bool {
-    is_on_stack(start as usize, len) || is_readable_elsewhere(start as usize, len)
+    let start = start as usize;
+    is_on_stack(start, len) || is_in_readable_page(start, len) || is_readable_elsewhere(start, len)
 }
 
 #[cold]
 fn is_readable_elsewhere(start: usize, len: usize) -> bool {
-    const PAGE: usize = 4096;
     let Some(end) = start.checked_add(len).filter(|_| len > 0) else {
         return len == 0;
     };
-    // The eight octets around each end, kept inside the page of that end: memory
-    // is readable by pages.
-    let around = |at: usize| at.min((at & !(PAGE - 1)) + PAGE - SIGSET);
-    kernel_can_read(around(start))
-        && ((start ^ (end - 1)) < PAGE && (start & !(PAGE - 1)) == ((end - 1) & !(PAGE - 1))
-            || kernel_can_read(around(end - 1)))
+    let (first, last) = (start / PAGE, (end - 1) / PAGE);
+    let known = |page: usize| place_of(page).load(Ordering::Relaxed) == page + 1;
+    let read = |page: usize| {
+        // Memory is readable by pages.
+        let readable = known(page) || kernel_can_read(page * PAGE);
+        if readable {
+            place_of(page).store(page + 1, Ordering::Relaxed);
+        }
+        readable
+    };
+    read(first) && (first == last || read(last))
 }
 
 /// An IPv6 socket address as a program gave it.
@@ -234,6 +259,30 @@ mod tests {
         let stack = [0u8; 28];
         assert!(is_readable(stack.as_ptr(), 28));
         assert!(is_readable(std::ptr::null(), 0));
+    }
+
+    #[test]
+    fn a_page_is_remembered_and_nothing_beside_it() {
+        let (start, page) = edge();
+        let at = |offset: usize| start.wrapping_add(offset).cast_const();
+        for _ in 0..3 {
+            assert!(!is_in_readable_page(at(page) as usize, 1));
+            assert!(is_readable(at(page - 28), 28));
+            assert!(is_in_readable_page(at(page - 28) as usize, 28));
+            assert!(!is_in_readable_page(at(page - 27) as usize, 28));
+            assert!(!is_in_readable_page(at(0) as usize, 0));
+            assert!(!is_readable(at(page - 27), 28));
+            assert!(!is_readable(at(page), 1));
+            assert!(!is_readable(std::ptr::null(), 1));
+            assert!(!is_in_readable_page(0, 1));
+        }
+        // Every other page that shares its place takes it over.
+        let other = vec![0u8; 2 * READABLE.len() * PAGE];
+        for offset in (0..other.len()).step_by(PAGE) {
+            assert!(is_readable(&raw const other[offset], 1));
+        }
+        assert!(!is_in_readable_page(at(0) as usize, 1));
+        assert!(is_readable(at(0), 1));
     }
 
     #[test]
