@@ -122,9 +122,11 @@ fn unpinned(
         errno::set(libc::EHOSTUNREACH);
         return -1;
     }
-    sockets::change(fd, |record| {
-        *record = Record::open(record.nonblocking, record.fixed_origin)
-    });
+    if sockets::get(fd).is_some_and(|record| record.is_pinned()) {
+        sockets::change(fd, |record| {
+            *record = Record::open(record.nonblocking, record.fixed_origin)
+        });
+    }
     real(to)
 }
 
@@ -320,7 +322,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             a: self.asker.a,
             u,
             port: self.asker.port,
-            process: process::id(),
+            process: self.asker.state.process(process::id),
             ..self.record
         };
         // Without a record the program would learn of U.

@@ -1,5 +1,7 @@
 //! What one process remembers.
 
+use core::sync::atomic::{AtomicI32, Ordering};
+
 use crate::mapping::MappingTable;
 use crate::refutation::RefutationTable;
 use crate::stall::StallLedger;
@@ -13,4 +15,22 @@ pub struct ProcessState {
     pub refutations: RefutationTable,
     /// For how long threads were held.
     pub stalls: StallLedger,
+    /// The process's id; 0 before it was asked for.
+    id: AtomicI32,
+}
+
+impl ProcessState {
+    /// The id of the process whose memory this is; `ask` finds it out the first
+    /// time.
+    #[inline]
+    pub fn process(&self, ask: impl FnOnce() -> i32) -> i32 {
+        match self.id.load(Ordering::Relaxed) {
+            0 => {
+                let id = ask();
+                self.id.store(id, Ordering::Relaxed);
+                id
+            }
+            id => id,
+        }
+    }
 }
