@@ -29,7 +29,12 @@ cargo build --quiet --locked --release -p aarp-benches >&2
 for object in empty naive stub; do
     cc -O2 -Wall -Wextra -fPIC -shared -o "$objects/$object.so" "benches/c/$object.c"
 done
+# As install.sh does: the pages of a file that was copied and those of one that the
+# linker has written lie in memory otherwise, and that shows when it is loaded.
+for object in libaarp libredhook_peer; do
+    cp "$target/preload/$object.so" "$objects/$object.so"
+done
 cc -O2 -Wall -Wextra -o "$objects/calls" benches/c/calls.c
 
 exec "$target/release/aarp-benches" --objects "$objects" \
-    --library "$target/preload/libaarp.so" --redhook "$target/preload/libredhook_peer.so" "$@"
+    --library "$objects/libaarp.so" --redhook "$objects/libredhook_peer.so" "$@"

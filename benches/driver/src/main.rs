@@ -33,9 +33,9 @@ struct Options {
     /// The library to measure
     #[arg(long, env = "BENCH_LIBRARY")]
     library: PathBuf,
-    /// The same library built otherwise, to measure beside it
-    #[arg(long, env = "BENCH_OTHER")]
-    other: Option<PathBuf>,
+    /// The same library built otherwise, to measure beside it; may be repeated
+    #[arg(long)]
+    other: Vec<PathBuf>,
     /// The peer written with redhook
     #[arg(long, env = "BENCH_REDHOOK")]
     redhook: Option<PathBuf>,

@@ -36,7 +36,7 @@ pub(crate) struct RowResult {
 /// One row with one library; times in nanoseconds of one call.
 #[derive(Serialize)]
 pub(crate) struct Cell {
-    pub(crate) variant: &'static str,
+    pub(crate) variant: String,
     pub(crate) min: f64,
     pub(crate) median: f64,
     /// The median, over the rounds, of what it adds to the program by itself.
@@ -123,7 +123,10 @@ fn calls_of(
             }
         }
     }
-    let names: Vec<_> = taking.iter().map(|(variant, _)| variant.name).collect();
+    let names: Vec<_> = taking
+        .iter()
+        .map(|(variant, _)| variant.name.as_str())
+        .collect();
     Ok(result(row, &names, &samples))
 }
 
@@ -150,16 +153,19 @@ fn starts(
             }
         }
     }
-    let names: Vec<_> = variants.iter().map(|variant| variant.name).collect();
+    let names: Vec<_> = variants
+        .iter()
+        .map(|variant| variant.name.as_str())
+        .collect();
     Ok(result(row, &names, &samples))
 }
 
-fn result(row: &'static Row, names: &[&'static str], samples: &[Vec<f64>]) -> RowResult {
+fn result(row: &'static Row, names: &[&str], samples: &[Vec<f64>]) -> RowResult {
     let none = &samples[0];
     let cells = names.iter().zip(samples).map(|(name, own)| {
         let added = own.iter().zip(none).map(|(own, none)| own - none).collect();
         Cell {
-            variant: name,
+            variant: (*name).to_owned(),
             min: min(own),
             median: median(own.clone()),
             added: median(added),

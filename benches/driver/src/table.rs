@@ -59,7 +59,7 @@ fn calls(rows: &[&RowResult]) -> String {
     let names: Vec<_> = rows
         .iter()
         .max_by_key(|row| row.cells.len())
-        .map(|row| row.cells.iter().map(|cell| cell.variant).collect())
+        .map(|row| row.cells.iter().map(|cell| cell.variant.as_str()).collect())
         .unwrap_or_default();
     let mut text = String::from("| ns per call |");
     for name in &names {

@@ -9,7 +9,7 @@ use crate::Options;
 /// One way to start the program.
 #[derive(Debug, Clone)]
 pub(crate) struct Variant {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The object that is preloaded; none for the program by itself.
     pub(crate) object: Option<PathBuf>,
     /// It is ours: connect() to A goes to U.
@@ -20,9 +20,9 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
-    fn new(name: &'static str, object: Option<PathBuf>) -> Self {
+    fn new(name: &str, object: Option<PathBuf>) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             object,
             moves: false,
             proxy: false,
@@ -34,9 +34,9 @@ impl Variant {
 /// and said so.
 pub(crate) fn all(options: &Options) -> Result<Vec<Variant>> {
     let own = |name| options.objects.join(name);
-    let ours = |name, object: &PathBuf| Variant {
+    let ours = |name: &str, object: &Path| Variant {
         moves: true,
-        ..Variant::new(name, Some(object.clone()))
+        ..Variant::new(name, Some(object.to_owned()))
     };
     let mut variants = vec![
         Variant::new("none", None),
@@ -44,7 +44,10 @@ pub(crate) fn all(options: &Options) -> Result<Vec<Variant>> {
         Variant::new("naive C", Some(own("naive.so"))),
         ours("aarp", &options.library),
     ];
-    variants.extend(options.other.as_ref().map(|object| ours("other", object)));
+    variants.extend(options.other.iter().map(|object| {
+        let name = object.file_stem().unwrap_or_default();
+        ours(&name.to_string_lossy(), object)
+    }));
     variants.extend(
         options
             .redhook

@@ -10,7 +10,7 @@ use crate::network;
 use crate::variant::Variant;
 
 pub(crate) struct Worker {
-    name: &'static str,
+    name: String,
     moves: bool,
     child: Child,
     input: ChildStdin,
@@ -74,7 +74,7 @@ impl Worker {
         let input = child.stdin.take().context("a pipe to calls")?;
         let output = child.stdout.take().context("a pipe from calls")?;
         let mut worker = Self {
-            name: variant.name,
+            name: variant.name.clone(),
             moves: variant.moves,
             child,
             input,
@@ -108,7 +108,8 @@ impl Worker {
         } else {
             argument
         };
-        let context = || format!("{row} with {}", self.name);
+        let name = self.name.clone();
+        let context = || format!("{row} with {name}");
         writeln!(self.input, "{row} {count} {argument}").with_context(context)?;
         let mut line = String::new();
         self.output.read_line(&mut line).with_context(context)?;
