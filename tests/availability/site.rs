@@ -389,11 +389,11 @@ pub struct Counters {
 
 impl Counters {
     pub fn parse(log: &str) -> Self {
-        let line = log
+        let mut line = log
             .lines()
             .filter(|line| line.starts_with("aarp[") && line.contains(": pinned="));
         Self {
-            line: line.last().unwrap_or("").to_owned(),
+            line: line.next_back().unwrap_or("").to_owned(),
             log: log.to_owned(),
         }
     }

@@ -46,11 +46,16 @@ pub fn python() -> &'static str {
 pub fn has(programs: &[&str]) -> bool {
     for program in programs {
         if let Err(error) = aarp_lab::tools::find(program) {
-            writeln!(std::io::stderr(), "SKIPPED: {error}").expect("stderr is open");
+            skip(&error.to_string());
             return false;
         }
     }
     true
+}
+
+/// Says that a test is skipped, and why.
+pub fn skip(why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {why}").expect("stderr is open");
 }
 
 /// Compiles a program in C; `output` is its path without an extension.
