@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
-use aarp_core::policy::{Patience, interest};
+use aarp_core::policy::{Patience, interest, possible};
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::boottime;
 use aarp_sys::route::Origin;
@@ -14,7 +14,7 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, process, socket};
 
 use crate::limits::Limits;
-use crate::resolve::{Asker, Unresolved};
+use crate::resolve::{Asker, Target, Unresolved};
 use crate::sockets::{self, Phase, Record};
 use crate::{report, settings, state};
 
@@ -32,28 +32,30 @@ pub(crate) fn connect(
     real: impl Fn(&SocketAddress) -> c_int,
 ) -> c_int {
     let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
-    let asked_about = settings::get()
-        .and_then(|settings| interest(settings, a).map(|interest| (settings, interest)));
-    let (settings, interest) = match asked_about {
-        Ok(asked_about) => asked_about,
+    // What is never asked about does not need the configuration either.
+    let asked_about = possible(a).and_then(|()| settings::get());
+    let settings = match asked_about {
+        Ok(settings) => settings,
+        Err(reason) => return unpinned(fd, None, reason, to, &real),
+    };
+    let interest = match interest(settings, a) {
+        Ok(interest) => interest,
         Err(reason) => return unpinned(fd, None, reason, to, &real),
     };
     let Some(state) = state::get() else {
         return unpinned(fd, Some(settings), Bypass::Busy, to, &real);
     };
-    let mut record = match sockets::get(fd) {
-        Some(record) => record,
-        None => match record_of_inherited(fd) {
-            Ok(record) => record,
-            Err(reason) => return unpinned(fd, None, reason, to, &real),
-        },
-    };
-    if record.is_pinned() {
-        if is_same_communication(fd, &record, a, to) {
-            return again(fd, record, to, &real);
+    let record = match sockets::get(fd) {
+        Some(record) if record.phase == Phase::Open => Ok(record),
+        Some(record) if is_same_communication(fd, &record, a, to) => {
+            return again(fd, &record, to, &real);
         }
-        record = Record::open(record.nonblocking, record.fixed_origin);
-    }
+        _ => record_of_inherited(fd),
+    };
+    let record = match record {
+        Ok(record) => record,
+        Err(reason) => return unpinned(fd, None, reason, to, &real),
+    };
     let origin = match record.fixed_origin.then(|| socket::origin(fd)).transpose() {
         // Bound to a port alone: as any other.
         Ok(origin) => origin.filter(|origin| *origin != Origin::default()),
@@ -85,17 +87,31 @@ pub(crate) fn connect(
         errno: errno::get(),
     };
     let now = boottime();
-    match asker.resolve(now) {
-        Ok(u) if record.nonblocking => attempt.nonblocking(u),
-        Ok(u) => attempt.blocking(u, now),
-        Err(Unresolved::Bypass(reason)) => unpinned(fd, Some(settings), reason, to, &real),
-        Err(Unresolved::Interrupted) => interrupted(fd, to, &real),
+    if record.nonblocking {
+        return match asker.resolve(now, Duration::MAX) {
+            Ok(target) => attempt.nonblocking(target.u),
+            Err(Unresolved::Bypass(reason)) => unpinned(fd, Some(settings), reason, to, &real),
+            Err(Unresolved::Interrupted) => interrupted(fd, to, &real),
+        };
+    }
+    let limits = Limits::of(fd, now);
+    let most = limits.map_or(Duration::MAX, |limits| limits.for_the_question(now));
+    match (asker.resolve(now, most), limits) {
+        (Ok(target), Some(limits)) => attempt.blocking(target, &limits),
+        // A socket that tells no limits keeps its own.
+        (Ok(target), None) => attempt.nonblocking(target.u),
+        (Err(Unresolved::Interrupted), _) => interrupted(fd, to, &real),
+        (Err(Unresolved::Bypass(reason)), Some(limits)) if limits.is_in_use(boottime()) => {
+            limits.within_what_is_left(fd, || unpinned(fd, Some(settings), reason, to, &real))
+        }
+        (Err(Unresolved::Bypass(reason)), _) => unpinned(fd, Some(settings), reason, to, &real),
     }
 }
 
-/// A socket that no hook has seen being made.
+/// A socket that no hook has seen being made, or of which an old record is wrong.
 #[cold]
 fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
+    sockets::clear(fd);
     if !socket::is_tcp6(fd) {
         return Err(Bypass::Policy);
     }
@@ -122,17 +138,32 @@ fn unpinned(
         errno::set(libc::EHOSTUNREACH);
         return -1;
     }
-    if sockets::get(fd).is_some_and(|record| record.is_pinned()) {
+    if sockets::get(fd).is_some_and(|record| record.phase != Phase::Open) {
+        sockets::change(fd, |record| *record = record.reopened());
+    }
+    let result = real(to);
+    if result != 0 {
+        passed(fd, to);
+    }
+    result
+}
+
+/// A connection to A itself may be under way: the program asks about it by further
+/// calls of connect(), which are not new ones.
+#[cold]
+fn passed(fd: c_int, to: &SocketAddress) {
+    if matches!(errno::get(), libc::EINPROGRESS | libc::EINTR) {
         sockets::change(fd, |record| {
-            *record = Record::open(record.nonblocking, record.fixed_origin)
+            record.phase = Phase::Passed;
+            record.a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
+            record.port = u16::from_be(to.raw.sin6_port);
         });
     }
-    real(to)
 }
 
 /// Whether a record that says so is right in that this socket is on its way to, or
-/// connected to, the U of this A: a descriptor may have been closed and used again
-/// unseen, or the socket disconnected.
+/// connected to, the U of this A, or A itself: a descriptor may have been closed and
+/// used again unseen, or the socket disconnected.
 #[cold]
 fn is_same_communication(fd: c_int, record: &Record, a: Ipv6Addr, to: &SocketAddress) -> bool {
     if record.phase == Phase::Connected {
@@ -140,7 +171,7 @@ fn is_same_communication(fd: c_int, record: &Record, a: Ipv6Addr, to: &SocketAdd
     }
     let same = record.a == a && record.port == u16::from_be(to.raw.sin6_port);
     same && match socket::progress(fd) {
-        Ok(Progress::Established) => is_peer(fd, record),
+        Ok(Progress::Established) => record.phase == Phase::Passed || is_peer(fd, record),
         // The kernel tells no peer yet, or none any more.
         Ok(Progress::SynSent | Progress::Failed) => true,
         Err(_) => false,
@@ -160,26 +191,28 @@ pub(crate) fn is_peer(fd: c_int, record: &Record) -> bool {
 #[cold]
 fn again(
     fd: c_int,
-    record: Record,
+    record: &Record,
     to: &SocketAddress,
     real: &impl Fn(&SocketAddress) -> c_int,
 ) -> c_int {
-    let result = real(&with_address(to, record.u));
-    if result == 0 {
-        sockets::set(
-            fd,
-            &Record {
-                phase: Phase::Connected,
-                ..record
-            },
-        );
-        return 0;
+    let passed = record.phase == Phase::Passed;
+    let result = if passed {
+        real(to)
+    } else {
+        real(&with_address(to, record.u))
+    };
+    let error = if result == 0 { 0 } else { errno::get() };
+    match error {
+        0 if passed => sockets::change(fd, |record| *record = record.reopened()),
+        0 => sockets::change(fd, |record| record.phase = Phase::Connected),
+        libc::EALREADY | libc::EINPROGRESS | libc::EINTR | libc::EISCONN => {}
+        _ if passed => sockets::change(fd, |record| *record = record.reopened()),
+        _ if refutes(error) => failed(fd, record),
+        _ => {}
     }
-    let error = errno::get();
-    if refutes(error) {
-        failed(fd, &record);
+    if result != 0 {
+        errno::set(error);
     }
-    errno::set(error);
     result
 }
 
@@ -187,7 +220,12 @@ fn again(
 /// for another attempt.
 #[cold]
 pub(crate) fn failed(fd: c_int, record: &Record) {
-    sockets::set(fd, &Record::open(record.nonblocking, record.fixed_origin));
+    sockets::set(fd, &record.reopened());
+    // What a socket with a source or a device of its own sees says nothing about
+    // others.
+    if record.fixed_origin {
+        return;
+    }
     if let (Some(settings), Some(state)) = (settings::known(), state::known()) {
         let Record { a, u, port, .. } = *record;
         let claim = aarp_core::refutation::Claim {
@@ -206,7 +244,6 @@ pub(crate) fn refutes(error: i32) -> bool {
         error,
         libc::ECONNREFUSED
             | libc::ECONNRESET
-            | libc::ECONNABORTED
             | libc::EHOSTUNREACH
             | libc::ENETUNREACH
             | libc::EHOSTDOWN
@@ -215,8 +252,13 @@ pub(crate) fn refutes(error: i32) -> bool {
             | libc::EACCES
             | libc::EPERM
             | libc::EPROTO
-            | libc::EADDRNOTAVAIL
     )
+}
+
+/// Errors of connect() that may have to do with U, or with the socket's own past or
+/// its address: A is tried, and nothing held against U.
+fn is_doubtful(error: i32) -> bool {
+    matches!(error, libc::EADDRNOTAVAIL | libc::ECONNABORTED)
 }
 
 fn with_address(to: &SocketAddress, address: Ipv6Addr) -> SocketAddress {
@@ -239,14 +281,14 @@ fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> 
         return real(to);
     }
     let result = real(to);
+    if result != 0 {
+        passed(fd, to);
+    }
     let error = errno::get();
     // The option was set a moment ago, and is set again.
     let _ = socket::set_send_timeout(fd, timeout);
-    errno::set(if error == libc::EINPROGRESS {
-        libc::EINTR
-    } else {
-        error
-    });
+    let begun = result != 0 && error == libc::EINPROGRESS;
+    errno::set(if begun { libc::EINTR } else { error });
     result
 }
 
@@ -273,29 +315,28 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
     /// A non-blocking program hears of a failure from the kernel, as ever. Only an
     /// immediate one costs no time, so that A can take its place.
     fn nonblocking(&self, u: Ipv6Addr) -> c_int {
-        match self.connect_to(u) {
+        match self.connect_to(u, false) {
             Outcome::Told(result) => result,
-            Outcome::Failed(_) => self.at_last_a(),
+            Outcome::Failed(_) => self.at_last_a(Bypass::Refuted),
         }
     }
 
     /// A blocking program hears of no failure before A was asked again, another U
     /// tried, and A itself; all within the time of one connect() of the kernel's.
-    fn blocking(&self, first: Ipv6Addr, began: Duration) -> c_int {
-        let Ok(limits) = Limits::of(self.fd, began) else {
-            return match self.connect_to(first) {
-                Outcome::Told(result) => result,
-                Outcome::Failed(_) => self.at_last_a(),
+    fn blocking(&self, first: Target, limits: &Limits) -> c_int {
+        let mut target = first;
+        let mut reason = Bypass::Refuted;
+        for attempt in 1..=TRIES {
+            let now = boottime();
+            let Some(share) = limits.for_u(now, target.rtt) else {
+                reason = Bypass::Budget;
+                break;
             };
-        };
-        let mut u = first;
-        for attempt in 1.. {
-            let outcome = limits.guarded(self.fd, || self.connect_to(u));
-            let Outcome::Failed(error) = outcome else {
-                let Outcome::Told(result) = outcome else {
-                    unreachable!()
-                };
-                return result;
+            let limited = limits.ends_by_send_timeout();
+            let outcome = limits.within(self.fd, share, || self.connect_to(target.u, limited));
+            let error = match outcome {
+                Outcome::Told(result) => return result,
+                Outcome::Failed(error) => error,
             };
             let now = boottime();
             if limits.is_over(now) {
@@ -305,17 +346,18 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             if attempt == TRIES {
                 break;
             }
-            match self.asker.resolve_anew(now, limits.left(now) / 2) {
-                Ok(another) => u = another,
+            match self.asker.resolve_anew(now, limits.for_the_question(now)) {
+                Ok(another) => target = another,
                 Err(Unresolved::Bypass(_)) => break,
                 Err(Unresolved::Interrupted) => return interrupted(self.fd, self.to, self.real),
             }
         }
-        limits.within_what_is_left(self.fd, || self.at_last_a())
+        limits.within_what_is_left(self.fd, || self.at_last_a(reason))
     }
 
-    /// connect() with a U, and what is remembered of it.
-    fn connect_to(&self, u: Ipv6Addr) -> Outcome {
+    /// connect() with a U, and what is remembered of it. With `limited`, a connection
+    /// that is not made in time is given up.
+    fn connect_to(&self, u: Ipv6Addr, limited: bool) -> Outcome {
         let to = with_address(self.to, u);
         let record = Record {
             phase: Phase::Connecting,
@@ -327,47 +369,58 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
         };
         // Without a record the program would learn of U.
         if !sockets::set(self.fd, &record) {
-            return Outcome::Told(unpinned(self.fd, None, Bypass::Busy, self.to, self.real));
+            let settings = Some(self.asker.settings);
+            return Outcome::Told(unpinned(
+                self.fd,
+                settings,
+                Bypass::Busy,
+                self.to,
+                self.real,
+            ));
         }
         let result = (self.real)(&to);
         if result == 0 {
-            sockets::set(
-                self.fd,
-                &Record {
-                    phase: Phase::Connected,
-                    ..record
-                },
-            );
+            // A connection that is made with the first data is not made yet.
+            if !record.deferred {
+                sockets::set(
+                    self.fd,
+                    &Record {
+                        phase: Phase::Connected,
+                        ..record
+                    },
+                );
+            }
             report::pinned(self.fd, self.to, u);
             errno::set(self.errno);
             return Outcome::Told(result);
         }
         let error = errno::get();
-        match error {
-            libc::EINPROGRESS | libc::EINTR => {
-                report::pinned(self.fd, self.to, u);
-                errno::set(error);
-                Outcome::Told(result)
-            }
-            _ if refutes(error) => {
-                sockets::set(self.fd, &self.record);
+        let late = limited && error == libc::EINPROGRESS;
+        let outcome = if late && socket::disconnect(self.fd).is_ok() || refutes(error) {
+            sockets::set(self.fd, &self.record);
+            if self.asker.origin.is_none() {
                 self.asker.refute(u);
-                errno::set(error);
-                Outcome::Failed(error)
             }
-            // Nothing that U has to do with: the socket is connected already, or
-            // no socket at all.
-            _ => {
-                sockets::set(self.fd, &self.record);
-                errno::set(error);
-                Outcome::Told(result)
-            }
-        }
+            Outcome::Failed(error)
+        } else if is_doubtful(error) {
+            sockets::set(self.fd, &self.record);
+            Outcome::Failed(error)
+        } else if matches!(error, libc::EINPROGRESS | libc::EINTR) {
+            report::pinned(self.fd, self.to, u);
+            Outcome::Told(result)
+        } else {
+            // Nothing that U has to do with: the socket is connected already, or no
+            // socket at all.
+            sockets::set(self.fd, &self.record);
+            Outcome::Told(result)
+        };
+        errno::set(error);
+        outcome
     }
 
-    fn at_last_a(&self) -> c_int {
+    fn at_last_a(&self, reason: Bypass) -> c_int {
         let settings = Some(self.asker.settings);
-        let result = unpinned(self.fd, settings, Bypass::Refuted, self.to, self.real);
+        let result = unpinned(self.fd, settings, reason, self.to, self.real);
         if result == 0 {
             errno::set(self.errno);
         }

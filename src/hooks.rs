@@ -8,12 +8,13 @@
 // They are exported by their names, whatever this module is to others.
 #![allow(unreachable_pub, non_upper_case_globals)]
 
-use core::ffi::{c_int, c_long, c_ulong, c_void};
+use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::mem::transmute;
 
 use aarp_sys::user::{family, room, room_by, show_address, socket_address};
 use libc::{sockaddr, socklen_t};
 
+use crate::ops::RawCall;
 use crate::symbols::Symbol;
 use crate::{connect as life, ops, report};
 
@@ -196,6 +197,7 @@ pub unsafe extern "C" fn dup(fd: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup2(fd: c_int, to: c_int) -> c_int {
     let real = behind!(c"dup2", fn(c_int, c_int) -> c_int);
+    ops::replacing(fd, to);
     // SAFETY: no pointers.
     let copy = unsafe { real(fd, to) };
     ops::duplicated(fd, copy);
@@ -209,6 +211,7 @@ pub unsafe extern "C" fn dup2(fd: c_int, to: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int {
     let real = behind!(c"dup3", fn(c_int, c_int, c_int) -> c_int);
+    ops::replacing(fd, to);
     // SAFETY: no pointers.
     let copy = unsafe { real(fd, to, flags) };
     ops::duplicated(fd, copy);
@@ -305,10 +308,52 @@ pub unsafe extern "C" fn syscall(
     );
     // SAFETY: the program's own arguments.
     let call = || unsafe { real(number, a, b, c, d, e, f) };
-    if ops::installs_filter(number, a) {
-        return ops::install_filter(call);
+    match ops::raw_call(number, a, b, c) {
+        RawCall::Other => {}
+        RawCall::Filter => return ops::install_filter(call),
+        RawCall::Close(fd) => ops::closing(fd),
+        RawCall::CloseRange(first, last) => ops::closing_range(first, last),
+        RawCall::Root => ops::changing_root(),
     }
     call()
+}
+
+/// close_range(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    let real = behind!(c"close_range", fn(c_uint, c_uint, c_int) -> c_int);
+    if flags as c_uint & libc::CLOSE_RANGE_CLOEXEC == 0 {
+        ops::closing_range(first, last);
+    }
+    // SAFETY: no pointers.
+    unsafe { real(first, last, flags) }
+}
+
+/// closefrom(3)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn closefrom(first: c_int) {
+    let real = behind!(c"closefrom", fn(c_int) -> ());
+    ops::closing_range(first.max(0) as c_uint, c_uint::MAX);
+    // SAFETY: no pointers.
+    unsafe { real(first) }
+}
+
+/// chroot(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn chroot(path: *const c_char) -> c_int {
+    let real = behind!(c"chroot", fn(*const c_char) -> c_int);
+    ops::changing_root();
+    // SAFETY: the program's own argument.
+    unsafe { real(path) }
 }
 
 /// The version of this library; what `aarp-run --check` looks for.

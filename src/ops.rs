@@ -9,8 +9,8 @@ use aarp_sys::socket::{Progress, progress};
 use aarp_sys::{errno, process};
 
 use crate::connect::{failed, is_peer, refutes};
-use crate::report;
 use crate::sockets::{self, Phase, Record};
+use crate::{report, settings};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
 /// may be made.
@@ -44,27 +44,68 @@ pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) 
     result
 }
 
-/// Whether a system call that the program makes by syscall(2) installs a filter.
+/// What a system call that the program makes by syscall(2) is to us.
+pub(crate) enum RawCall {
+    /// None of our business.
+    Other,
+    /// It installs a seccomp filter, if it succeeds.
+    Filter,
+    /// It closes descriptors, as libuv does it.
+    Close(c_int),
+    /// It closes a range of them.
+    CloseRange(u32, u32),
+    /// It changes what files there are.
+    Root,
+}
+
+/// Looks at a system call that the program makes by syscall(2).
 #[inline]
-pub(crate) fn installs_filter(number: c_long, first: c_long) -> bool {
-    let prctl = number == libc::SYS_prctl && first == c_long::from(libc::PR_SET_SECCOMP);
-    // The operations that only ask have higher numbers.
-    prctl || (number == libc::SYS_seccomp && (0..=1).contains(&first))
+pub(crate) fn raw_call(number: c_long, first: c_long, second: c_long, third: c_long) -> RawCall {
+    match number {
+        libc::SYS_prctl if first == c_long::from(libc::PR_SET_SECCOMP) => RawCall::Filter,
+        // The operations that only ask have higher numbers.
+        libc::SYS_seccomp if (0..=1).contains(&first) => RawCall::Filter,
+        libc::SYS_close => RawCall::Close(first as c_int),
+        libc::SYS_close_range if third as u32 & libc::CLOSE_RANGE_CLOEXEC == 0 => {
+            RawCall::CloseRange(first as u32, second as u32)
+        }
+        libc::SYS_chroot | libc::SYS_pivot_root => RawCall::Root,
+        _ => RawCall::Other,
+    }
+}
+
+/// The program is about to change what files there are: the configuration is read
+/// while it is there, so that what it forbids stays forbidden.
+#[cold]
+pub(crate) fn changing_root() {
+    let error = errno::get();
+    // A bad one is remembered as such.
+    let _ = settings::get();
+    errno::set(error);
 }
 
 /// A socket has been opened.
 #[inline]
 pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
-    if fd < 0 {
+    if fd < 0 || belongs_to_another(fd) {
         return;
     }
     let stream = kind & 0xf == libc::SOCK_STREAM;
     let tcp = stream && (protocol == 0 || protocol == libc::IPPROTO_TCP);
-    if domain == libc::AF_INET6 && tcp && !is_barred() {
+    if domain == libc::AF_INET6 && tcp {
         sockets::set(fd, &Record::open(kind & libc::SOCK_NONBLOCK != 0, false));
     } else {
         sockets::clear(fd);
     }
+}
+
+/// Whether the record of a descriptor may be that of another process with the same
+/// memory: a vfork child has descriptors of its own. A child made by fork leaves the
+/// record of its parent standing, and the kernel has the last word on it.
+#[inline]
+fn belongs_to_another(fd: c_int) -> bool {
+    sockets::get(fd)
+        .is_some_and(|record| record.is_pinned() && !is_barred() && record.process != process::id())
 }
 
 /// A socket has been bound. The kernel is asked what to, at the next connect.
@@ -77,13 +118,14 @@ pub(crate) fn bound(fd: c_int) {
 #[inline]
 pub(crate) fn option_set(fd: c_int, level: c_int, name: c_int) {
     const SO_BINDTOIFINDEX: c_int = 62;
-    let fixes_origin = level == libc::SOL_SOCKET
-        && matches!(
-            name,
-            libc::SO_BINDTODEVICE | libc::SO_MARK | SO_BINDTOIFINDEX
-        );
-    if fixes_origin {
-        sockets::change(fd, |record| record.fixed_origin = true);
+    match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE | libc::SO_MARK | SO_BINDTOIFINDEX) => {
+            sockets::change(fd, |record| record.fixed_origin = true)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => {
+            sockets::change(fd, |record| record.deferred = true);
+        }
+        _ => {}
     }
 }
 
@@ -100,16 +142,23 @@ pub(crate) fn closing(fd: c_int) {
     }
 }
 
+/// A range of descriptors is about to be closed.
+pub(crate) fn closing_range(first: u32, last: u32) {
+    for fd in sockets::known(first, last) {
+        closing(fd);
+    }
+}
+
 #[cold]
 fn closing_pinned(fd: c_int, record: &Record) {
     if is_barred() {
         return sockets::clear(fd);
     }
-    // A vfork child has this memory, and descriptors of its own.
-    if record.process != process::id() {
+    if belongs_to_another(fd) {
         return;
     }
-    if record.phase == Phase::Connecting {
+    // A socket with another descriptor goes on.
+    if record.phase == Phase::Connecting && !record.duplicated {
         let error = errno::get();
         // Given up while the SYN is unanswered, as clients of several addresses
         // do; or failed, and nobody asked why.
@@ -124,15 +173,24 @@ fn closing_pinned(fd: c_int, record: &Record) {
 /// The program has read `SO_ERROR`.
 #[inline]
 pub(crate) fn socket_error(fd: c_int, error: c_int) {
-    if error != 0
-        && refutes(error)
-        && let Some(record) = sockets::get(fd)
+    if let Some(record) = sockets::get(fd)
         && record.phase == Phase::Connecting
+        && !is_barred()
     {
-        let errno = errno::get();
-        failed(fd, &record);
-        errno::set(errno);
+        outcome_read(fd, &record, error);
     }
+}
+
+#[cold]
+fn outcome_read(fd: c_int, record: &Record, error: c_int) {
+    let errno = errno::get();
+    match progress(fd) {
+        // An error of a connection that was made, and served, is none of U's.
+        Ok(Progress::Established) => sockets::change(fd, |record| record.phase = Phase::Connected),
+        Ok(Progress::Failed) if refutes(error) => failed(fd, record),
+        _ => {}
+    }
+    errno::set(errno);
 }
 
 /// `O_NONBLOCK` has been set or cleared.
@@ -153,15 +211,30 @@ pub(crate) fn controlled(fd: c_int, command: c_int, argument: c_long, result: c_
     }
 }
 
+/// A descriptor is about to be replaced by a duplicate of another.
+#[inline]
+pub(crate) fn replacing(fd: c_int, to: c_int) {
+    if fd != to && sockets::get(to).is_some_and(|record| record.phase == Phase::Connecting) {
+        closing(to);
+    }
+}
+
 /// A descriptor has been duplicated to another number.
 #[inline]
 pub(crate) fn duplicated(fd: c_int, copy: c_int) {
-    if copy < 0 || copy == fd {
+    if copy < 0 || copy == fd || belongs_to_another(copy) {
         return;
     }
     match sockets::get(fd) {
         Some(record) => {
-            sockets::set(copy, &record);
+            sockets::change(fd, |record| record.duplicated = true);
+            sockets::set(
+                copy,
+                &Record {
+                    duplicated: true,
+                    ..record
+                },
+            );
         }
         None => sockets::clear(copy),
     }

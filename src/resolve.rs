@@ -9,13 +9,17 @@ use aarp_core::policy::{Interest, Patience, plan};
 use aarp_core::refutation::Claim;
 use aarp_core::settings::Settings;
 use aarp_core::state::ProcessState;
-use aarp_sys::ask::{AskError, Inquiry, Interruptible, ask};
+use aarp_sys::ask::{AskError, Inquiry, ask};
 use aarp_sys::clock::boottime;
+use aarp_sys::interrupt::Interruptible;
 use aarp_sys::process::thread;
 use aarp_sys::route::Origin;
 use aarp_sys::socket;
 
 use crate::report;
+
+/// What is less is too little for any network, and not worth a probe.
+const LEAST: Duration = Duration::from_millis(5);
 
 /// Who asks, and for what.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,14 @@ pub(crate) struct Asker<'s> {
     /// The transport protocol and port, for which U may be refuted.
     pub(crate) protocol: u8,
     pub(crate) port: u16,
+}
+
+/// Where a communication is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) u: Ipv6Addr,
+    /// The round trip of the answer that named U.
+    pub(crate) rtt: Duration,
 }
 
 /// Why there is no U.
@@ -55,33 +67,38 @@ impl Asker<'_> {
         }
     }
 
-    /// The U to move to, from what is remembered or by asking.
+    /// The U to move to, from what is remembered or by asking, for no longer than
+    /// `most`.
     #[inline]
-    pub(crate) fn resolve(&self, now: Duration) -> Result<Ipv6Addr, Unresolved> {
+    pub(crate) fn resolve(&self, now: Duration, most: Duration) -> Result<Target, Unresolved> {
         if self.origin.is_none()
             && let Some(known) = self.state.mappings.lookup(self.a)
             && known.is_fresh(now)
         {
-            return self.remembered(&known, now);
+            return self.remembered(&known, now, most);
         }
-        self.resolve_anew(now, Duration::MAX)
+        self.resolve_anew(now, most)
     }
 
     #[inline]
-    fn remembered(&self, known: &Mapping, now: Duration) -> Result<Ipv6Addr, Unresolved> {
-        let full = self.settings.times.budget;
-        match known.target(full) {
+    fn remembered(
+        &self,
+        known: &Mapping,
+        now: Duration,
+        most: Duration,
+    ) -> Result<Target, Unresolved> {
+        match known.target(self.settings.times.budget) {
             Ok(u) => {
                 let Some(until) = self.state.refutations.refuted_until(&self.claim(u), now) else {
                     report::hit();
-                    return Ok(u);
+                    return Ok(Target { u, rtt: known.rtt });
                 };
-                self.past_a_refutation(known, until, now)
+                self.past_a_refutation(known, until, now, most)
             }
             Err(reason) => {
                 let plan = plan(self.settings, self.a, self.interest, self.patience);
-                if known.is_worth_asking_again(plan.budget) {
-                    return self.resolve_anew(now, Duration::MAX);
+                if known.is_worth_asking_again(plan.budget.min(most)) {
+                    return self.resolve_anew(now, most);
                 }
                 Err(Unresolved::Bypass(reason))
             }
@@ -96,32 +113,28 @@ impl Asker<'_> {
         known: &Mapping,
         until: Duration,
         now: Duration,
-    ) -> Result<Ipv6Addr, Unresolved> {
+        most: Duration,
+    ) -> Result<Target, Unresolved> {
         let times = plan(self.settings, self.a, self.interest, self.patience).times;
         let asked = known.expiry.saturating_sub(times.ttl);
         let failed = until.saturating_sub(times.refuted);
         if asked > failed {
             return Err(Unresolved::Bypass(Bypass::Refuted));
         }
-        self.resolve_anew(now, Duration::MAX)
+        self.resolve_anew(now, most)
     }
 
     /// The U that answers now, but not one that has failed; waits no longer than
     /// `most`.
     #[cold]
-    pub(crate) fn resolve_anew(
-        &self,
-        now: Duration,
-        most: Duration,
-    ) -> Result<Ipv6Addr, Unresolved> {
+    pub(crate) fn resolve_anew(&self, now: Duration, most: Duration) -> Result<Target, Unresolved> {
         let plan = plan(self.settings, self.a, self.interest, self.patience);
-        let allowance = self
-            .state
-            .stalls
-            .allowance(thread(), now, plan.budget)
-            .min(most);
-        // What is left is too little for any network.
-        if allowance < plan.budget / 16 {
+        if most < LEAST {
+            return Err(Unresolved::Bypass(Bypass::Budget));
+        }
+        let stalls = &self.state.stalls;
+        let allowance = stalls.allowance(thread(), now, plan.budget).min(most);
+        if allowance < LEAST {
             return Err(Unresolved::Bypass(Bypass::Stalled));
         }
         report::miss();
@@ -166,7 +179,10 @@ impl Asker<'_> {
             .target(self.settings.times.budget)
             .map_err(Unresolved::Bypass)?;
         match self.state.refutations.refuted_until(&self.claim(u), ended) {
-            None => Ok(u),
+            None => Ok(Target {
+                u,
+                rtt: mapping.rtt,
+            }),
             Some(_) => Err(Unresolved::Bypass(Bypass::Refuted)),
         }
     }

@@ -4,20 +4,19 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use aarp_core::bypass::Bypass;
 use aarp_core::settings::{DaemonUse, Settings};
-use aarp_sys::memory::leak_copy;
+use aarp_sys::memory::leak_changed;
 use aarp_sys::settings::OwnEnvironment;
 use once_cell::race::OnceRef;
 
-use crate::report;
+use crate::{ops, report};
 
 static DEFAULT: Settings = Settings::DEFAULT;
 static SETTINGS: OnceRef<'static, Settings> = OnceRef::new();
-static PHASE: AtomicU8 = AtomicU8::new(UNREAD);
+static VERDICT: AtomicU8 = AtomicU8::new(NONE);
 
-const UNREAD: u8 = 0;
-const READING: u8 = 1;
-const BAD: u8 = 2;
-const OFF: u8 = 3;
+const NONE: u8 = 0;
+const BAD: u8 = 1;
+const OFF: u8 = 2;
 
 /// The settings.
 ///
@@ -36,31 +35,34 @@ pub(crate) fn known() -> Option<&'static Settings> {
     SETTINGS.get()
 }
 
+/// Threads that come at the same time each read for themselves, and one's copy is
+/// used by all: nobody waits, and nobody goes on without.
 #[cold]
 fn read() -> Result<&'static Settings, Bypass> {
-    let begun = PHASE.compare_exchange(UNREAD, READING, Ordering::Acquire, Ordering::Relaxed);
-    match begun {
-        Ok(_) => {}
-        Err(BAD) => return Err(Bypass::BadConfig),
-        Err(OFF) => return Err(Bypass::Off),
-        // Another thread, or the frame that a signal handler has interrupted. A
-        // child forked in this moment stays here, and pins nothing.
-        Err(_) => return Err(Bypass::Busy),
+    match VERDICT.load(Ordering::Relaxed) {
+        BAD => return Err(Bypass::BadConfig),
+        OFF => return Err(Bypass::Off),
+        _ => {}
     }
-    let Ok(settings) = leak_copy(&DEFAULT) else {
-        PHASE.store(UNREAD, Ordering::Release);
-        return Err(Bypass::Busy);
-    };
-    if let Err(error) = aarp_sys::settings::load(settings, &OwnEnvironment) {
-        PHASE.store(BAD, Ordering::Release);
-        report::bad_configuration(&error);
-        return Err(Bypass::BadConfig);
+    if ops::is_barred() {
+        return Err(Bypass::Seccomp);
     }
-    // There is no aarpd that could be required.
-    if settings.daemon_use == DaemonUse::Require {
-        PHASE.store(OFF, Ordering::Release);
-        return Err(Bypass::Off);
+    #[allow(clippy::result_large_err)] // Nothing may be allocated.
+    let load = |settings: &mut Settings| aarp_sys::settings::load(settings, &OwnEnvironment);
+    match leak_changed(&DEFAULT, load) {
+        // There is no aarpd that could be required.
+        Ok(Ok(settings)) if settings.daemon_use == DaemonUse::Require => {
+            VERDICT.store(OFF, Ordering::Relaxed);
+            Err(Bypass::Off)
+        }
+        Ok(Ok(settings)) => Ok(SETTINGS.get_or_init(|| settings)),
+        // Another call may find what is missing now.
+        Err(_) => Err(Bypass::Busy),
+        Ok(Err(error)) if error.is_temporary() => Err(Bypass::Busy),
+        Ok(Err(error)) => {
+            VERDICT.store(BAD, Ordering::Relaxed);
+            report::bad_configuration(&error);
+            Err(Bypass::BadConfig)
+        }
     }
-    let settings: &'static Settings = settings;
-    Ok(SETTINGS.get_or_init(|| settings))
 }

@@ -1,7 +1,7 @@
 //! The functions behind the hooks: what the program would have called.
 #![allow(unsafe_code)]
 
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_long, c_void};
 use core::num::NonZeroUsize;
 
 use once_cell::race::OnceNonZeroUsize;
@@ -53,7 +53,9 @@ impl Symbol {
     }
 }
 
-extern "C" fn missing() -> c_int {
+/// In the place of a function that there is not. The widest result that any of them
+/// has.
+extern "C" fn missing() -> c_long {
     aarp_sys::errno::set(libc::ENOSYS);
     -1
 }

@@ -8,7 +8,8 @@ use aarp_core::address::{Scope, scope};
 use aarp_core::mapping::Answer;
 use aarp_core::policy::{Interest, Patience, plan};
 use aarp_core::settings::Settings;
-use aarp_sys::ask::{AskError, Inquiry, Interruptible, Report, ask};
+use aarp_sys::ask::{AskError, Inquiry, Report, ask};
+use aarp_sys::interrupt::Interruptible;
 use aarp_sys::route::Origin;
 
 use crate::exit;

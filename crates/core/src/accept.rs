@@ -86,16 +86,23 @@ pub fn judge_routes(
         RouteType::Local | RouteType::Anycast => return Verdict::Refused(Refusal::Own),
         RouteType::Multicast | RouteType::Refusing => return Verdict::Refused(Refusal::NoRoute),
     }
-    if (is_on_link(to_u) && !is_on_link(to_a)) || (to_u.prefix_len > 0 && to_a.prefix_len == 0) {
+    let inside = is_on_link(to_u) && !is_on_link(to_a);
+    if inside || (!is_default(to_u) && is_default(to_a)) {
         return Verdict::Refused(Refusal::Inside);
     }
     Verdict::Pinned
 }
 
+/// The default route, or one of the few that stand in for it together: `::/1` and
+/// `8000::/1` of VPNs, or `2000::/3`, all of global unicast.
+fn is_default(route: RouteRepr) -> bool {
+    route.prefix_len <= 3
+}
+
 /// Neighbours, as opposed to what is behind a router or a point-to-point default
 /// route.
 fn is_on_link(route: RouteRepr) -> bool {
-    !route.gateway && route.prefix_len > 0
+    !route.gateway && !is_default(route)
 }
 
 #[cfg(test)]
@@ -142,6 +149,7 @@ mod tests {
         let specific = route(RouteType::Unicast, 48, true);
         let link = route(RouteType::Unicast, 64, false);
         let own = route(RouteType::Local, 128, false);
+        let vpn = route(RouteType::Unicast, 1, false);
         let judged = |a, u| judge_routes(&Settings::DEFAULT, a, u);
         for (a, u) in [
             (default, default),
@@ -151,6 +159,9 @@ mod tests {
             (link, link),
             (link, specific),
             (link, default),
+            (vpn, vpn),
+            (vpn, default),
+            (default, vpn),
         ] {
             assert_eq!(judged(a, u), Verdict::Pinned, "{a:?} {u:?}");
         }
@@ -159,6 +170,7 @@ mod tests {
             (default, link),
             (specific, link),
             (tunnel, link),
+            (vpn, specific),
         ] {
             assert_eq!(
                 judged(a, u),

@@ -96,6 +96,7 @@ impl Bypass {
                 | Bypass::NoAnswer
                 | Bypass::Budget
                 | Bypass::Stalled
+                | Bypass::Busy
                 | Bypass::Untrusted
                 | Bypass::Refuted
         )

@@ -16,19 +16,28 @@ pub enum Interest {
     Unconfigured,
 }
 
+/// Whether `a` is of a kind that can be asked about, whatever the configuration.
+///
+/// # Errors
+/// The reason why not.
+#[inline]
+pub fn possible(a: Ipv6Addr) -> Result<(), Bypass> {
+    match scope(a) {
+        Scope::Global | Scope::UniqueLocal => Ok(()),
+        Scope::V4 => Err(Bypass::Family),
+        Scope::Loopback | Scope::LinkLocal | Scope::Unspecified | Scope::Multicast => {
+            Err(Bypass::Local)
+        }
+    }
+}
+
 /// Whether `a` is asked about. Addresses of this host are not known here; see
 /// [`crate::accept`].
 ///
 /// # Errors
 /// The reason why not.
 pub fn interest(settings: &Settings, a: Ipv6Addr) -> Result<Interest, Bypass> {
-    match scope(a) {
-        Scope::Global | Scope::UniqueLocal => {}
-        Scope::V4 => return Err(Bypass::Family),
-        Scope::Loopback | Scope::LinkLocal | Scope::Unspecified | Scope::Multicast => {
-            return Err(Bypass::Local);
-        }
-    }
+    possible(a)?;
     if settings.exclude.contains(a) {
         return Err(Bypass::Excluded);
     }
@@ -85,14 +94,16 @@ pub fn plan(settings: &Settings, a: Ipv6Addr, interest: Interest, patience: Pati
     }
 }
 
-/// Whether `u` is inside `trusted`, for `a`.
+/// Whether `u` is inside `trusted`, for `a`: the general list of every layer, and
+/// that of every `[[prefix]]` that contains `a`. A longer prefix, or one of a later
+/// layer, never takes a narrower list away.
 #[must_use]
 pub fn trusts(settings: &Settings, a: Ipv6Addr, u: Ipv6Addr) -> bool {
-    let rule = settings
+    let mut lists = settings
         .rules
-        .matching(a)
-        .and_then(|rule| rule.trusted.as_ref());
-    settings.trusted.allows(u) && rule.is_none_or(|trusted| trusted.contains(u))
+        .containing(a)
+        .filter_map(|rule| rule.trusted.as_ref());
+    settings.trusted.allows(u) && lists.all(|list| list.contains(u))
 }
 
 #[cfg(test)]
@@ -174,5 +185,23 @@ mod tests {
         assert!(!trusts(&settings, b, u));
         assert!(trusts(&settings, b, "2001:db8:1::1".parse().unwrap()));
         assert!(!trusts(&settings, a, "2001:db9::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_later_rule_never_takes_trust_away() {
+        let mut settings =
+            settings("[[prefix]]\nprefix=\"2001:db8:a::/48\"\ntrusted=[\"2001:db8:99::/48\"]");
+        let later = "[[prefix]]\nprefix=\"2001:db8:a::/48\"\nttl=\"60s\"\n\
+                     [[prefix]]\nprefix=\"2001:db8:a:1::/64\"\nttl=\"5s\"";
+        read_document(
+            &mut settings,
+            Layer::User,
+            later,
+            &mut [end_token(); TOKENS],
+        )
+        .unwrap();
+        let a = "2001:db8:a:1::1".parse().unwrap();
+        assert!(!trusts(&settings, a, "2001:db8:1::1".parse().unwrap()));
+        assert!(trusts(&settings, a, "2001:db8:99::1".parse().unwrap()));
     }
 }

@@ -4,7 +4,6 @@
 //! time, and is shown the datagrams that come in. What a method puts on the wire
 //! and how it knows its answers again is behind [`ProbeMethod`].
 
-use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use aarp_wire::icmpv6::{ECHO_HEADER, EchoKind, EchoRepr};
@@ -226,15 +225,6 @@ impl<M: ProbeMethod> Question<M> {
     pub fn method(&self) -> Method {
         self.method.method()
     }
-}
-
-/// An answer as it came in: whether it counts is decided in [`crate::accept`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// Where it came from.
-    pub source: Ipv6Addr,
-    /// The round trip.
-    pub rtt: Duration,
 }
 
 #[cfg(test)]

@@ -279,15 +279,17 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The table with the longest prefix that contains `a`.
+    /// The tables whose prefix contains `a`.
+    pub fn containing(&self, a: Ipv6Addr) -> impl Iterator<Item = &Rule> {
+        let rules = self.rules.iter().flatten();
+        rules.filter(move |rule| rule.prefix.contains(a))
+    }
+
+    /// The table with the longest prefix that contains `a`; of several with the same
+    /// the last one.
     #[must_use]
     pub fn matching(&self, a: Ipv6Addr) -> Option<&Rule> {
-        let matching = self
-            .rules
-            .iter()
-            .flatten()
-            .filter(|rule| rule.prefix.contains(a));
-        matching.max_by_key(|rule| rule.prefix.len_bits())
+        self.containing(a).max_by_key(|rule| rule.prefix.len_bits())
     }
 }
 
@@ -300,7 +302,7 @@ pub struct Settings {
     pub exclude: PrefixSet<PREFIXES>,
     /// What U may be.
     pub trusted: Trusted,
-    /// Probe methods; `None` is echo.
+    /// Probe methods.
     pub methods: Methods,
     /// What becomes of what could not be pinned.
     pub on_failure: OnFailure,

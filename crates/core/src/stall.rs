@@ -12,9 +12,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 struct Entry {
     /// The thread, 0 for none.
     thread: AtomicU64,
-    /// When its second began, in nanoseconds.
-    began: AtomicU64,
-    /// For how much of it the thread was held, in nanoseconds.
+    /// When it was let go last, in nanoseconds.
+    last: AtomicU64,
+    /// For how long it was held without a whole second between, in nanoseconds.
     held: AtomicU64,
 }
 
@@ -22,7 +22,7 @@ impl Entry {
     const fn new() -> Self {
         Self {
             thread: AtomicU64::new(0),
-            began: AtomicU64::new(0),
+            last: AtomicU64::new(0),
             held: AtomicU64::new(0),
         }
     }
@@ -59,18 +59,17 @@ impl StallLedger {
     pub fn charge(&self, thread: u64, since: Duration, now: Duration) {
         let entry = self.entry(thread, now);
         if Self::is_over(entry, since) {
-            entry
-                .began
-                .store(since.as_nanos() as u64, Ordering::Relaxed);
             entry.held.store(0, Ordering::Relaxed);
         }
         let held = now.saturating_sub(since).as_nanos() as u64;
         entry.held.fetch_add(held, Ordering::Relaxed);
+        entry.last.store(now.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Whether the thread has not been held for a whole second.
     fn is_over(entry: &Entry, now: Duration) -> bool {
-        let began = Duration::from_nanos(entry.began.load(Ordering::Relaxed));
-        now.saturating_sub(began) >= WINDOW
+        let last = Duration::from_nanos(entry.last.load(Ordering::Relaxed));
+        now.saturating_sub(last) >= WINDOW
     }
 
     fn entry(&self, thread: u64, now: Duration) -> &Entry {
@@ -121,10 +120,30 @@ mod tests {
         ledger.charge(7, ms(5100), ms(5250));
         assert_eq!(ledger.allowance(7, ms(5300), ms(250)), ms(0));
         assert_eq!(ledger.allowance(8, ms(5300), ms(250)), ms(250));
-        assert_eq!(ledger.allowance(7, ms(5999), ms(250)), ms(0));
-        assert_eq!(ledger.allowance(7, ms(6000), ms(250)), ms(250));
-        ledger.charge(7, ms(6000), ms(6010));
-        assert_eq!(ledger.allowance(7, ms(6500), ms(250)), ms(240));
+        assert_eq!(ledger.allowance(7, ms(6249), ms(250)), ms(0));
+        assert_eq!(ledger.allowance(7, ms(6250), ms(250)), ms(250));
+        ledger.charge(7, ms(6250), ms(6260));
+        assert_eq!(ledger.allowance(7, ms(7000), ms(250)), ms(240));
+    }
+
+    #[test]
+    fn no_second_holds_more_than_one_budget() {
+        let ledger = StallLedger::new();
+        let mut holds = Vec::new();
+        for at in (5000..20_000).step_by(7) {
+            let held = ledger.allowance(7, ms(at), ms(250)).min(ms(at % 90));
+            if !held.is_zero() {
+                ledger.charge(7, ms(at), ms(at) + held);
+            }
+            holds.push((at, held));
+        }
+        for begin in 5000..19_000 {
+            let window = holds
+                .iter()
+                .filter(|(at, _)| (begin..begin + 1000).contains(at));
+            assert!(window.map(|(_, held)| *held).sum::<Duration>() <= ms(250));
+        }
+        assert!(holds.iter().map(|(_, held)| *held).sum::<Duration>() > ms(1000));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use aarp_wire::route::{RouteRepr, RouteType};
 
 use crate::clock::boottime;
 use crate::echo::{EchoSocket, Incoming, Kind, Waited};
-use crate::interrupt::Interruption;
+use crate::interrupt::{HeldSignals, Interruptible};
 use crate::process::random;
 use crate::route::{Origin, RouteSocket};
 use crate::syscall::Errno;
@@ -36,19 +36,6 @@ pub struct Inquiry<'s> {
     pub origin: Origin,
     /// Which signals end it.
     pub interruptible: Interruptible,
-}
-
-/// Which signals end a question: those that would interrupt the call in whose place
-/// it is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interruptible {
-    /// None: the call does not block.
-    Never,
-    /// Those with handlers that were installed without `SA_RESTART`.
-    UnlessRestarted,
-    /// All that have handlers: a call with a time limit (`SO_SNDTIMEO`) is never
-    /// restarted, see signal(7).
-    Always,
 }
 
 /// How it ended.
@@ -117,48 +104,62 @@ pub fn ask(inquiry: &Inquiry<'_>) -> Result<Report, AskError> {
         return Err(AskError::NoMethod);
     }
     let began = boottime();
-    let mut routes = RouteSocket::open().map_err(failed("netlink socket"))?;
+    let mut open = None;
+    loop {
+        // Dropped after everything that is open: see the module `interrupt`.
+        let signals = HeldSignals::hold(inquiry.interruptible).map_err(failed("signal mask"))?;
+        let routes = RouteSocket::open().map_err(failed("netlink socket"))?;
+        let (kind, ident) = open.as_ref().map_or((None, 0), |open: &Open| {
+            (Some(open.report.socket), open.ident)
+        });
+        let socket = match kind {
+            None => EchoSocket::open(&inquiry.origin),
+            Some(kind) => EchoSocket::open_kind(kind, &inquiry.origin, ident),
+        };
+        let mut exchange = match (open.take(), socket) {
+            (Some(open), Ok(socket)) => Exchange {
+                inquiry,
+                routes,
+                socket,
+                open,
+            },
+            (None, Ok(socket)) => Exchange::begin(inquiry, routes, socket, began)?,
+            (_, Err(Errno(libc::EPERM | libc::EACCES))) => {
+                // A destination that cannot be asked about is no matter of permission.
+                route_to(inquiry, routes)?;
+                return Err(AskError::NotPermitted);
+            }
+            (_, Err(errno)) => return Err(AskError::System("probe socket", errno)),
+        };
+        if exchange.run(&signals)? == Ran::ToTheEnd {
+            return Ok(exchange.finished());
+        }
+        if signals.interrupts() {
+            return Err(AskError::Interrupted);
+        }
+        exchange.open.ident = exchange.socket.ident();
+        open = Some(exchange.open);
+        // Here everything is closed, and then the handlers run.
+    }
+}
+
+/// The route to A, if A is one to ask about.
+fn route_to(
+    inquiry: &Inquiry<'_>,
+    mut routes: RouteSocket,
+) -> Result<(RouteSocket, RouteRepr), AskError> {
     let to_a = routes
         .to(inquiry.a, &inquiry.origin)
         .map_err(failed("route lookup"))?;
     let to_a = to_a.ok_or(AskError::NoRoute)?;
     match to_a.route_type {
-        RouteType::Unicast => {}
-        RouteType::Local | RouteType::Anycast if inquiry.settings.include_local => {}
-        RouteType::Refusing => return Err(AskError::NoRoute),
-        _ => return Err(AskError::Local),
-    }
-    let socket = EchoSocket::open(&inquiry.origin).map_err(|errno| match errno.0 {
-        libc::EPERM | libc::EACCES => AskError::NotPermitted,
-        _ => AskError::System("probe socket", errno),
-    })?;
-    let interruption = match inquiry.interruptible {
-        Interruptible::Never => Interruption::Restarts,
-        Interruptible::UnlessRestarted => {
-            Interruption::of_this_process().map_err(failed("signal handlers"))?
+        RouteType::Unicast => Ok((routes, to_a)),
+        RouteType::Local | RouteType::Anycast if inquiry.settings.include_local => {
+            Ok((routes, to_a))
         }
-        Interruptible::Always => Interruption::Interrupts,
-    };
-    let question = question(inquiry, socket.kind(), began).map_err(failed("getrandom"))?;
-    Exchange {
-        inquiry,
-        to_a,
-        routes,
-        report: Report {
-            answer: Answer::None {
-                waited: inquiry.budget,
-            },
-            method: question.method(),
-            socket: socket.kind(),
-            sent: 0,
-            ignored: [0; Ignored::ALL.len()],
-            refused: None,
-            unreachable: false,
-        },
-        socket,
-        question,
+        RouteType::Refusing => Err(AskError::NoRoute),
+        _ => Err(AskError::Local),
     }
-    .run(&interruption)
 }
 
 fn question(inquiry: &Inquiry<'_>, kind: Kind, began: Duration) -> Result<Question<Echo>, Errno> {
@@ -181,22 +182,70 @@ fn question(inquiry: &Inquiry<'_>, kind: Kind, began: Duration) -> Result<Questi
     ))
 }
 
-struct Exchange<'i, 's> {
-    inquiry: &'i Inquiry<'s>,
-    to_a: RouteRepr,
-    routes: RouteSocket,
-    socket: EchoSocket,
+/// A question that is open: what outlives the sockets.
+struct Open {
     question: Question<Echo>,
+    to_a: RouteRepr,
+    /// The identifier of the ping socket that was closed.
+    ident: u16,
     report: Report,
 }
 
-impl Exchange<'_, '_> {
-    fn run(mut self, interruption: &Interruption) -> Result<Report, AskError> {
+/// How far a question was driven.
+#[derive(Debug, PartialEq, Eq)]
+enum Ran {
+    /// It is over.
+    ToTheEnd,
+    /// A signal is being held back.
+    IntoASignal,
+}
+
+struct Exchange<'i, 's> {
+    inquiry: &'i Inquiry<'s>,
+    routes: RouteSocket,
+    socket: EchoSocket,
+    open: Open,
+}
+
+impl<'i, 's> Exchange<'i, 's> {
+    fn begin(
+        inquiry: &'i Inquiry<'s>,
+        routes: RouteSocket,
+        socket: EchoSocket,
+        began: Duration,
+    ) -> Result<Self, AskError> {
+        let (routes, to_a) = route_to(inquiry, routes)?;
+        let question = question(inquiry, socket.kind(), began).map_err(failed("getrandom"))?;
+        let report = Report {
+            answer: Answer::None {
+                waited: inquiry.budget,
+            },
+            method: question.method(),
+            socket: socket.kind(),
+            sent: 0,
+            ignored: [0; Ignored::ALL.len()],
+            refused: None,
+            unreachable: false,
+        };
+        Ok(Self {
+            inquiry,
+            routes,
+            socket,
+            open: Open {
+                question,
+                to_a,
+                ident: 0,
+                report,
+            },
+        })
+    }
+
+    fn run(&mut self, signals: &HeldSignals) -> Result<Ran, AskError> {
         loop {
-            match self.question.step(boottime()) {
+            match self.open.question.step(boottime()) {
                 Step::Send => {
                     let mut buffer = [0; MESSAGE_MAX];
-                    let message = self.question.emit(boottime(), &mut buffer);
+                    let message = self.open.question.emit(boottime(), &mut buffer);
                     let sent = self
                         .socket
                         .send(self.inquiry.a, self.inquiry.scope, message);
@@ -208,40 +257,37 @@ impl Exchange<'_, '_> {
                         Err(Errno(
                             libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EPERM,
                         )) => {
-                            self.report.unreachable = true;
-                            return Ok(self.finished());
+                            self.open.report.unreachable = true;
+                            return Ok(Ran::ToTheEnd);
                         }
                         Err(errno) => return Err(AskError::System("sendto", errno)),
                     }
                 }
                 Step::Wait(until) => {
-                    match self
-                        .socket
-                        .wait(until, interruption)
-                        .map_err(failed("ppoll"))?
-                    {
+                    match self.socket.wait(until, signals).map_err(failed("ppoll"))? {
                         Waited::Ready => {
                             if self.take_what_came()? {
-                                return Ok(self.finished());
+                                return Ok(Ran::ToTheEnd);
                             }
                         }
                         Waited::TimedOut => {}
-                        Waited::Interrupted => return Err(AskError::Interrupted),
+                        Waited::Signal => return Ok(Ran::IntoASignal),
                     }
                 }
-                Step::Over => return Ok(self.finished()),
+                Step::Over => return Ok(Ran::ToTheEnd),
             }
         }
     }
 
-    fn finished(mut self) -> Report {
-        self.report.sent = self.question.sent();
-        if self.report.unreachable && matches!(self.report.answer, Answer::None { .. }) {
+    fn finished(self) -> Report {
+        let mut report = self.open.report;
+        report.sent = self.open.question.sent();
+        if report.unreachable && matches!(report.answer, Answer::None { .. }) {
             // Waiting longer would not have helped.
             let waited = self.inquiry.budget.max(self.inquiry.plan.times.budget);
-            self.report.answer = Answer::None { waited };
+            report.answer = Answer::None { waited };
         }
-        self.report
+        report
     }
 
     /// Whether the question is over. Looks at a bounded number of datagrams, so
@@ -256,7 +302,7 @@ impl Exchange<'_, '_> {
             {
                 Incoming::Nothing => return Ok(false),
                 Incoming::Unreachable => {
-                    self.report.unreachable = true;
+                    self.open.report.unreachable = true;
                     return Ok(true);
                 }
                 Incoming::Message(count, source) => {
@@ -270,10 +316,10 @@ impl Exchange<'_, '_> {
     }
 
     fn examine(&mut self, message: &[u8], source: Ipv6Addr) -> Result<bool, AskError> {
-        let rtt = match self.question.examine(boottime(), message) {
+        let rtt = match self.open.question.examine(boottime(), message) {
             Ok(rtt) => rtt,
             Err(ignored) => {
-                self.report.ignored[ignored as usize] += 1;
+                self.open.report.ignored[ignored as usize] += 1;
                 return Ok(false);
             }
         };
@@ -290,16 +336,16 @@ impl Exchange<'_, '_> {
                     .routes
                     .to(source, origin)
                     .map_err(failed("route lookup"))?;
-                judge_routes(settings, Some(self.to_a), to_u)
+                judge_routes(settings, Some(self.open.to_a), to_u)
             }
         };
         match verdict {
-            Verdict::Pinned => self.report.answer = Answer::Pinned { u: source, rtt },
-            Verdict::Direct => self.report.answer = Answer::Direct { rtt },
+            Verdict::Pinned => self.open.report.answer = Answer::Pinned { u: source, rtt },
+            Verdict::Direct => self.open.report.answer = Answer::Direct { rtt },
             Verdict::Refused(refusal) => {
-                self.report.ignored[Ignored::Source as usize] += 1;
-                self.report.refused = Some((source, refusal));
-                self.report.answer = Answer::Untrusted { u: source };
+                self.open.report.ignored[Ignored::Source as usize] += 1;
+                self.open.report.refused = Some((source, refusal));
+                self.open.report.answer = Answer::Untrusted { u: source };
                 // Another answer, from an address that may be used, still counts.
                 return Ok(false);
             }

@@ -10,8 +10,9 @@ use core::time::Duration;
 
 use crate::clock::boottime;
 use crate::fd::Fd;
-use crate::interrupt::Interruption;
+use crate::interrupt::HeldSignals;
 use crate::route::Origin;
+use crate::socket::local_address;
 use crate::syscall::{Errno, syscall};
 
 const ICMP6_FILTER: i32 = 1;
@@ -64,8 +65,8 @@ pub enum Waited {
     Ready,
     /// The time is over.
     TimedOut,
-    /// A signal came that interrupts the program's call.
-    Interrupted,
+    /// A signal is being held back.
+    Signal,
 }
 
 impl EchoSocket {
@@ -76,17 +77,18 @@ impl EchoSocket {
     /// What the kernel says about the last attempt: `EPERM` or `EACCES` where
     /// neither is permitted.
     pub fn open(origin: &Origin) -> Result<Self, Errno> {
-        match Self::open_kind(Kind::Ping, origin) {
-            Err(_) => Self::open_kind(Kind::Raw, origin),
+        match Self::open_kind(Kind::Ping, origin, 0) {
+            Err(_) => Self::open_kind(Kind::Raw, origin, 0),
             opened => opened,
         }
     }
 
-    /// Opens a socket of one kind.
+    /// Opens a socket of one kind; a ping socket with the identifier that it is to
+    /// have, where that is not 0 and is free.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn open_kind(kind: Kind, origin: &Origin) -> Result<Self, Errno> {
+    pub fn open_kind(kind: Kind, origin: &Origin, ident: u16) -> Result<Self, Errno> {
         let kind_flag = match kind {
             Kind::Ping => libc::SOCK_DGRAM,
             Kind::Raw => libc::SOCK_RAW,
@@ -116,10 +118,22 @@ impl EchoSocket {
         if origin.interface != 0 {
             socket.set(libc::SOL_SOCKET, SO_BINDTOIFINDEX, &origin.interface)?;
         }
-        if let Some(source) = origin.source {
-            socket.bind(source)?;
+        let ident = if kind == Kind::Ping { ident } else { 0 };
+        let source = origin.source.unwrap_or(Ipv6Addr::UNSPECIFIED);
+        let bound = ident != 0 && socket.bind(source, ident).is_ok();
+        if !bound && origin.source.is_some() {
+            socket.bind(source, 0)?;
         }
         Ok(socket)
+    }
+
+    /// The identifier of a ping socket that has sent; 0 where there is none.
+    #[must_use]
+    pub fn ident(&self) -> u16 {
+        match (self.kind, local_address(self.fd.number())) {
+            (Kind::Ping, Ok(name)) => u16::from_be(name.sin6_port),
+            _ => 0,
+        }
     }
 
     /// Which socket it is.
@@ -136,8 +150,9 @@ impl EchoSocket {
         unsafe { syscall(libc::SYS_setsockopt, arguments) }.map(drop)
     }
 
-    fn bind(&self, source: Ipv6Addr) -> Result<(), Errno> {
-        let name = socket_name(source, 0);
+    fn bind(&self, source: Ipv6Addr, ident: u16) -> Result<(), Errno> {
+        let mut name = socket_name(source, 0);
+        name.sin6_port = ident.to_be();
         let from = (&raw const name) as usize;
         let len = size_of::<libc::sockaddr_in6>();
         // SAFETY: the pointer and the length are those of an address.
@@ -240,24 +255,18 @@ impl EchoSocket {
         found
     }
 
-    /// Waits until something comes in, but not beyond `until`.
+    /// Waits until something comes in or a signal does, but not beyond `until`.
     ///
     /// # Errors
     /// What ppoll(2) says, but for `EINTR`.
-    pub fn wait(&self, until: Duration, interruption: &Interruption) -> Result<Waited, Errno> {
+    pub fn wait(&self, until: Duration, signals: &HeldSignals) -> Result<Waited, Errno> {
         let entry = |fd| libc::pollfd {
             fd,
             events: libc::POLLIN,
             revents: 0,
         };
-        let signals = interruption.wait_with();
         // A negative descriptor is passed over.
-        let mut fds = [
-            entry(self.fd.number()),
-            entry(signals.map_or(-1, |(fd, _)| fd)),
-        ];
-        let mask = signals.map_or(0, |(_, mask)| mask);
-        let mask = signals.map_or(0, |_| (&raw const mask) as usize);
+        let mut fds = [entry(self.fd.number()), entry(signals.watch())];
         loop {
             let left = until.saturating_sub(boottime());
             if left.is_zero() {
@@ -268,16 +277,14 @@ impl EchoSocket {
                 tv_nsec: left.subsec_nanos().into(),
             };
             let (polled, time) = (fds.as_mut_ptr() as usize, (&raw const left) as usize);
-            // SAFETY: the pointers are those of an array, a time and a signal set.
-            match unsafe { syscall(libc::SYS_ppoll, [polled, fds.len(), time, mask, 8, 0]) } {
+            // SAFETY: the pointers are those of an array and of a time.
+            match unsafe { syscall(libc::SYS_ppoll, [polled, fds.len(), time, 0, 0, 0]) } {
                 Ok(0) => {}
-                Ok(_) if fds[1].revents != 0 => return Ok(Waited::Interrupted),
-                Ok(_) => return Ok(Waited::Ready),
-                Err(Errno(libc::EINTR)) => {
-                    if let Interruption::Interrupts = interruption {
-                        return Ok(Waited::Interrupted);
-                    }
-                }
+                // An answer that is there is taken, whatever else has come.
+                Ok(_) if fds[0].revents != 0 => return Ok(Waited::Ready),
+                Ok(_) => return Ok(Waited::Signal),
+                // A signal whose handler was installed a moment ago.
+                Err(Errno(libc::EINTR)) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -2,48 +2,32 @@
 
 use core::ffi::{CStr, c_char};
 
+/// Octets of the longest name that is looked up.
+const NAME: usize = 64;
+
 unsafe extern "C" {
-    static environ: *const *const c_char;
+    /// secure_getenv(3): getenv(3), but for programs that run with privileges which
+    /// their caller has not; for those nothing is set.
+    fn secure_getenv(name: *const c_char) -> *const c_char;
 }
 
-/// Whether the program runs with privileges that its caller has not: then nothing
-/// of the environment is believed.
-#[must_use]
-pub fn is_secure() -> bool {
-    // SAFETY: reads the auxiliary vector.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
-}
-
-/// The value of a variable, when the environment may be believed and the value is
-/// UTF-8. `Some(Err(()))` is a value that is not.
+/// Calls `read` with the value of a variable that is set, where the environment may
+/// be believed; with an error where it is not UTF-8.
 ///
-/// The value is copied out by `read` before anybody else can run on this thread.
+/// # Panics
+/// When the name is longer than 63 octets: all of them are constants.
 pub fn variable<T>(name: &str, read: impl FnOnce(Result<&str, ()>) -> T) -> Option<T> {
-    if is_secure() {
+    let mut terminated = [0u8; NAME];
+    terminated[..NAME - 1][..name.len()].copy_from_slice(name.as_bytes());
+    // SAFETY: the name ends with a zero. That another thread does not change the
+    // environment meanwhile is for the program to see to, as with every function of
+    // the C library that reads it (getaddrinfo, localtime); glibc from 2.41 on sees
+    // to it itself.
+    let value = unsafe { secure_getenv(terminated.as_ptr().cast()) };
+    if value.is_null() {
         return None;
     }
-    // SAFETY: `environ` is what the C library has; it is null or a list that ends
-    // with a null pointer. A program that changes its environment in one thread
-    // while another makes calls is broken natively too (setenv(3), MT-Unsafe).
-    let mut entry = unsafe { environ };
-    if entry.is_null() {
-        return None;
-    }
-    loop {
-        // SAFETY: the list ends with a null pointer, and the loop there.
-        let text = unsafe { *entry };
-        if text.is_null() {
-            return None;
-        }
-        // SAFETY: entries are strings.
-        let octets = unsafe { CStr::from_ptr(text) }.to_bytes();
-        let value = octets
-            .strip_prefix(name.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b"="));
-        if let Some(value) = value {
-            return Some(read(core::str::from_utf8(value).map_err(|_| ())));
-        }
-        // SAFETY: not beyond the null pointer.
-        entry = unsafe { entry.add(1) };
-    }
+    // SAFETY: values are strings, read before anybody else runs on this thread.
+    let octets = unsafe { CStr::from_ptr(value) }.to_bytes();
+    Some(read(core::str::from_utf8(octets).map_err(|_| ())))
 }

@@ -6,24 +6,19 @@ use crate::syscall::{Errno, syscall};
 /// The longest path that is opened, with its terminator.
 const PATH: usize = 512;
 
-/// Reads the file at `path` into `buffer`; `Ok(None)` where there is none.
+/// A file that is open for reading.
+#[derive(Debug)]
+pub struct File(Fd);
+
+/// Opens the file at `path`; `Ok(None)` where there is none.
 ///
 /// # Errors
-/// What the kernel says; `E2BIG` when the file does not fit, `ENAMETOOLONG` when
-/// the path is longer than 511 octets.
-pub fn read<'b>(path: &[&str], buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, Errno> {
+/// What the kernel says; `ENAMETOOLONG` when the path is longer than 511 octets.
+pub fn open(path: &str) -> Result<Option<File>, Errno> {
     let mut name = [0u8; PATH];
-    let mut end = 0;
-    for part in path {
-        let room = name
-            .get_mut(end..end + part.len())
-            .ok_or(Errno(libc::ENAMETOOLONG))?;
-        room.copy_from_slice(part.as_bytes());
-        end += part.len();
-    }
-    if end >= PATH {
-        return Err(Errno(libc::ENAMETOOLONG));
-    }
+    let room = name[..PATH - 1].get_mut(..path.len());
+    room.ok_or(Errno(libc::ENAMETOOLONG))?
+        .copy_from_slice(path.as_bytes());
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY) as usize;
     let arguments = [
         libc::AT_FDCWD as usize,
@@ -34,31 +29,40 @@ pub fn read<'b>(path: &[&str], buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>,
         0,
     ];
     // SAFETY: the name ends with a zero.
-    let fd = match unsafe { syscall(libc::SYS_openat, arguments) } {
-        Ok(number) => Fd::adopt(number)?,
-        Err(Errno(libc::ENOENT | libc::ENOTDIR)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut filled = 0;
-    loop {
-        let rest = &mut buffer[filled..];
-        if rest.is_empty() {
-            return Err(Errno(libc::E2BIG));
-        }
-        let arguments = [
-            fd.number() as usize,
-            rest.as_mut_ptr() as usize,
-            rest.len(),
-            0,
-            0,
-            0,
-        ];
-        // SAFETY: the pointer and the length are those of a slice.
-        match unsafe { syscall(libc::SYS_read, arguments) } {
-            Ok(0) => return Ok(Some(&buffer[..filled])),
-            Ok(count) => filled += count,
-            Err(Errno(libc::EINTR)) => {}
-            Err(error) => return Err(error),
+    match unsafe { syscall(libc::SYS_openat, arguments) } {
+        Ok(number) => Ok(Some(File(Fd::adopt(number)?))),
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl File {
+    /// Reads the whole file into `buffer`.
+    ///
+    /// # Errors
+    /// What the kernel says; `E2BIG` when the file does not fit.
+    pub fn read<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+        let mut filled = 0;
+        loop {
+            let rest = &mut buffer[filled..];
+            if rest.is_empty() {
+                return Err(Errno(libc::E2BIG));
+            }
+            let arguments = [
+                self.0.number() as usize,
+                rest.as_mut_ptr() as usize,
+                rest.len(),
+                0,
+                0,
+                0,
+            ];
+            // SAFETY: the pointer and the length are those of a slice.
+            match unsafe { syscall(libc::SYS_read, arguments) } {
+                Ok(0) => return Ok(&buffer[..filled]),
+                Ok(count) => filled += count,
+                Err(Errno(libc::EINTR)) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 }
@@ -98,18 +102,38 @@ mod tests {
 
     #[test]
     fn files_are_read_whole_or_not_at_all() {
-        let dir = std::env::temp_dir().join(format!("aarp-file-{}", std::process::id()));
-        std::fs::write(&dir, "x".repeat(1000)).unwrap();
-        let path = dir.to_str().unwrap();
+        let path = std::env::temp_dir().join(format!("aarp-file-{}", std::process::id()));
+        std::fs::write(&path, "x".repeat(1000)).unwrap();
+        let path = path.to_str().unwrap();
         let mut buffer = [0; 2000];
-        assert_eq!(read(&[path], &mut buffer).unwrap().unwrap().len(), 1000);
-        assert_eq!(read(&[path], &mut buffer[..1000]), Err(Errno(libc::E2BIG)));
-        assert_eq!(read(&[path, "-not-there"], &mut buffer), Ok(None));
-        assert_eq!(read(&["/"], &mut buffer), Err(Errno(libc::EISDIR)));
         assert_eq!(
-            read(&["/", &"x/".repeat(300)], &mut buffer),
-            Err(Errno(libc::ENAMETOOLONG))
+            open(path)
+                .unwrap()
+                .unwrap()
+                .read(&mut buffer)
+                .unwrap()
+                .len(),
+            1000
         );
-        std::fs::remove_file(&dir).unwrap();
+        let short = open(path).unwrap().unwrap().read(&mut buffer[..1000]).err();
+        assert_eq!(short, Some(Errno(libc::E2BIG)));
+        assert!(open(&format!("{path}-not-there")).unwrap().is_none());
+        let folder = open("/").unwrap().unwrap().read(&mut buffer).err();
+        assert_eq!(folder, Some(Errno(libc::EISDIR)));
+        assert_eq!(
+            open(&"x/".repeat(300)).err(),
+            Some(Errno(libc::ENAMETOOLONG))
+        );
+        append(path, b"y");
+        assert_eq!(
+            open(path)
+                .unwrap()
+                .unwrap()
+                .read(&mut buffer)
+                .unwrap()
+                .len(),
+            1001
+        );
+        std::fs::remove_file(path).unwrap();
     }
 }

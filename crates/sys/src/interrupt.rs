@@ -1,9 +1,14 @@
-//! Which signals would interrupt a call that the program makes.
+//! Signals while the network is asked in the place of a call that the program makes.
 //!
-//! The kernel restarts an interrupted connect(2) after a handler that was
-//! installed with `SA_RESTART`, and fails it with `EINTR` after any other. A wait
-//! of ours in its place must do the same, and poll(2) alone cannot tell the two
-//! apart.
+//! Two things must be right. The kernel restarts an interrupted connect(2) after a
+//! handler that was installed with `SA_RESTART`, and fails it with `EINTR` after any
+//! other; a wait of ours must do the same, and poll(2) alone cannot tell the two
+//! apart. And a handler may never return (wget's jumps out of its alarm): whatever
+//! is open then stays open.
+//!
+//! So handled signals are held back while descriptors of ours are open. One that
+//! arrives ends the wait at once, through a signalfd; the descriptors are closed, and
+//! only then does its handler run.
 
 use core::mem::MaybeUninit;
 
@@ -22,83 +27,140 @@ struct Action {
     rest: [usize; 4],
 }
 
-/// What a signal does to a wait.
-#[derive(Debug)]
-pub enum Interruption {
-    /// Nothing: the wait goes on after any handler.
-    Restarts,
-    /// It ends the wait.
-    Interrupts,
-    /// Some do and some do not. Those that do are blocked during the wait, and
-    /// seen through the descriptor.
-    Mixed {
-        /// Readable once a signal that interrupts is pending.
-        pending: Fd,
-        /// The mask to wait with.
-        mask: SignalSet,
-    },
+/// Which signals end a question: those that would interrupt the call in whose place
+/// it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruptible {
+    /// None: the call does not block.
+    Never,
+    /// Those with handlers that were installed without `SA_RESTART`.
+    UnlessRestarted,
+    /// All that have handlers: a call with a time limit (`SO_SNDTIMEO`) is never
+    /// restarted, see signal(7).
+    Always,
 }
 
-impl Interruption {
-    /// Looks at the handlers that the program has installed.
+/// Signals that a fault of the thread itself raises: holding them back would end the
+/// program.
+const OF_FAULTS: [i32; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+];
+
+const fn bit(signal: usize) -> SignalSet {
+    1 << (signal - 1)
+}
+
+/// The signals that have handlers, and those of them that interrupt.
+fn handled(interruptible: Interruptible) -> (SignalSet, SignalSet) {
+    let (mut all, mut interrupting) = (0, 0);
+    for signal in 1..=64usize {
+        if OF_FAULTS.contains(&(signal as i32)) {
+            continue;
+        }
+        let mut action = MaybeUninit::<Action>::zeroed();
+        let to = action.as_mut_ptr() as usize;
+        // SAFETY: there is room for the action, and zeros are one.
+        let action = unsafe {
+            match syscall(libc::SYS_rt_sigaction, [signal, 0, to, 8, 0, 0]) {
+                Ok(_) => action.assume_init(),
+                Err(_) => continue,
+            }
+        };
+        if action.handler == libc::SIG_DFL || action.handler == libc::SIG_IGN {
+            continue;
+        }
+        all |= bit(signal);
+        let restarts = action.flags & libc::SA_RESTART as usize != 0;
+        let interrupts = match interruptible {
+            Interruptible::Never => false,
+            Interruptible::UnlessRestarted => !restarts,
+            Interruptible::Always => true,
+        };
+        if interrupts {
+            interrupting |= bit(signal);
+        }
+    }
+    (all, interrupting)
+}
+
+/// Sets the mask of this thread, and returns the one there was.
+fn set_mask(how: i32, set: SignalSet) -> Result<SignalSet, Errno> {
+    let mut before: SignalSet = 0;
+    let (from, to) = ((&raw const set) as usize, (&raw mut before) as usize);
+    // SAFETY: the pointers are those of signal sets.
+    unsafe { syscall(libc::SYS_rt_sigprocmask, [how as usize, from, to, 8, 0, 0]) }?;
+    Ok(before)
+}
+
+/// Handled signals, held back until this is dropped.
+#[derive(Debug)]
+pub struct HeldSignals {
+    /// The mask of the program; `None` where nothing is held back.
+    before: Option<SignalSet>,
+    held: SignalSet,
+    interrupting: SignalSet,
+    watch: Option<Fd>,
+}
+
+impl HeldSignals {
+    /// Holds back the signals that have handlers. Costs no more than a look at the
+    /// handlers where there are none.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn of_this_process() -> Result<Self, Errno> {
-        let mut interrupting: SignalSet = 0;
-        let mut restarting: SignalSet = 0;
-        for signal in 1..=64usize {
-            let mut action = MaybeUninit::<Action>::zeroed();
-            let to = action.as_mut_ptr() as usize;
-            // SAFETY: there is room for the action, and zeros are one.
-            let action = unsafe {
-                match syscall(libc::SYS_rt_sigaction, [signal, 0, to, 8, 0, 0]) {
-                    Ok(_) => action.assume_init(),
-                    Err(_) => continue,
-                }
-            };
-            if action.handler == libc::SIG_DFL || action.handler == libc::SIG_IGN {
-                continue;
-            }
-            let bit = 1 << (signal - 1);
-            if action.flags & libc::SA_RESTART as usize != 0 {
-                restarting |= bit;
-            } else {
-                interrupting |= bit;
-            }
+    pub fn hold(interruptible: Interruptible) -> Result<Self, Errno> {
+        let (all, interrupting) = handled(interruptible);
+        let mut this = Self {
+            before: None,
+            held: 0,
+            interrupting,
+            watch: None,
+        };
+        if all == 0 {
+            return Ok(this);
         }
-        if interrupting == 0 {
-            return Ok(Self::Restarts);
-        }
-        if restarting == 0 {
-            return Ok(Self::Interrupts);
-        }
-        let mut blocked: SignalSet = 0;
-        let to = (&raw mut blocked) as usize;
-        // SAFETY: there is room for the set.
-        unsafe {
-            syscall(
-                libc::SYS_rt_sigprocmask,
-                [libc::SIG_BLOCK as usize, 0, to, 8, 0, 0],
-            )
-        }?;
-        let watched = interrupting & !blocked;
-        let from = (&raw const watched) as usize;
+        let before = set_mask(libc::SIG_BLOCK, all)?;
+        this.before = Some(before);
+        this.held = all & !before;
+        let from = (&raw const this.held) as usize;
         let flags = (libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) as usize;
         // SAFETY: the pointer is that of a set.
         let number = unsafe { syscall(libc::SYS_signalfd4, [usize::MAX, from, 8, flags, 0, 0]) }?;
-        Ok(Self::Mixed {
-            pending: Fd::adopt(number)?,
-            mask: blocked | watched,
-        })
+        this.watch = Some(Fd::adopt(number)?);
+        Ok(this)
     }
 
-    /// The descriptor to wait for besides the others, and the mask to wait with.
+    /// A descriptor that is readable once a signal is being held back; negative when
+    /// there is none to watch.
     #[must_use]
-    pub fn wait_with(&self) -> Option<(i32, SignalSet)> {
-        match self {
-            Self::Mixed { pending, mask } => Some((pending.number(), *mask)),
-            Self::Restarts | Self::Interrupts => None,
+    pub fn watch(&self) -> i32 {
+        self.watch.as_ref().map_or(-1, Fd::number)
+    }
+
+    /// Whether one of those that interrupt is being held back.
+    #[must_use]
+    pub fn interrupts(&self) -> bool {
+        let mut pending: SignalSet = 0;
+        let to = (&raw mut pending) as usize;
+        // SAFETY: there is room for the set.
+        let asked = unsafe { syscall(libc::SYS_rt_sigpending, [to, 8, 0, 0, 0, 0]) };
+        asked.is_ok() && pending & self.held & self.interrupting != 0
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // Handlers run in here, and may not come back: nothing of ours is open.
+        self.watch = None;
+        if let Some(before) = self.before {
+            // It was the program's mask a moment ago.
+            let _ = set_mask(libc::SIG_SETMASK, before);
         }
     }
 }

@@ -64,30 +64,33 @@ pub fn leak_zeroed<T: Zeroed>(wipe_on_fork: bool) -> Result<&'static T, Errno> {
     Ok(unsafe { start.cast::<T>().as_ref() })
 }
 
-/// A copy of `original` in pages of its own, for the rest of the process's life.
-/// It passes over no stack.
+/// A copy of `original` in pages of its own, as `change` leaves it, for the rest of
+/// the process's life; or what `change` fails with, and nothing is left. The copy
+/// passes over no stack.
 ///
 /// # Errors
 /// What mmap(2) says.
-pub fn leak_copy<T: Copy + Send + Sync>(original: &T) -> Result<&'static mut T, Errno> {
+pub fn leak_changed<T: Copy + Send + Sync, E>(
+    original: &T,
+    change: impl FnOnce(&mut T) -> Result<(), E>,
+) -> Result<Result<&'static T, E>, Errno> {
     let start = map(size_of::<T>())?.cast::<T>();
-    // SAFETY: pages are aligned for every type, there is room, and they are never
-    // unmapped nor used by anybody else.
-    unsafe {
+    // SAFETY: pages are aligned for every type, there is room, and nobody else knows
+    // them yet.
+    let copy = unsafe {
         ptr::copy_nonoverlapping(original, start.as_ptr(), 1);
-        Ok(&mut *start.as_ptr())
+        &mut *start.as_ptr()
+    };
+    match change(copy) {
+        Ok(()) => Ok(Ok(copy)),
+        Err(error) => {
+            unmap(start.cast(), size_of::<T>());
+            Ok(Err(error))
+        }
     }
 }
 
-/// Gives memory made by [`leak_zeroed`] back, where somebody else was faster.
-///
-/// # Safety
-/// Nobody may use `value` any more.
-pub unsafe fn unleak<T: Zeroed>(value: &'static T) {
-    unmap(NonNull::from(value).cast(), size_of::<T>());
-}
-
-/// Runs `work` with `N` copies of `fill` and `M` octets that are on no stack.
+/// Runs `work` with `N` copies of `fill` and so many octets, which are on no stack.
 ///
 /// # Errors
 /// What mmap(2) says.

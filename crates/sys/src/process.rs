@@ -43,10 +43,45 @@ pub fn random(buffer: &mut [u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes a line to a descriptor of the program's, if it takes it at once.
+/// Writes a line to a descriptor of the program's, if it takes it at once, and
+/// without the signal that a closed pipe would raise. A line that cannot be written
+/// is lost: nobody could be told.
 pub fn write(fd: i32, text: &[u8]) {
-    let arguments = [fd as usize, text.as_ptr() as usize, text.len(), 0, 0, 0];
-    // SAFETY: the pointer and the length are those of a slice. A log line that
-    // cannot be written is lost: nobody could be told.
-    let _ = unsafe { syscall(libc::SYS_write, arguments) };
+    let mut entry = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let (polled, time) = ((&raw mut entry) as usize, (&raw const now) as usize);
+    // SAFETY: the pointers are those of an entry and of a time.
+    let ready = unsafe { syscall(libc::SYS_ppoll, [polled, 1, time, 0, 8, 0]) };
+    if ready != Ok(1) || entry.revents & libc::POLLOUT == 0 {
+        return;
+    }
+    let pipe: u64 = 1 << (libc::SIGPIPE - 1);
+    let (mut before, mut pending) = (0u64, 0u64);
+    let (set, old) = ((&raw const pipe) as usize, (&raw mut before) as usize);
+    // SAFETY: the pointers are those of signal sets, of a slice and of a time.
+    unsafe {
+        let mask = |how: i32, set: usize, old: usize| {
+            syscall(libc::SYS_rt_sigprocmask, [how as usize, set, old, 8, 0, 0])
+        };
+        let waiting = (&raw mut pending) as usize;
+        if syscall(libc::SYS_rt_sigpending, [waiting, 8, 0, 0, 0, 0]).is_err()
+            || mask(libc::SIG_BLOCK, set, old).is_err()
+        {
+            return;
+        }
+        let arguments = [fd as usize, text.as_ptr() as usize, text.len(), 0, 0, 0];
+        let written = syscall(libc::SYS_write, arguments);
+        // The signal that this write has raised, and none that was there before.
+        if written == Err(Errno(libc::EPIPE)) && pending & pipe == 0 {
+            let _ = syscall(libc::SYS_rt_sigtimedwait, [set, 0, time, 8, 0, 0]);
+        }
+        let _ = mask(libc::SIG_SETMASK, old, 0);
+    }
 }

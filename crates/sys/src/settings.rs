@@ -43,6 +43,24 @@ pub enum Problem {
     Memory(Errno),
 }
 
+impl SettingsError {
+    /// Whether the configuration may be right, and could only not be read now: for
+    /// want of descriptors or memory.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self.problem {
+            Problem::Memory(_) => true,
+            Problem::Read(errno) => {
+                matches!(
+                    errno.0,
+                    libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR
+                )
+            }
+            Problem::Setting(_) | Problem::Encoding(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.file.as_str().is_empty() {
@@ -83,16 +101,16 @@ impl Variables for OwnEnvironment {
 /// The first thing that is wrong; `settings` must not be used then.
 #[allow(clippy::result_large_err)] // Nothing may be allocated.
 pub fn load(settings: &mut Settings, variables: &dyn Variables) -> Result<(), SettingsError> {
-    let path = |names| path(variables, names);
-    match path(&[("AARP_CONFIG", "")]) {
+    match path(variables, &[("AARP_CONFIG", "")])? {
         // A file that is named must be there.
         Some(named) => load_file(settings, Layer::System, &named, true)?,
         None => load_file(settings, Layer::System, &Text::from(SYSTEM_FILE), false)?,
     }
-    if let Some(user) = path(&[
+    let user = [
         ("XDG_CONFIG_HOME", USER_FILE),
         ("HOME", "/.config/aarp/aarp.toml"),
-    ]) {
+    ];
+    if let Some(user) = path(variables, &user)? {
         load_file(settings, Layer::User, &user, false)?;
     }
     load_environment(settings, variables)
@@ -100,41 +118,68 @@ pub fn load(settings: &mut Settings, variables: &dyn Variables) -> Result<(), Se
 
 /// The first of the variables that holds a path, with its suffix. Only what has no
 /// suffix may be relative.
-fn path(variables: &dyn Variables, names: &[(&str, &str)]) -> Option<Text<256>> {
+#[allow(clippy::result_large_err)]
+fn path(
+    variables: &dyn Variables,
+    names: &[(&'static str, &str)],
+) -> Result<Option<Text<512>>, SettingsError> {
     let mut path = None;
+    let mut problem = None;
     for (name, suffix) in names {
         variables.with(name, &mut |value| {
-            let usable = value
-                .ok()
-                .filter(|value| !value.is_empty() && (value.starts_with('/') || suffix.is_empty()));
-            if let (None, Some(value)) = (&path, usable) {
+            let Ok(value) = value else {
+                problem = problem.or(Some(Problem::Encoding(name)));
+                return;
+            };
+            let usable = !value.is_empty() && (value.starts_with('/') || suffix.is_empty());
+            if path.is_none() && usable {
                 let mut found = Text::from(value);
                 found.push(suffix);
                 path = Some(found);
             }
         });
+        if path.is_some() || problem.is_some() {
+            break;
+        }
     }
-    path
+    match (problem, path) {
+        (Some(problem), _) => Err(SettingsError {
+            file: Text::new(),
+            problem,
+        }),
+        (None, Some(path)) if path.is_cut() => {
+            let problem = Problem::Read(Errno(libc::ENAMETOOLONG));
+            Err(SettingsError {
+                file: Text::from(path.as_str()),
+                problem,
+            })
+        }
+        (None, path) => Ok(path),
+    }
 }
 
 #[allow(clippy::result_large_err)]
 fn load_file(
     settings: &mut Settings,
     layer: Layer,
-    path: &Text<256>,
+    path: &Text<512>,
     required: bool,
 ) -> Result<(), SettingsError> {
     let error = |problem| SettingsError {
-        file: *path,
+        file: Text::from(path.as_str()),
         problem,
     };
+    let file = match file::open(path.as_str()) {
+        Ok(Some(file)) => file,
+        Ok(None) if required => return Err(error(Problem::Read(Errno(libc::ENOENT)))),
+        Ok(None) => return Ok(()),
+        // A program that has changed its user still has the HOME of another, whose
+        // configuration is not its own.
+        Err(Errno(libc::EACCES | libc::EPERM)) if layer == Layer::User => return Ok(()),
+        Err(errno) => return Err(error(Problem::Read(errno))),
+    };
     let read = with_scratch::<_, TOKENS, _>(end_token(), SOURCE_MAX + 1, |tokens, octets| {
-        let octets = match file::read(&[path.as_str()], octets) {
-            Ok(Some(octets)) => octets,
-            Ok(None) if required => return Err(Problem::Read(Errno(libc::ENOENT))),
-            Ok(None) => return Ok(()),
-            Err(errno) => return Err(Problem::Read(errno)),
-        };
+        let octets = file.read(octets).map_err(Problem::Read)?;
         let text = core::str::from_utf8(octets).map_err(|_| Problem::Encoding(""))?;
         read_document(settings, layer, text, tokens).map_err(Problem::Setting)
     });

@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::route::Origin;
 use crate::syscall::{Errno, syscall};
 
-/// Level of `SO_*` options, and so on, by the names of the headers.
+/// As in <asm-generic/socket.h>; the libc crate has it for some targets only.
 const SO_BINDTOIFINDEX: i32 = 62;
 
 fn option<T: Copy>(fd: i32, level: i32, name: i32) -> Result<T, Errno> {
@@ -140,6 +140,22 @@ pub fn progress(fd: i32) -> Result<Progress, Errno> {
         CLOSE if info.tcpi_rtt == 0 => Progress::Failed,
         _ => Progress::Established,
     })
+}
+
+/// Takes a TCP socket back to where it was before connect(), as connect() with
+/// `AF_UNSPEC` does; an address that it was bound to stays.
+///
+/// # Errors
+/// What connect(2) says.
+pub fn disconnect(fd: i32) -> Result<(), Errno> {
+    // SAFETY: zeros are an address of the family AF_UNSPEC.
+    let nowhere: libc::sockaddr_in6 = unsafe { core::mem::zeroed() };
+    let (from, len) = (
+        (&raw const nowhere) as usize,
+        size_of::<libc::sockaddr_in6>(),
+    );
+    // SAFETY: the pointer and the length are those of an address.
+    unsafe { syscall(libc::SYS_connect, [fd as usize, from, len, 0, 0, 0]) }.map(drop)
 }
 
 /// For how long a connection may go without an answer (`TCP_USER_TIMEOUT`); zero

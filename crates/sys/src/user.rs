@@ -217,6 +217,19 @@ pub unsafe fn socket_address(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// One test at a time: they make and unmake pages, and what is known about pages
+    /// is known to all.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn begin() -> MutexGuard<'static, ()> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        READABLE
+            .iter()
+            .for_each(|page| page.store(0, Ordering::Relaxed));
+        turn
+    }
 
     /// A readable page with an unreadable one behind it.
     fn edge() -> (*mut u8, usize) {
@@ -237,6 +250,7 @@ mod tests {
 
     #[test]
     fn what_can_be_read_and_what_not() {
+        let _turn = begin();
         let (start, page) = edge();
         let at = |offset: usize| start.wrapping_add(offset).cast_const();
         assert!(is_readable(at(0), 28));
@@ -263,6 +277,7 @@ mod tests {
 
     #[test]
     fn a_page_is_remembered_and_nothing_beside_it() {
+        let _turn = begin();
         let (start, page) = edge();
         let at = |offset: usize| start.wrapping_add(offset).cast_const();
         for _ in 0..3 {
@@ -287,6 +302,7 @@ mod tests {
 
     #[test]
     fn addresses_of_every_length() {
+        let _turn = begin();
         let (start, page) = edge();
         for len in 0..=130u32 {
             let at = start

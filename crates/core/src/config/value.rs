@@ -16,6 +16,7 @@ use crate::text::Text;
 pub(super) type Expected = &'static str;
 
 const PREFIX: Expected = "an IPv6 prefix such as \"2001:db8::/32\" or an IPv6 address";
+const SOME: Expected = "at least one IPv6 prefix, since there are some in an earlier place";
 const ROOM: Expected =
     "fewer prefixes: there is room for 64 in a list, for 8 in one of a [[prefix]]";
 const DURATION: Expected =
@@ -134,6 +135,10 @@ pub(super) fn apply_list(
     list: &List,
 ) -> Result<(), Expected> {
     match (key, list) {
+        // None at all would widen what an earlier layer says to everything.
+        (Key::Prefixes, List::Prefixes(set)) if set.is_empty() && !settings.prefixes.is_empty() => {
+            return Err(SOME);
+        }
         (Key::Prefixes, List::Prefixes(set)) => settings.prefixes = *set,
         // Every layer adds to what is excluded.
         (Key::Exclude, List::Prefixes(set)) => {

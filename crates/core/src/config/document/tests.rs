@@ -292,6 +292,21 @@ fn a_key_with_a_line_break_is_named_in_one_line() {
 }
 
 #[test]
+fn no_prefixes_never_widen_some() {
+    let mut settings = Settings::DEFAULT;
+    let mut tokens = [end_token(); TOKENS];
+    let none = "[resolve]\nprefixes=[]";
+    read_document(&mut settings, Layer::System, none, &mut tokens).unwrap();
+    let some = "[resolve]\nprefixes=[\"2001:db8:a::/48\"]";
+    read_document(&mut settings, Layer::System, some, &mut tokens).unwrap();
+    assert!(read_document(&mut settings, Layer::User, none, &mut tokens).is_err());
+    for text in [",", " ", " , "] {
+        assert!(read_variable(&mut settings, Layer::Environment, Key::Prefixes, text).is_err());
+    }
+    assert_eq!(format!("{:?}", settings.prefixes), "[2001:db8:a::/48]");
+}
+
+#[test]
 fn a_bad_variable_is_named() {
     let mut settings = Settings::DEFAULT;
     let error = read_variable(&mut settings, Layer::Environment, Key::Prefixes, "::/0,bad");
