@@ -174,7 +174,7 @@ fn is_same_communication(fd: c_int, record: &Record, a: Ipv6Addr, to: &SocketAdd
         Ok(Progress::Established) => record.phase == Phase::Passed || is_peer(fd, record),
         // The kernel tells no peer yet, or none any more.
         Ok(Progress::SynSent | Progress::Failed) => true,
-        Err(_) => false,
+        Ok(Progress::NotBegun) | Err(_) => false,
     }
 }
 

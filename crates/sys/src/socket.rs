@@ -117,6 +117,8 @@ pub fn peer_address(fd: i32) -> Result<Name, Errno> {
 /// How far a TCP connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
+    /// Nothing has been sent: connect was cut short before it began.
+    NotBegun,
     /// SYN sent, no answer yet.
     SynSent,
     /// It is established, or was.
@@ -136,6 +138,7 @@ pub fn progress(fd: i32) -> Result<Progress, Errno> {
     let info: libc::tcp_info = option(fd, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     Ok(match info.tcpi_state {
         SYN_SENT => Progress::SynSent,
+        CLOSE if info.tcpi_segs_out == 0 => Progress::NotBegun,
         // The handshake measures the round trip; without it there is none.
         CLOSE if info.tcpi_rtt == 0 => Progress::Failed,
         _ => Progress::Established,
