@@ -4,7 +4,7 @@
  *   client ADDRESS PORT
  *
  *   blocking [sndtimeo=MS] [usertimeo=MS] [syncnt=N]
- *   nonblocking how=error|connect|read|close wait=MS
+ *   nonblocking how=error|connect|read|close [wait=MS] [keep=1]
  *   handlers restart=0|1 interrupt=0|1     (SIGUSR1 restarts, SIGUSR2 does not)
  */
 #define _GNU_SOURCE
@@ -181,7 +181,9 @@ static void nonblocking(char *line) {
     show_peer(fd);
     if (!error)
         show_server(fd);
-    close(fd);
+    /* A program need not close at once what has failed. */
+    if (!error || option(line, "keep") <= 0)
+        close(fd);
 }
 
 static void handlers(char *line) {

@@ -66,7 +66,7 @@ int main(int count, char **words) {
     begin(count, words);
     for (int round = 0; round < 3; round++) {
         cancel("while it waits", silent, 0);
-        cancel("before it calls", refused, 1);
+        cancel("before it calls", served, 1);
         int fd = connected();
         show_peer("still at work", fd);
         close(fd);
