@@ -97,7 +97,7 @@ impl Site {
             .link(format!("s1:eth0 {U1}/64"), "router:s1 2001:db8:51::1/64")
             .link(format!("s2:eth0 {U2}/64"), "router:s2 2001:db8:52::1/64")
             .name("www.any.test", A.to_string());
-        let mut lab = Lab::new(&network).expect("a network");
+        let lab = Lab::new(&network).expect("a network");
         let s1 = lab.capture("s1", "eth0").expect("a capture");
         let s2 = lab.capture("s2", "eth0").expect("a capture");
         compile(
