@@ -204,6 +204,12 @@ pub unsafe fn socket_address(
     if !is_readable(address.cast(), count) {
         return None;
     }
+    if count == WHOLE {
+        // SAFETY: readable, as was just seen; every combination of octets is a
+        // socket address.
+        let raw = unsafe { address.cast::<libc::sockaddr_in6>().read_unaligned() };
+        return Some(SocketAddress { raw, len });
+    }
     let mut raw = MaybeUninit::<libc::sockaddr_in6>::zeroed();
     // SAFETY: `count` octets are readable, and there is room for them; every
     // combination of octets is a socket address.
