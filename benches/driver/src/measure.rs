@@ -38,11 +38,14 @@ pub(crate) struct RowResult {
 pub(crate) struct Cell {
     pub(crate) variant: String,
     pub(crate) min: f64,
+    /// A tenth of the rounds was faster: what others do on the machine has hardly
+    /// disturbed these, and one lucky round decides nothing.
+    pub(crate) quiet: f64,
     pub(crate) median: f64,
-    /// The median, over the rounds, of what it adds to the program by itself.
+    /// What it adds to the program by itself, in quiet rounds.
     pub(crate) added: f64,
-    /// What it adds, with the smallest times of both.
-    pub(crate) added_min: f64,
+    /// The median, over the rounds, of what it adds in the same round.
+    pub(crate) added_median: f64,
 }
 
 impl RowResult {
@@ -163,13 +166,14 @@ fn starts(
 fn result(row: &'static Row, names: &[&str], samples: &[Vec<f64>]) -> RowResult {
     let none = &samples[0];
     let cells = names.iter().zip(samples).map(|(name, own)| {
-        let added = own.iter().zip(none).map(|(own, none)| own - none).collect();
+        let differences = own.iter().zip(none).map(|(own, none)| own - none).collect();
         Cell {
             variant: (*name).to_owned(),
-            min: min(own),
-            median: median(own.clone()),
-            added: median(added),
-            added_min: min(own) - min(none),
+            min: quantile(own.clone(), 0.0),
+            quiet: quantile(own.clone(), 0.1),
+            median: quantile(own.clone(), 0.5),
+            added: quantile(own.clone(), 0.1) - quantile(none.clone(), 0.1),
+            added_median: quantile(differences, 0.5),
         }
     });
     RowResult {
@@ -180,17 +184,15 @@ fn result(row: &'static Row, names: &[&str], samples: &[Vec<f64>]) -> RowResult 
     }
 }
 
-fn min(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
+/// The value that a share of the values is below, in between two where need be.
+fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
+    let place = share * (values.len() - 1) as f64;
+    let (below, above) = (
+        values[place.floor() as usize],
+        values[place.ceil() as usize],
+    );
+    below + (above - below) * place.fract()
 }
 
 #[cfg(test)]
@@ -205,7 +207,8 @@ mod tests {
         let result = result(&ROWS[0], &["none", "aarp"], &[none, ours]);
         let cell = result.cell("aarp").expect("it was measured");
         assert_eq!((cell.min, cell.median), (13.0, 28.5));
-        assert_eq!((cell.added, cell.added_min), (3.5, 3.0));
+        assert_eq!(cell.added_median, 3.5);
+        assert_eq!((cell.quiet, cell.added), (16.0, 3.0));
         assert_eq!(result.cells[0].added, 0.0);
         assert!(result.cell("torsocks").is_none());
     }

@@ -73,7 +73,7 @@ fn calls(rows: &[&RowResult]) -> String {
         for name in &names {
             let _ = match row.cell(name) {
                 None => write!(text, " – |"),
-                Some(cell) if *name == "none" => write!(text, " {} |", rounded(cell.median)),
+                Some(cell) if *name == "none" => write!(text, " {} |", rounded(cell.quiet)),
                 Some(cell) => {
                     let sign = if cell.added < 0.0 { "−" } else { "+" };
                     write!(text, " {sign}{} |", rounded(cell.added.abs()))
@@ -95,24 +95,22 @@ fn rounded(nanos: f64) -> String {
 
 fn start(row: &RowResult) -> String {
     let mut text = String::from(
-        "| preloaded | µs, least | µs, median | added, median | times the empty object, median | … least |\n\
+        "| preloaded | µs | added | times the empty object | µs, median | added, median |\n\
          |---|--:|--:|--:|--:|--:|\n",
     );
-    let empty = row.cell("empty");
+    let empty = row.cell("empty").map(|cell| cell.added);
     for cell in &row.cells {
-        let ratio = |of: fn(&crate::measure::Cell) -> f64| {
-            let empty = empty.map(of).filter(|_| cell.variant != "none");
-            empty.map_or("–".into(), |empty| format!("{:.2}", of(cell) / empty))
-        };
+        let ratio = empty
+            .filter(|_| cell.variant != "none")
+            .map_or("–".into(), |empty| format!("{:.2}", cell.added / empty));
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {:.0} | {:.1} | {} | {} |",
+            "| {} | {:.0} | {:.1} | {ratio} | {:.0} | {:.1} |",
             cell.variant,
-            cell.min / 1e3,
-            cell.median / 1e3,
+            cell.quiet / 1e3,
             cell.added / 1e3,
-            ratio(|cell| cell.added),
-            ratio(|cell| cell.added_min),
+            cell.median / 1e3,
+            cell.added_median / 1e3,
         );
     }
     text
