@@ -9,10 +9,13 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 16] = [
+const EXPORTED: [&str; 19] = [
     "aarp_version",
     "bind",
+    "chroot",
     "close",
+    "close_range",
+    "closefrom",
     "connect",
     "dup",
     "dup2",
