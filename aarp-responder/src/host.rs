@@ -70,6 +70,14 @@ impl Host {
         run(&self.ip, &arguments, None).map(drop)
     }
 
+    /// Whether packets to `anycast` are delivered here. The kernel takes an address
+    /// at once and enters the route that does that a little later.
+    pub(crate) fn delivers(&self, anycast: Ipv6Addr) -> Result<bool, HostError> {
+        let address = format!("{anycast}/128");
+        let arguments = ["-6", "route", "show", "table", "local", &address];
+        Ok(!run(&self.ip, &arguments, None)?.trim().is_empty())
+    }
+
     /// Removes an A that `add_anycast` added.
     pub(crate) fn remove_anycast(&self, anycast: Ipv6Addr) -> Result<(), HostError> {
         let address = format!("{anycast}/128");

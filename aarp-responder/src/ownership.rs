@@ -5,17 +5,21 @@
 //! for minutes): the rules are there before the address, and go after it.
 
 use std::net::Ipv6Addr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::choice::{self, Choice};
 use crate::config::{Recipe, Spec};
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::host::Host;
 use crate::inventory::Inventory;
 use crate::ruleset::{self, Observed};
 use crate::rundir::{Lock, RunDir};
 use crate::say;
 use crate::state::{Process, Record, SCHEMA, rfc3339};
+
+/// How long the kernel may take to enter the route of an address: it does so in a
+/// queue that all of its network namespaces share.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// An owned A; dropping it gives A back, whatever the reason.
 #[derive(Debug)]
@@ -72,6 +76,7 @@ impl Ownership {
         if !inventory.has(anycast) {
             owned.host.add_anycast(anycast)?;
         }
+        owned.wait_until_delivered()?;
         let address = match (address_added, inventory.has(anycast)) {
             (true, false) => "added to lo",
             (true, true) => "on lo, left by an instance that died",
@@ -93,6 +98,23 @@ impl Ownership {
     /// The anycast address.
     pub(crate) fn anycast(&self) -> Ipv6Addr {
         self.record.anycast
+    }
+
+    /// Until packets to A are delivered: before that the kernel answers them from A
+    /// with "no route", and whoever waits for us to own A would be told too early.
+    fn wait_until_delivered(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + DELIVERY_PATIENCE;
+        while !self.host.delivers(self.anycast())? {
+            if Instant::now() >= deadline {
+                let why = format!(
+                    "the kernel has no local route to {} after {DELIVERY_PATIENCE:?}",
+                    self.anycast()
+                );
+                return Err(Failure::new(code::SYSTEM, why));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     fn install_rules(&self) -> Result<(), Failure> {

@@ -2,6 +2,8 @@
 
 mod lab;
 
+use std::os::unix::fs::PermissionsExt;
+
 use lab::{
     A, A2, BINARY, Net, Running, U, clean_environment, echo, eventually, eventually_answers, ip,
     plain_payload, probe_payload, root,
@@ -25,6 +27,48 @@ fn every_ending_signal_puts_everything_back() {
         );
         net.assert_clean();
     }
+}
+
+/// The kernel enters the local route of a new address in a queue, some time after
+/// the address is there. That time is made long here.
+#[test]
+fn it_owns_nothing_before_the_kernel_delivers() {
+    if !root() {
+        return;
+    }
+    let net = Net::new();
+    let folder = net.run_dir.join("bin");
+    std::fs::create_dir(&folder).expect("a fresh folder");
+    let script = format!(
+        "#!/bin/sh\n\
+         real=$(PATH=/usr/sbin:/sbin:/usr/bin:/bin; command -v ip)\n\
+         route='local {A} dev lo table local'\n\
+         case \"$*\" in\n\
+         '-6 addr add'*)\n\
+             $real \"$@\" || exit\n\
+             for turn in $(seq 1000); do\n\
+                 $real -6 route del $route 2>/dev/null && break\n\
+                 sleep 0.01\n\
+             done\n\
+             (sleep 2; $real -6 route add $route) >/dev/null 2>&1 </dev/null &\n\
+             ;;\n\
+         *) exec $real \"$@\" ;;\n\
+         esac\n"
+    );
+    let wrapper = folder.join("ip");
+    std::fs::write(&wrapper, script).expect("a wrapper");
+    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).expect("its mode");
+    let mut command = net.command(&["run", "--anycast", A]);
+    let path = std::env::var("PATH").expect("PATH is text");
+    command.env("PATH", format!("{}:{path}", folder.display()));
+    let responder = Running::spawn(command);
+    responder.wait_for("owns ", 1);
+    let local = net.on_responder("ip -6 route show table local");
+    assert!(local.contains(A), "owned too early: {local}");
+    assert_eq!(echo(&net, A, &plain_payload()), ip(A));
+    responder.stop();
+    std::fs::remove_dir_all(&folder).expect("the folder is removed");
+    net.assert_clean();
 }
 
 #[test]
