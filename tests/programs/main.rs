@@ -18,7 +18,7 @@ use std::time::Duration;
 use aarp_lab::{Direction, Filter, rootless};
 
 use crate::flow::{Outcome, assert_alive_after, assert_pinned, opened, outcomes};
-use crate::session::{Mode, Program, Session, Target};
+use crate::session::{Mode, Program, Session, Target, system};
 use crate::site::{A, Node, Site, now};
 use crate::unconfigured::with_nothing_configured;
 
@@ -119,7 +119,7 @@ fn pins_every_connection() {
     site.make_dumb_repository(64);
     let started = now();
     let clone = site
-        .under_arl("git")
+        .under_arl(&system("git"))
         .env("AARP_PREFIXES", format!("{A}/128"));
     let url = format!("http://[{A}]/dumb.git");
     let clone = clone
