@@ -29,12 +29,12 @@ pub(crate) fn shebang(file: &[u8]) -> Option<Shebang> {
     let line = match rest.iter().position(|&octet| octet == b'\n') {
         Some(end) => &rest[..end],
         None => {
-            let rest = &rest[..rest.len() - 1];
-            // Without a separator the path may have been cut off.
+            // Without a separator the path may have been cut off. The last octet
+            // counts here, and is taken for the end of the line below.
             trim_start(rest)
                 .iter()
                 .position(|&octet| ends_word(octet))?;
-            rest
+            &rest[..rest.len() - 1]
         }
     };
     let line = trim_start(trim_end(line));
@@ -219,8 +219,15 @@ mod tests {
         line[100] = b' ';
         let (interpreter, argument) = parsed(&line).expect("a whole path");
         assert_eq!(interpreter.len(), 98);
-        // 255 octets of the file are looked at, the last one stays zero.
+        // 256 octets of the file are read, the last one becomes the end.
         assert_eq!(argument.map(|tail| tail.len()), Some(255 - 101));
+        // A path that ends just there is whole.
+        line[100] = b'x';
+        line[255] = b' ';
+        assert_eq!(parsed(&line).map(|found| found.0.len()), Some(253));
+        line[255] = b'x';
+        line[256] = b' ';
+        assert_eq!(parsed(&line), None);
     }
 
     fn env(words: &[&str]) -> Option<(String, Vec<String>, Option<String>)> {
