@@ -110,10 +110,8 @@ pub fn nft(data: &[u8]) {
             }
             let rules = unicast.map_or(0, |_| 2);
             assert_eq!(chain.rules.len(), rules);
-            assert_eq!(
-                observed.has_others(A),
-                observed.chains.len() > 1 || observed.foreign > 0
-            );
+            // The kernel has each name once; a file may not.
+            assert!(!observed.has_others(A) || observed.chains.len() > 1 || observed.foreign > 0);
         }
     }
 }
