@@ -243,6 +243,7 @@ TEXTS = {
         '[agent]\nkeys = { a = [1, { b = "c" }] }\n',
         '[resolve] # a comment\n"prefixes" = [\n  \'2001:db8::/32\', # one\n]\non_failure = """pass"""\n',
         'resolve.prefixes = ["::/0"]\n',
+        '[resolve]\ntrusted = ["::/0"]\nexclude = []\n',
         '[resolve]\nunknown = 1\n',
         '[resolve]\n"a\\nb" = 1\n',
         '[resolve]\nprefixes = "2001:db8::/32"\n',
