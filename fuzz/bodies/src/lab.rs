@@ -6,7 +6,7 @@ use aarp_lab::{Direction, Filter, Packet, Scenario, Transport, Variables, read_p
 
 use crate::input::{Input, text};
 
-/// Scenarios: [`Scenario::parse`].
+/// Scenarios: `Scenario::parse`.
 pub fn scenario(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let given: Variables = [("work", "/tmp/work"), ("stage", "/usr/local")]
@@ -30,7 +30,7 @@ pub fn scenario(data: &[u8]) {
     }
 }
 
-/// Captures: [`read_packets`].
+/// Captures: `read_packets`.
 pub fn capture(data: &[u8]) {
     let Ok(packets) = read_packets(data, MAC) else {
         return;

@@ -9,7 +9,7 @@ use aarp_wire::route::{REQUEST_MAX, RouteAnswer, RouteRepr, RouteRequest, RouteT
 
 use crate::input::Input;
 
-/// ICMPv6 echo messages: [`EchoRepr`].
+/// ICMPv6 echo messages: `EchoRepr`.
 pub fn echo(data: &[u8]) {
     let expected = match data {
         [129 | 128, 0, _, _, i0, i1, s0, s1, rest @ ..] => Ok(EchoRepr {
@@ -54,7 +54,7 @@ pub fn echo(data: &[u8]) {
     assert_eq!(room[data.len()], 0xa5, "written beyond the message");
 }
 
-/// The payload of a probe: [`Payload`].
+/// The payload of a probe: `Payload`.
 pub fn payload(data: &[u8]) {
     let expected = match data {
         [b'A', b'A', b'R', b'P', 1, method @ (1 | 2), 0, 0, rest @ ..] if data.len() == 32 => {
@@ -78,7 +78,7 @@ pub fn payload(data: &[u8]) {
     }
 }
 
-/// Answers of the kernel about routes: [`RouteAnswer`].
+/// Answers of the kernel about routes: `RouteAnswer`.
 pub fn route(data: &[u8]) {
     let own = |octets: &[u8]| match octets.get(8..12) {
         Some(sequence) => u32::from_ne_bytes(sequence.try_into().expect("4 octets")),
@@ -169,7 +169,7 @@ fn word(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(four.try_into().expect("4 octets")))
 }
 
-/// Questions to the kernel about routes, written and read back: [`RouteRequest`].
+/// Questions to the kernel about routes, written and read back: `RouteRequest`.
 pub fn route_request(data: &[u8]) {
     let mut input = Input(data);
     let which = input.octet();

@@ -10,7 +10,7 @@ use crate::elf::{self, Linkage};
 use crate::privilege::FileCapabilities;
 use crate::script::{self, Shebang};
 
-/// ELF files: [`elf::read`].
+/// ELF files: `elf::read`.
 pub fn elf(data: &[u8]) {
     let result = elf::read(data);
     // From a file, piece by piece, it reads the same.
@@ -56,7 +56,7 @@ pub fn elf(data: &[u8]) {
     }
 }
 
-/// `#!` lines: [`script::shebang`].
+/// `#!` lines: `script::shebang`.
 pub fn shebang(data: &[u8]) {
     assert_eq!(script::shebang(data), kernel_shebang(data), "{data:?}");
 }
@@ -110,7 +110,7 @@ fn kernel_shebang(file: &[u8]) -> Option<Shebang> {
     })
 }
 
-/// Command lines of `env`, a word a line: [`script::env_start`].
+/// Command lines of `env`, a word a line: `script::env_start`.
 pub fn env(data: &[u8]) {
     let words: Vec<OsString> = data
         .split(|&octet| octet == b'\n')
@@ -134,7 +134,7 @@ pub fn env(data: &[u8]) {
     assert_eq!(script::env_start(&plain), Some(start));
 }
 
-/// The `security.capability` attribute: [`FileCapabilities`].
+/// The `security.capability` attribute: `FileCapabilities`.
 pub fn capabilities(data: &[u8]) {
     let word = |index: usize| {
         let octets = data.get(4 * index..4 * index + 4)?;

@@ -12,7 +12,7 @@ use crate::{config, inventory as hosts, services};
 const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 1);
 const U: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 
-/// /proc/net/tcp6 and udp6: [`services::parse`].
+/// /proc/net/tcp6 and udp6: `services::parse`.
 pub fn listeners(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let mut all = Vec::new();
@@ -95,7 +95,7 @@ fn print(listener: &Listener) -> String {
     )
 }
 
-/// Records of the run directory, and /proc/PID/stat: [`Record`], [`state::start_time`].
+/// Records of the run directory, and /proc/PID/stat: `Record`, `state::start_time`.
 pub fn record(data: &[u8]) {
     let Some(text) = text(data) else { return };
     if let Ok(record) = serde_json::from_str::<Record>(text) {
@@ -114,7 +114,7 @@ pub fn record(data: &[u8]) {
     assert!(time.date.is_some_and(|date| date.year >= 1970));
 }
 
-/// `nft -j list table`: [`ruleset::observe`].
+/// `nft -j list table`: `ruleset::observe`.
 pub fn nft(data: &[u8]) {
     let Some(text) = text(data) else { return };
     if let Some(a) = ruleset::anycast_of(text) {
@@ -143,7 +143,7 @@ pub fn nft(data: &[u8]) {
     }
 }
 
-/// `ip -j addr`, then a line `---`, then `ip -j route`: [`hosts::parse`].
+/// `ip -j addr`, then a line `---`, then `ip -j route`: `hosts::parse`.
 pub fn inventory(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let (addresses, routes) = text.split_once("\n---\n").unwrap_or((text, ""));
@@ -167,7 +167,7 @@ pub fn inventory(data: &[u8]) {
     }
 }
 
-/// The `[[responder]]` tables: [`config::parse`].
+/// The `[[responder]]` tables: `config::parse`.
 pub fn responder_config(data: &[u8]) {
     let Some(text) = text(data) else { return };
     match config::parse(text) {

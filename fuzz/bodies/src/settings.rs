@@ -11,7 +11,7 @@ use toml_parser::lexer::Token;
 
 use crate::input::{Input, assert_one_line, text};
 
-/// A prefix: [`Prefix`] as text.
+/// A prefix: `Prefix` as text.
 pub fn prefix(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let (address, len) = match text.split_once('/') {
@@ -106,7 +106,7 @@ thread_local! {
     static ROOM: RefCell<Vec<Token>> = RefCell::new(vec![end_token(); TOKENS]);
 }
 
-/// A configuration file: [`read_document`].
+/// A configuration file: `read_document`.
 #[allow(clippy::result_large_err)] // See `aarp_core::config`.
 pub fn document(data: &[u8]) {
     let Some(text) = text(data) else { return };
@@ -178,7 +178,7 @@ fn assert_as_toml_has_it(text: &str, settings: &Settings) {
     }
 }
 
-/// An `AARP_*` variable, the first octet saying which: [`read_variable`].
+/// An `AARP_*` variable, the first octet saying which: `read_variable`.
 pub fn variable(data: &[u8]) {
     let mut input = Input(data);
     let (key, name) = VARIABLES[usize::from(input.octet()) % VARIABLES.len()];
