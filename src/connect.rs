@@ -89,7 +89,7 @@ pub(crate) fn connect(
     let now = boottime();
     if record.nonblocking {
         return match asker.resolve(now, Duration::MAX) {
-            Ok(target) => attempt.nonblocking(target.u),
+            Ok(target) => attempt.nonblocking(&target),
             Err(Unresolved::Bypass(reason)) => unpinned(fd, Some(settings), reason, to, &real),
             Err(Unresolved::Interrupted) => interrupted(fd, to, &real),
         };
@@ -99,7 +99,7 @@ pub(crate) fn connect(
     match (asker.resolve(now, most), limits) {
         (Ok(target), Some(limits)) => attempt.blocking(target, &limits),
         // A socket that tells no limits keeps its own.
-        (Ok(target), None) => attempt.nonblocking(target.u),
+        (Ok(target), None) => attempt.nonblocking(&target),
         (Err(Unresolved::Interrupted), _) => interrupted(fd, to, &real),
         (Err(Unresolved::Bypass(reason)), Some(limits)) if limits.is_in_use(boottime()) => {
             limits.within_what_is_left(fd, || unpinned(fd, Some(settings), reason, to, &real))
@@ -138,7 +138,7 @@ fn unpinned(
         errno::set(libc::EHOSTUNREACH);
         return -1;
     }
-    if sockets::get(fd).is_some_and(|record| record.phase != Phase::Open) {
+    if sockets::may_be_under_way(fd) {
         sockets::change(fd, |record| *record = record.reopened());
     }
     let result = real(to);
@@ -314,8 +314,8 @@ enum Outcome {
 impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
     /// A non-blocking program hears of a failure from the kernel, as ever. Only an
     /// immediate one costs no time, so that A can take its place.
-    fn nonblocking(&self, u: Ipv6Addr) -> c_int {
-        match self.connect_to(u, false) {
+    fn nonblocking(&self, target: &Target) -> c_int {
+        match self.connect_to(target, false) {
             Outcome::Told(result) => result,
             Outcome::Failed(_) => self.at_last_a(Bypass::Refuted),
         }
@@ -333,7 +333,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
                 break;
             };
             let limited = limits.ends_by_send_timeout();
-            let outcome = limits.within(self.fd, share, || self.connect_to(target.u, limited));
+            let outcome = limits.within(self.fd, share, || self.connect_to(&target, limited));
             let error = match outcome {
                 Outcome::Told(result) => return result,
                 Outcome::Failed(error) => error,
@@ -357,7 +357,8 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
 
     /// connect() with a U, and what is remembered of it. With `limited`, a connection
     /// that is not made in time is given up.
-    fn connect_to(&self, u: Ipv6Addr, limited: bool) -> Outcome {
+    fn connect_to(&self, target: &Target, limited: bool) -> Outcome {
+        let u = target.u;
         let to = with_address(self.to, u);
         let record = Record {
             phase: Phase::Connecting,
@@ -390,7 +391,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
                     },
                 );
             }
-            report::pinned(self.fd, self.to, u);
+            report::pinned(self.fd, self.to, target);
             errno::set(self.errno);
             return Outcome::Told(result);
         }
@@ -406,7 +407,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             sockets::set(self.fd, &self.record);
             Outcome::Failed(error)
         } else if matches!(error, libc::EINPROGRESS | libc::EINTR) {
-            report::pinned(self.fd, self.to, u);
+            report::pinned(self.fd, self.to, target);
             Outcome::Told(result)
         } else {
             // Nothing that U has to do with: the socket is connected already, or no

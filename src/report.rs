@@ -16,11 +16,12 @@ use aarp_sys::settings::SettingsError;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{environment, errno, process};
 
+use crate::resolve::Target;
 use crate::{ops, settings};
 
-static HITS: AtomicU64 = AtomicU64::new(0);
+static PINNED_FROM_MEMORY: AtomicU64 = AtomicU64::new(0);
 static MISSES: AtomicU64 = AtomicU64::new(0);
-static PINNED: AtomicU64 = AtomicU64::new(0);
+static PINNED_BY_ASKING: AtomicU64 = AtomicU64::new(0);
 static REFUTED: AtomicU64 = AtomicU64::new(0);
 static PROBES: AtomicU64 = AtomicU64::new(0);
 static BYPASSES: [AtomicU64; Bypass::ALL.len()] = [const { AtomicU64::new(0) }; Bypass::ALL.len()];
@@ -28,12 +29,6 @@ static IGNORED: [AtomicU64; Ignored::ALL.len()] = [const { AtomicU64::new(0) }; 
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// A mapping was at hand.
-#[inline]
-pub(crate) fn hit() {
-    count(&HITS);
 }
 
 /// The network had to be asked.
@@ -64,14 +59,21 @@ pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {
 
 /// A communication went to U.
 #[inline]
-pub(crate) fn pinned(fd: i32, to: &SocketAddress, u: Ipv6Addr) {
-    count(&PINNED);
+pub(crate) fn pinned(fd: i32, to: &SocketAddress, target: &Target) {
+    count(if target.remembered {
+        &PINNED_FROM_MEMORY
+    } else {
+        &PINNED_BY_ASKING
+    });
     if is_logged(LogLevel::Debug) {
         let (a, port) = (
             Ipv6Addr::from(to.raw.sin6_addr.s6_addr),
             u16::from_be(to.raw.sin6_port),
         );
-        log(format_args!("connect {fd} [{a}]:{port}: pinned to {u}"));
+        log(format_args!(
+            "connect {fd} [{a}]:{port}: pinned to {}",
+            target.u
+        ));
     }
 }
 
@@ -190,13 +192,14 @@ pub(crate) fn at_exit() {
     }
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // Most programs that a shell starts never connect to anything.
-    if [&PINNED, &MISSES]
+    if [&PINNED_FROM_MEMORY, &PINNED_BY_ASKING, &MISSES]
         .into_iter()
         .chain(&BYPASSES)
         .all(|counter| of(counter) == 0)
     {
         return;
     }
+    let hits = of(&PINNED_FROM_MEMORY);
     let mut line = Text::<512>::new();
     let mut say = |text: fmt::Arguments<'_>| {
         // A Text takes whatever fits, and never fails.
@@ -205,9 +208,9 @@ pub(crate) fn at_exit() {
     say(format_args!(
         "aarp[{}]: pinned={}",
         process::id(),
-        of(&PINNED)
+        hits + of(&PINNED_BY_ASKING)
     ));
-    say(format_args!(" hits={} misses={}", of(&HITS), of(&MISSES)));
+    say(format_args!(" hits={hits} misses={}", of(&MISSES)));
     say(format_args!(
         " probes={} refuted={}",
         of(&PROBES),

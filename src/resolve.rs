@@ -46,6 +46,8 @@ pub(crate) struct Target {
     pub(crate) u: Ipv6Addr,
     /// The round trip of the answer that named U.
     pub(crate) rtt: Duration,
+    /// Whether nobody had to be asked for it now.
+    pub(crate) remembered: bool,
 }
 
 /// Why there is no U.
@@ -90,8 +92,11 @@ impl Asker<'_> {
         match known.target(self.settings.times.budget) {
             Ok(u) => {
                 let Some(until) = self.state.refutations.refuted_until(&self.claim(u), now) else {
-                    report::hit();
-                    return Ok(Target { u, rtt: known.rtt });
+                    return Ok(Target {
+                        u,
+                        rtt: known.rtt,
+                        remembered: true,
+                    });
                 };
                 self.past_a_refutation(known, until, now, most)
             }
@@ -182,6 +187,7 @@ impl Asker<'_> {
             None => Ok(Target {
                 u,
                 rtt: mapping.rtt,
+                remembered: false,
             }),
             Some(_) => Err(Unresolved::Bypass(Bypass::Refuted)),
         }

@@ -95,16 +95,23 @@ type Chunk = [Place; CHUNK];
 /// million descriptors have a place; a socket with a higher number is not pinned.
 static CHUNKS_OF_RECORDS: [OnceRef<'static, Chunk>; CHUNKS] = [const { OnceRef::new() }; CHUNKS];
 
-/// What the last word must be. Not zero for any record, so that memory full of zeros
-/// is none.
+/// What the last word must be: products of the others by odd numbers, which do not
+/// wait for one another. Not zero for any record, so that memory full of zeros is
+/// none.
 #[inline]
 fn checksum(words: &Words) -> u64 {
-    let mut sum = 0x5851_f42d_4c95_7f2du64;
-    for word in &words[..WORDS - 1] {
-        sum = (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        sum ^= sum >> 29;
-    }
-    sum | 1
+    const FACTORS: [u64; WORDS - 1] = [
+        0x9e37_79b9_7f4a_7c15,
+        0xbf58_476d_1ce4_e5b9,
+        0x94d0_49bb_1331_11eb,
+        0xd6e8_feb8_6659_fd93,
+        0xa076_1d64_78bd_642f,
+    ];
+    let products = words
+        .iter()
+        .zip(FACTORS)
+        .map(|(word, factor)| word.wrapping_mul(factor));
+    products.fold(0, u64::wrapping_add) | 1
 }
 
 #[inline]
@@ -181,6 +188,13 @@ fn place(fd: i32) -> Option<&'static Place> {
 #[inline]
 pub(crate) fn get(fd: i32) -> Option<Record> {
     read(place(fd)?)
+}
+
+/// Whether something may be known about a connection of a descriptor's. Costs less
+/// than [`get`], which is right.
+#[inline]
+pub(crate) fn may_be_under_way(fd: i32) -> bool {
+    place(fd).is_some_and(|place| place[4].load(Ordering::Relaxed) as u8 > Phase::Open as u8)
 }
 
 /// Remembers what is known about a descriptor. Whether that was possible.
