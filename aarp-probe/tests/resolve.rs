@@ -218,7 +218,15 @@ fn without_a_permission_to_probe_it_says_which() {
     rootless::test(|| {
         let lab = Lab::new(&network()).unwrap();
         let client = lab.host("client").unwrap();
-        client.sysctl("net.ipv4.ping_group_range", "1 0").unwrap();
+        if let Err(error) = client.sysctl("net.ipv4.ping_group_range", "1 0") {
+            // A user namespace has one group, and no way to write that it has none.
+            assert!(rootless::is_inside(), "{error}");
+            rootless::skipped(
+                "without_a_permission_to_probe_it_says_which",
+                &error.to_string(),
+            );
+            return;
+        }
         // Without its capabilities, root too is an ordinary user here.
         let probe = client
             .command("setpriv")

@@ -38,7 +38,7 @@ pub fn test(body: impl FnOnce()) {
     }
     let thread = std::thread::current();
     let name = thread.name().expect("a test runs in a thread of its name");
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         panic!("{name}: no capabilities inside a user namespace");
     }
     let program = std::env::current_exe().expect("a test has an executable");
@@ -55,6 +55,11 @@ pub fn test(body: impl FnOnce()) {
             skipped(name, &format!("not root, and no user namespace: {error}"));
         }
     }
+}
+
+/// Whether this is a test that was started anew inside a user namespace.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
 }
 
 /// Says on standard error that a test was skipped, past the test harness, which
