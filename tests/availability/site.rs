@@ -298,6 +298,12 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Reply(String);
 
+impl From<&str> for Reply {
+    fn from(line: &str) -> Self {
+        Self(line.to_owned())
+    }
+}
+
 impl Reply {
     /// The value of a key.
     pub fn get(&self, key: &str) -> &str {

@@ -1,0 +1,77 @@
+//! The time that a program sets itself, and that in which it asks what became of a
+//! connection.
+
+use std::time::Duration;
+
+use crate::site::{A, Failure, U1, Variant};
+use crate::{Run, command, finish, run, silence_probes, warm, with_site};
+
+/// What a loaded machine may add to a program's own time.
+const SLACK: Duration = Duration::from_millis(1500);
+
+const OPTIONS: [&str; 3] = ["sndtimeo", "usertimeo", "syncnt"];
+
+fn assert_options_are_kept(ours: &Run, native: &Run) {
+    for option in OPTIONS {
+        let (ours, native) = (&ours.replies[0], &native.replies[0]);
+        assert_eq!(ours.number(option), native.number(option), "{ours:?}");
+    }
+}
+
+/// A program that gives its connect() a second at a site that is not near reaches A,
+/// whose U does not serve; and if nobody serves it hears of it when it would have.
+#[test]
+fn a_limit_of_the_program_bounds_everything() {
+    let far = Variant {
+        delay: Duration::from_millis(200),
+        ..Variant::default()
+    };
+    with_site(far, |site| {
+        warm(site);
+        site.break_u("s1", Failure::Silence);
+        for limit in OPTIONS {
+            let native = run(site, false, "limits", limit);
+            let ours = run(site, true, "limits", limit);
+            for run in [&native, &ours] {
+                assert_eq!(run.replies[0].get("result"), "OK", "{}", run.counters.log);
+                run.assert_peers(&A.to_string());
+            }
+            assert_options_are_kept(&ours, &native);
+        }
+        site.block("s1", A, Failure::Silence);
+        for limit in OPTIONS {
+            let native = run(site, false, "limits", limit);
+            let ours = run(site, true, "limits", limit);
+            let (reply, wanted) = (&ours.replies[0], &native.replies[0]);
+            assert_eq!(reply.get("result"), wanted.get("result"), "{limit}");
+            assert_ne!(reply.get("result"), "OK", "{limit}");
+            assert!(
+                reply.elapsed() <= wanted.elapsed() + SLACK,
+                "{limit}: {reply:?} {wanted:?}: {}",
+                ours.counters.log
+            );
+            assert_options_are_kept(&ours, &native);
+        }
+    });
+}
+
+/// A connection to A itself is under way: calls that ask about it do not ask who A
+/// is again.
+#[test]
+fn a_connection_under_way_to_a_is_polled_by_connect() {
+    with_site(Variant::default(), |site| {
+        silence_probes(site);
+        site.block("s1", A, Failure::Silence);
+        // Longer than anything that is not waiting.
+        let command = command(site, true, "polling", "").env("AARP_BUDGET_NONBLOCKING", "3s");
+        let run = finish(site, command);
+        let results: Vec<_> = run.replies.iter().map(|r| r.get("result")).collect();
+        assert_eq!(results, ["EINPROGRESS", "EALREADY", "EALREADY", "EALREADY"]);
+        assert!(run.replies[0].elapsed() >= Duration::from_millis(2900));
+        let soonest = run.replies[1..].iter().map(|r| r.elapsed()).min();
+        assert!(soonest < Some(Duration::from_secs(1)), "{:?}", run.replies);
+        assert_eq!(run.counters.get("misses"), 1, "{}", run.counters.log);
+        assert_eq!(run.seen.tried("s1", A).len(), 1);
+        assert!(run.seen.tried("s1", U1).is_empty());
+    });
+}
