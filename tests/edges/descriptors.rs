@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::site::{A, Failure, Variant};
+use aarp_lab::wait_until;
+
+use crate::site::{A, Failure, PATIENCE, Reply, Variant};
+use crate::stage::has;
 use crate::{command, finish, run, silence_probes, with_site};
 
 /// A handler jumps out of connect() while A is being asked.
@@ -20,9 +23,51 @@ fn a_jump_out_of_connect_leaves_no_descriptor() {
             assert_eq!(reply.get("more"), "0", "{}", run.counters.log);
         }
         // The signal is not held back until the question is over.
-        let soonest = run.replies.iter().map(|r| r.elapsed()).min();
+        let soonest = run.replies.iter().map(Reply::elapsed).min();
         assert!(soonest < Some(Duration::from_secs(8)), "{:?}", run.replies);
         assert!(run.seen.probes() >= 3, "A was being asked");
+    });
+}
+
+/// Sockets and the like that a process has.
+fn unnamed_descriptors(pid: u32) -> usize {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let targets = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let names = targets.map(|target| target.to_string_lossy().into_owned());
+    names
+        .filter(|name| name.starts_with("socket:") || name.starts_with("anon_inode:"))
+        .count()
+}
+
+/// wget jumps out of each of its tries.
+#[test]
+fn wget_that_gives_up_again_and_again_has_no_more_descriptors() {
+    if !has(&["wget"]) {
+        return;
+    }
+    with_site(Variant::default(), |site| {
+        silence_probes(site);
+        site.block("s1", A, Failure::Silence);
+        let wget = site
+            .under_library("wget")
+            .args([
+                "--no-config",
+                "--connect-timeout=0.3",
+                "--tries=0",
+                "--waitretry=2",
+            ])
+            .args(["-O", "/dev/null", &format!("http://[{A}]/who")])
+            .env("AARP_BUDGET", "60s")
+            .spawn()
+            .unwrap();
+        let third_retry = || Ok(wget.stderr()?.matches("Retrying.").count() >= 3);
+        wait_until("three retries", PATIENCE, third_retry).unwrap();
+        // At rest between two tries, it has none.
+        let at_rest = || Ok(unnamed_descriptors(wget.pid()) == 0);
+        wait_until("wget without sockets", PATIENCE, at_rest).unwrap();
+        assert!(wget.try_wait().unwrap().is_none());
+        wget.kill();
+        assert!(site.seen(Duration::ZERO).probes() >= 3);
     });
 }
 

@@ -81,9 +81,12 @@ static void limits(const char *which) {
 }
 
 /* Asks by connect() what became of it, so seldom that a thread may be held each time. */
-static void polling(const char *unused) {
-    (void)unused;
+static void polling(const char *source) {
     int fd = nonblocking();
+    if (*source) {
+        struct sockaddr_in6 here = address(source, 0);
+        MUST(bind(fd, SA(&here), sizeof here));
+    }
     for (int i = 0; i < 4; i++) {
         show_connect(fd);
         puts("");

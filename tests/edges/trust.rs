@@ -98,7 +98,11 @@ fn no_file_widens_what_another_trusts() {
 fn without_prefixes<'s>(site: &'s Site, what: &str, word: &str) -> Command<'s> {
     let program = site.lab.work().join("edges-program");
     let client = site.lab.host("client").unwrap();
-    let command = client.command(program).args([&A.to_string(), what, word]);
+    configured(client.command(program).args([&A.to_string(), what, word]))
+}
+
+/// Under the library, with patience.
+fn configured(command: Command<'_>) -> Command<'_> {
     command
         .env("LD_PRELOAD", crate::stage::library())
         .env("AARP_BUDGET", "10s")
@@ -183,23 +187,26 @@ fn a_folder_without_permission_holds_no_file() {
             std::fs::set_permissions(&closed, mode).unwrap();
         };
         let client = site.lab.host("client").unwrap();
-        let code = || {
-            // Root's power over files is given up.
+        // Root's power over files is given up.
+        let with = |words: &[&str]| {
             let command = client
                 .command("setpriv")
-                .args(["--bounding-set", "-dac_override,-dac_read_search"])
-                .arg(tool("aarp-probe"))
-                .args(["resolve", &A.to_string()])
+                .args(["--bounding-set", "-dac_override,-dac_read_search"]);
+            configured(command.args(words))
                 .env("AARP_CONFIG", "/dev/null")
                 .env("AARP_PREFIXES", format!("{A}/128"))
-                .env("AARP_BUDGET", "10s")
-                .env("XDG_CONFIG_HOME", &closed);
-            probe(command)
+                .env("XDG_CONFIG_HOME", &closed)
         };
+        let (a, prober) = (A.to_string(), tool("aarp-probe"));
+        let code = || probe(with(&[prober.to_str().unwrap(), "resolve", &a]));
+        let program = site.lab.work().join("edges-program");
+        let plain = || finish(site, with(&[program.to_str().unwrap(), &a, "plain", ""]));
         assert_eq!(code(), Some(78));
+        plain().assert_unpinned();
         set(0o000);
-        let without_permission = code();
+        let without_permission = (code(), plain());
         set(0o700);
-        assert_eq!(without_permission, Some(0));
+        assert_eq!(without_permission.0, Some(0));
+        without_permission.1.assert_pinned();
     });
 }
