@@ -131,13 +131,13 @@ fn unpinned(
     to: &SocketAddress,
     real: impl Fn(&SocketAddress) -> c_int,
 ) -> c_int {
-    report::bypass(fd, to, reason);
-    if reason.is_failure()
-        && settings.is_some_and(|settings| settings.on_failure == OnFailure::Refuse)
-    {
+    let refuses = |settings: &Settings| settings.on_failure == OnFailure::Refuse;
+    if reason.is_failure() && settings.is_some_and(refuses) {
+        report::refused(fd, to, reason);
         errno::set(libc::EHOSTUNREACH);
         return -1;
     }
+    report::bypass(fd, to, reason);
     if sockets::may_be_under_way(fd) {
         sockets::change(fd, |record| *record = record.reopened());
     }

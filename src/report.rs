@@ -22,6 +22,7 @@ use crate::{ops, settings};
 static PINNED_FROM_MEMORY: AtomicU64 = AtomicU64::new(0);
 static MISSES: AtomicU64 = AtomicU64::new(0);
 static PINNED_BY_ASKING: AtomicU64 = AtomicU64::new(0);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
 static REFUTED: AtomicU64 = AtomicU64::new(0);
 static PROBES: AtomicU64 = AtomicU64::new(0);
 static BYPASSES: [AtomicU64; Bypass::ALL.len()] = [const { AtomicU64::new(0) }; Bypass::ALL.len()];
@@ -52,6 +53,20 @@ pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {
         );
         log(format_args!(
             "connect {fd} [{a}]:{port}: bypass, {}",
+            reason.name()
+        ));
+    }
+}
+
+/// A communication was refused, as it is configured.
+#[cold]
+pub(crate) fn refused(fd: i32, to: &SocketAddress, reason: Bypass) {
+    count(&REFUSED);
+    if is_logged(LogLevel::Debug) {
+        let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
+        let port = u16::from_be(to.raw.sin6_port);
+        log(format_args!(
+            "connect {fd} [{a}]:{port}: refused, {}",
             reason.name()
         ));
     }
@@ -192,7 +207,7 @@ pub(crate) fn at_exit() {
     }
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // Most programs that a shell starts never connect to anything.
-    if [&PINNED_FROM_MEMORY, &PINNED_BY_ASKING, &MISSES]
+    if [&PINNED_FROM_MEMORY, &PINNED_BY_ASKING, &MISSES, &REFUSED]
         .into_iter()
         .chain(&BYPASSES)
         .all(|counter| of(counter) == 0)
@@ -216,6 +231,9 @@ pub(crate) fn at_exit() {
         of(&PROBES),
         of(&REFUTED)
     ));
+    if of(&REFUSED) > 0 {
+        say(format_args!(" refused={}", of(&REFUSED)));
+    }
     for reason in Bypass::ALL {
         let number = of(&BYPASSES[reason as usize]);
         if number > 0 {

@@ -162,7 +162,8 @@ impl Asker<'_> {
                 return Err(Unresolved::Bypass(match error {
                     AskError::Local => Bypass::Local,
                     AskError::NoRoute => Bypass::NoAnswer,
-                    AskError::NotPermitted | AskError::NoMethod => Bypass::NoPermission,
+                    AskError::NotPermitted => Bypass::NoPermission,
+                    AskError::NoMethod => Bypass::Policy,
                     _ => Bypass::Busy,
                 }));
             }

@@ -39,8 +39,9 @@ mod exit {
 #[command(
     after_help = "Exit codes: 0 pinned, 1 no answer, 2 cannot be pinned, 4 refused as \
     untrusted, 5 mixed results,\n64 usage, 77 not permitted, 78 bad configuration.\n\n\
-    The configuration is that of the library: /etc/aarp/aarp.toml (AARP_CONFIG), the user's \
-    file,\nand the AARP_* variables."
+    What may be trusted, and times, are those of the library: /etc/aarp/aarp.toml (AARP_CONFIG), \
+    the user's\nfile, and the AARP_* variables. An address is asked about whatever prefixes and \
+    exclude say."
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -53,6 +53,7 @@ pub(crate) fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result
         writeln!(out, "{line}").map_err(|e| Failure::system("write", e))?;
     }
     Ok(if reports.is_empty() {
+        eprintln!("aarp-responder: no address is owned here");
         code::UNAVAILABLE
     } else {
         u8::from(!reports.iter().all(|r| r.ok))

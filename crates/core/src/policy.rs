@@ -79,7 +79,7 @@ pub fn plan(settings: &Settings, a: Ipv6Addr, interest: Interest, patience: Pati
         Interest::Configured => rule
             .and_then(|rule| rule.methods)
             .unwrap_or(settings.methods),
-        Interest::Unconfigured => Methods::ECHO,
+        Interest::Unconfigured => settings.methods.and(Methods::ECHO),
     };
     let budget = match (interest, patience) {
         (Interest::Configured, Patience::Blocking) => times.budget,

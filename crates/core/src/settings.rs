@@ -80,6 +80,12 @@ impl Methods {
         Self(self.0 | 1 << method as u8)
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether the method is among them.
     #[must_use]
     pub fn contains(self, method: Method) -> bool {

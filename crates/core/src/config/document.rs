@@ -25,7 +25,7 @@ const KEY_ONCE: Expected = "each key once";
 const TABLE_ONCE: Expected = "each table once";
 const KNOWN_TABLE: Expected = "[resolve], [times], [daemon], [log], [[prefix]], [[responder]], \
                                [[binding]] or [agent]";
-const KNOWN_KEY: Expected = "a key that this table has";
+const KNOWN_KEY: Expected = "a key that this table has (docs/configuration.md)";
 const IN_TABLE: Expected = "keys inside a table, such as [resolve]";
 const RULES_MAX: Expected = "at most 16 [[prefix]] tables";
 const RULE_PREFIX: Expected = "a key `prefix` in every [[prefix]]";
@@ -162,7 +162,9 @@ struct Reader<'s, 'c> {
 impl Reader<'_, '_> {
     fn fail(&mut self, at: Span, key: Text<64>, expected: Expected) {
         if self.outcome.is_continue() {
-            let found = self.source.input().get(at.start()..at.end()).unwrap_or("");
+            let found = self.source.input().get(at.start()..at.end());
+            // Where the key itself is wrong, the sign behind it says nothing.
+            let found = found.filter(|found| *found != "=").unwrap_or("");
             self.outcome = ControlFlow::Break(ConfigError {
                 line: line_of(self.source.input(), at.start()),
                 key,

@@ -5,7 +5,7 @@ use core::time::Duration;
 use aarp_wire::probe::Method;
 
 use super::Key;
-use crate::prefix::{Prefix, PrefixSet};
+use crate::prefix::{Prefix, PrefixError, PrefixSet};
 use crate::settings::{
     DaemonUse, GetAddrInfo, Layer, LogLevel, Methods, OnFailure, Retransmits, Rule, Settings,
     Times, TimesPatch,
@@ -82,6 +82,14 @@ fn duration(text: &str) -> Result<Duration, Expected> {
     }
 }
 
+fn prefix(text: &str) -> Result<Prefix, Expected> {
+    text.parse().map_err(|error| match error {
+        PrefixError::Address => PREFIX,
+        PrefixError::Length => "an IPv6 prefix length from 0 to 128",
+        PrefixError::HostBits => "an IPv6 prefix with no bits set behind its length",
+    })
+}
+
 fn method(text: &str) -> Result<Method, Expected> {
     match text {
         "echo" => Ok(Method::Echo),
@@ -112,7 +120,7 @@ impl List {
     pub(super) fn push(&mut self, text: &str) -> Result<(), Expected> {
         match self {
             List::Prefixes(set) => {
-                let prefix = text.parse::<Prefix>().map_err(|_| PREFIX)?;
+                let prefix = prefix(text)?;
                 set.insert(prefix).map_err(|_| ROOM)
             }
             List::Methods(methods) => {
@@ -176,7 +184,7 @@ pub(super) fn apply_rule_list(rule: &mut Rule, key: Key, list: &List) -> Result<
 /// Takes over one value of a `[[prefix]]` table.
 pub(super) fn apply_rule_text(rule: &mut Rule, key: Key, text: &str) -> Result<(), Expected> {
     if key == Key::RulePrefix {
-        rule.prefix = text.parse().map_err(|_| PREFIX)?;
+        rule.prefix = prefix(text)?;
         return Ok(());
     }
     let time = rule_time(&mut rule.times, key).ok_or(form(key).1)?;
