@@ -38,6 +38,15 @@ fn a_limit_of_the_program_bounds_everything() {
             }
             assert_options_are_kept(&ours, &native);
         }
+        // Nobody says who A is: most of the time is for A all the same.
+        silence_probes(site);
+        for limit in OPTIONS {
+            let ours = run(site, true, "limits", limit);
+            let log = &ours.counters.log;
+            assert_eq!(ours.replies[0].get("result"), "OK", "{limit}: {log}");
+            ours.assert_unpinned();
+            assert_eq!(ours.counters.get("misses"), 1, "{limit}: {log}");
+        }
         site.block("s1", A, Failure::Silence);
         for limit in OPTIONS {
             let native = run(site, false, "limits", limit);
