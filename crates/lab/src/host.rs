@@ -1,4 +1,5 @@
 //! A host: a thread in namespaces of its own, and the init process of what it runs.
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -76,20 +77,41 @@ pub struct Host {
     running: Mutex<Vec<Weak<Running>>>,
 }
 
+/// What is to be mounted over what, so that a host has names of its own. A machine
+/// without /etc/hosts has nothing to put a file over: there the host gets a copy of
+/// the whole folder, with that file in it.
+fn names_for(dir: &Path, hosts_file: &Path) -> Result<(CString, &'static CStr)> {
+    if Path::new("/etc/hosts").exists() {
+        return Ok((cstring(hosts_file)?, c"/etc/hosts"));
+    }
+    let etc = dir.join("etc");
+    fs::create_dir_all(&etc).context(|| format!("make {}", etc.display()))?;
+    // What this user may not read is left out, and was not to be read before.
+    std::process::Command::new("cp")
+        .args(["-a", "/etc/."])
+        .arg(&etc)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .context(|| "copy /etc".into())?;
+    let file = etc.join("hosts");
+    fs::copy(hosts_file, &file).context(|| format!("write {}", file.display()))?;
+    Ok((cstring(&etc)?, c"/etc"))
+}
+
 impl Host {
     /// Makes a host; `hosts_file` is its /etc/hosts and `dir` its scratch folder.
     pub(crate) fn start(name: &str, dir: PathBuf, hosts_file: &Path) -> Result<Self> {
         fs::create_dir_all(&dir).context(|| format!("make {}", dir.display()))?;
         let worker = Worker::start(name)?;
-        let hosts_file = cstring(hosts_file)?;
+        let (names, over) = names_for(&dir, hosts_file)?;
         let (init, init_fd) = worker.run(move || {
-            netns::unshare_host().context(|| "make namespaces".into())?;
+            netns::unshare_host().context(|| {
+                "make namespaces (in a chroot: whose root must be a mount point)".into()
+            })?;
             // Sockets and locks of a host's daemons are the host's own.
             netns::mount_tmpfs(c"/run").context(|| "mount /run".into())?;
-            if Path::new("/etc/hosts").exists() {
-                netns::mount_bind(&hosts_file, c"/etc/hosts")
-                    .context(|| "mount /etc/hosts".into())?;
-            }
+            netns::mount_bind(&names, over)
+                .context(|| format!("mount {}", over.to_string_lossy()))?;
             let (pid, _) = netns::fork_init().context(|| "start the init process".into())?;
             let pid = Pid::from_raw(pid).expect("fork returned a process id");
             let fd = pidfd_open(pid, PidfdFlags::empty()).context(|| "open init".into())?;
@@ -262,8 +284,8 @@ impl Drop for Host {
     }
 }
 
-pub(crate) fn cstring(path: &Path) -> Result<std::ffi::CString> {
-    std::ffi::CString::new(path.as_os_str().as_bytes())
+pub(crate) fn cstring(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
         .map_err(std::io::Error::from)
         .context(|| format!("use the path {}", path.display()))
 }
