@@ -36,7 +36,10 @@ pub fn ip(text: &str) -> Ipv6Addr {
 pub fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        writeln!(std::io::stderr(), "SKIPPED: needs root").expect("stderr is open");
+        // The harness names the thread after the test.
+        let thread = thread::current();
+        let test = thread.name().unwrap_or("a test of aarp-responder");
+        writeln!(std::io::stderr(), "SKIPPED: {test}: needs root").expect("stderr is open");
     }
     root
 }
