@@ -15,8 +15,8 @@ use aarp_sys::{errno, process, socket};
 
 use crate::limits::Limits;
 use crate::resolve::{Asker, Target, Unresolved};
-use crate::sockets::{self, Phase, Record};
-use crate::{report, settings, state};
+use crate::sockets::{self, Kind, Phase, Record};
+use crate::{datagram, report, settings, state};
 
 /// TCP, by its IANA number.
 pub(crate) const TCP: u8 = libc::IPPROTO_TCP as u8;
@@ -46,7 +46,8 @@ pub(crate) fn connect(
         return unpinned(fd, Some(settings), Bypass::Busy, to, &real);
     };
     let record = match sockets::get(fd) {
-        Some(record) if record.phase == Phase::Open => Ok(record),
+        Some(record) if record.kind == Kind::Other => Err(Bypass::Policy),
+        Some(record) if record.kind == Kind::Datagram || record.phase == Phase::Open => Ok(record),
         Some(record) if is_same_communication(fd, &record, a, to) => {
             return again(fd, &record, to, &real);
         }
@@ -56,10 +57,12 @@ pub(crate) fn connect(
         Ok(record) => record,
         Err(reason) => return unpinned(fd, None, reason, to, &real),
     };
-    let origin = match record.fixed_origin.then(|| socket::origin(fd)).transpose() {
-        // Bound to a port alone: as any other.
-        Ok(origin) => origin.filter(|origin| *origin != Origin::default()),
-        Err(_) => return unpinned(fd, None, Bypass::Policy, to, &real),
+    if record.kind == Kind::Datagram {
+        return datagram::connect(fd, &record, to, settings, &real);
+    }
+    let origin = match origin(fd, &record) {
+        Ok(origin) => origin,
+        Err(reason) => return unpinned(fd, None, reason, to, &real),
     };
     let patience = if record.nonblocking {
         Patience::NonBlocking
@@ -110,21 +113,39 @@ pub(crate) fn connect(
 
 /// A socket that no hook has seen being made, or of which an old record is wrong.
 #[cold]
-fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
+pub(crate) fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
     sockets::clear(fd);
-    if !socket::is_tcp6(fd) {
+    let kind = if socket::is_tcp6(fd) {
+        Kind::Stream
+    } else if socket::is_udp6(fd) {
+        Kind::Datagram
+    } else {
         return Err(Bypass::Policy);
-    }
+    };
     let nonblocking = socket::is_nonblocking(fd).map_err(|_| Bypass::Policy)?;
     let origin = socket::origin(fd).map_err(|_| Bypass::Policy)?;
-    let record = Record::open(nonblocking, origin != Origin::default());
-    sockets::set(fd, &record);
+    let record = Record::open(kind, nonblocking, origin != Origin::default());
+    if !sockets::begin(fd, &record) && kind == Kind::Datagram {
+        return Err(Bypass::Busy);
+    }
     Ok(record)
+}
+
+/// What the socket's packets are sent with, where the program has fixed it.
+pub(crate) fn origin(fd: c_int, record: &Record) -> Result<Option<Origin>, Bypass> {
+    if !record.fixed_origin {
+        return Ok(None);
+    }
+    match socket::origin(fd) {
+        // Bound to a port alone: as any other.
+        Ok(origin) => Ok(Some(origin).filter(|origin| *origin != Origin::default())),
+        Err(_) => Err(Bypass::Policy),
+    }
 }
 
 /// The program goes to A, as if we were not there; or hears that it cannot, where
 /// it is configured so.
-fn unpinned(
+pub(crate) fn unpinned(
     fd: c_int,
     settings: Option<&Settings>,
     reason: Bypass,
@@ -133,13 +154,16 @@ fn unpinned(
 ) -> c_int {
     let refuses = |settings: &Settings| settings.on_failure == OnFailure::Refuse;
     if reason.is_failure() && settings.is_some_and(refuses) {
-        report::refused(fd, to, reason);
+        report::refused("connect", fd, to, reason);
         errno::set(libc::EHOSTUNREACH);
         return -1;
     }
-    report::bypass(fd, to, reason);
+    report::bypass("connect", fd, to, reason);
     if sockets::may_be_under_way(fd) {
         sockets::change(fd, |record| *record = record.reopened());
+    }
+    if let Some(datagrams) = sockets::datagrams(fd) {
+        datagram::speaks_with(&datagrams, to);
     }
     let result = real(to);
     if result != 0 {
@@ -154,6 +178,9 @@ fn unpinned(
 fn passed(fd: c_int, to: &SocketAddress) {
     if matches!(errno::get(), libc::EINPROGRESS | libc::EINTR) {
         sockets::change(fd, |record| {
+            if record.kind != Kind::Stream {
+                return;
+            }
             record.phase = Phase::Passed;
             record.a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
             record.port = u16::from_be(to.raw.sin6_port);
@@ -261,7 +288,7 @@ fn is_doubtful(error: i32) -> bool {
     matches!(error, libc::EADDRNOTAVAIL | libc::ECONNABORTED)
 }
 
-fn with_address(to: &SocketAddress, address: Ipv6Addr) -> SocketAddress {
+pub(crate) fn with_address(to: &SocketAddress, address: Ipv6Addr) -> SocketAddress {
     let mut to = *to;
     to.raw.sin6_addr.s6_addr = address.octets();
     to
@@ -391,7 +418,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
                     },
                 );
             }
-            report::pinned(self.fd, self.to, target);
+            report::pinned("connect", self.fd, self.to, target);
             errno::set(self.errno);
             return Outcome::Told(result);
         }
@@ -407,7 +434,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             sockets::set(self.fd, &self.record);
             Outcome::Failed(error)
         } else if matches!(error, libc::EINPROGRESS | libc::EINTR) {
-            report::pinned(self.fd, self.to, target);
+            report::pinned("connect", self.fd, self.to, target);
             Outcome::Told(result)
         } else {
             // Nothing that U has to do with: the socket is connected already, or no

@@ -4,6 +4,7 @@
 //! hooks.rs     one table of C functions, no logic
 //! ops.rs       what each call means, but for connect
 //! connect.rs   the life of one connect()
+//! datagram.rs  the life of datagrams
 //! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking
 //! sockets.rs   what is known about each descriptor
@@ -18,6 +19,7 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 mod connect;
+mod datagram;
 mod hooks;
 mod limits;
 mod ops;

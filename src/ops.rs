@@ -9,8 +9,8 @@ use aarp_sys::socket::{Progress, progress};
 use aarp_sys::{errno, process};
 
 use crate::connect::{failed, is_peer, refutes};
-use crate::sockets::{self, Phase, Record};
-use crate::{report, settings};
+use crate::sockets::{self, Kind, Phase, Record};
+use crate::{datagram, report, settings};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
 /// may be made.
@@ -56,6 +56,10 @@ pub(crate) enum RawCall {
     CloseRange(u32, u32),
     /// It changes what files there are.
     Root,
+    /// It sends messages, as libuv does it.
+    SendMany,
+    /// It receives messages, as libuv does it.
+    ReceiveMany,
 }
 
 /// Looks at a system call that the program makes by syscall(2).
@@ -70,6 +74,8 @@ pub(crate) fn raw_call(number: c_long, first: c_long, second: c_long, third: c_l
             RawCall::CloseRange(first as u32, second as u32)
         }
         libc::SYS_chroot | libc::SYS_pivot_root => RawCall::Root,
+        libc::SYS_sendmmsg => RawCall::SendMany,
+        libc::SYS_recvmmsg => RawCall::ReceiveMany,
         _ => RawCall::Other,
     }
 }
@@ -90,13 +96,18 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
     if fd < 0 {
         return;
     }
-    let stream = kind & 0xf == libc::SOCK_STREAM;
-    let tcp = stream && (protocol == 0 || protocol == libc::IPPROTO_TCP);
-    if domain == libc::AF_INET6 && tcp {
-        sockets::set(fd, &Record::open(kind & libc::SOCK_NONBLOCK != 0, false));
-    } else {
-        sockets::clear(fd);
+    if domain != libc::AF_INET6 {
+        return sockets::clear(fd);
     }
+    let what = match (kind & 0xf, protocol) {
+        (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Kind::Stream,
+        (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Kind::Datagram,
+        _ => Kind::Other,
+    };
+    sockets::begin(
+        fd,
+        &Record::open(what, kind & libc::SOCK_NONBLOCK != 0, false),
+    );
 }
 
 /// Whether the record of a descriptor may be that of another process with the same
@@ -104,8 +115,9 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
 /// record of its parent standing, and the kernel has the last word on it.
 #[inline]
 fn belongs_to_another(fd: c_int) -> bool {
-    sockets::get(fd)
-        .is_some_and(|record| record.is_pinned() && !is_barred() && record.process != process::id())
+    sockets::get(fd).is_some_and(|record| {
+        record.process != 0 && !is_barred() && record.process != process::id()
+    })
 }
 
 /// A socket has been bound. The kernel is asked what to, at the next connect.
@@ -129,15 +141,24 @@ pub(crate) fn option_set(fd: c_int, level: c_int, name: c_int) {
     }
 }
 
+/// A TCP connection is about to be made with its first data (`MSG_FASTOPEN`): the call
+/// may return before it is made.
+pub(crate) fn opening_fast(fd: c_int) {
+    sockets::change(fd, |record| record.deferred = true);
+}
+
 /// A descriptor is about to be closed.
 #[inline]
 pub(crate) fn closing(fd: c_int) {
     let Some(record) = sockets::get(fd) else {
         return;
     };
-    if record.is_pinned() {
+    if record.is_pinned() || record.process != 0 {
         closing_pinned(fd, &record);
     } else {
+        if record.kind == Kind::Datagram {
+            datagram::closing(fd, &record);
+        }
         sockets::clear(fd);
     }
 }
@@ -157,6 +178,10 @@ fn closing_pinned(fd: c_int, record: &Record) {
     if belongs_to_another(fd) {
         return;
     }
+    if record.kind == Kind::Datagram {
+        datagram::closing(fd, record);
+        return sockets::clear(fd);
+    }
     // A socket with another descriptor goes on.
     if record.phase == Phase::Connecting && !record.duplicated {
         let error = errno::get();
@@ -173,11 +198,13 @@ fn closing_pinned(fd: c_int, record: &Record) {
 /// The program has read `SO_ERROR`.
 #[inline]
 pub(crate) fn socket_error(fd: c_int, error: c_int) {
-    if let Some(record) = sockets::get(fd)
-        && record.phase == Phase::Connecting
-        && !is_barred()
-    {
+    let Some(record) = sockets::get(fd).filter(|_| !is_barred()) else {
+        return;
+    };
+    if record.phase == Phase::Connecting {
         outcome_read(fd, &record, error);
+    } else if record.kind == Kind::Datagram && error != 0 {
+        datagram::error_read(fd, error);
     }
 }
 
@@ -225,6 +252,10 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
     if copy < 0 || copy == fd || belongs_to_another(copy) {
         return;
     }
+    // What the number stood for has been closed by this.
+    if let Some(old) = sockets::get(copy).filter(|old| old.kind == Kind::Datagram) {
+        datagram::closing(copy, &old);
+    }
     match sockets::get(fd) {
         Some(record) => {
             sockets::change(fd, |record| record.duplicated = true);
@@ -235,6 +266,9 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
                     ..record
                 },
             );
+            if let (Some(from), Some(to)) = (sockets::datagrams(fd), sockets::datagrams(copy)) {
+                to.begin(Some(&from));
+            }
         }
         None => sockets::clear(copy),
     }

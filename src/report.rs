@@ -44,7 +44,7 @@ pub(crate) fn count_bypass(reason: Bypass) {
 
 /// A communication went to A.
 #[inline]
-pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {
+pub(crate) fn bypass(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
     count(&BYPASSES[reason as usize]);
     if is_logged(LogLevel::Debug) {
         let (a, port) = (
@@ -52,7 +52,7 @@ pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {
             u16::from_be(to.raw.sin6_port),
         );
         log(format_args!(
-            "connect {fd} [{a}]:{port}: bypass, {}",
+            "{call} {fd} [{a}]:{port}: bypass, {}",
             reason.name()
         ));
     }
@@ -60,13 +60,13 @@ pub(crate) fn bypass(fd: i32, to: &SocketAddress, reason: Bypass) {
 
 /// A communication was refused, as it is configured.
 #[cold]
-pub(crate) fn refused(fd: i32, to: &SocketAddress, reason: Bypass) {
+pub(crate) fn refused(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
     count(&REFUSED);
     if is_logged(LogLevel::Debug) {
         let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
         let port = u16::from_be(to.raw.sin6_port);
         log(format_args!(
-            "connect {fd} [{a}]:{port}: refused, {}",
+            "{call} {fd} [{a}]:{port}: refused, {}",
             reason.name()
         ));
     }
@@ -74,7 +74,7 @@ pub(crate) fn refused(fd: i32, to: &SocketAddress, reason: Bypass) {
 
 /// A communication went to U.
 #[inline]
-pub(crate) fn pinned(fd: i32, to: &SocketAddress, target: &Target) {
+pub(crate) fn pinned(call: &str, fd: i32, to: &SocketAddress, target: &Target) {
     count(if target.remembered {
         &PINNED_FROM_MEMORY
     } else {
@@ -86,8 +86,20 @@ pub(crate) fn pinned(fd: i32, to: &SocketAddress, target: &Target) {
             u16::from_be(to.raw.sin6_port),
         );
         log(format_args!(
-            "connect {fd} [{a}]:{port}: pinned to {}",
+            "{call} {fd} [{a}]:{port}: pinned to {}",
             target.u
+        ));
+    }
+}
+
+/// A U that was silent on a socket is alive.
+#[cold]
+pub(crate) fn excused(fd: i32, to: &SocketAddress, u: Ipv6Addr) {
+    if is_logged(LogLevel::Info) {
+        let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
+        let port = u16::from_be(to.raw.sin6_port);
+        log(format_args!(
+            "send {fd} [{a}]:{port}: {u} is silent, and alive: kept"
         ));
     }
 }

@@ -4,7 +4,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
-use aarp_core::mapping::Mapping;
+use aarp_core::mapping::{Answer, Mapping};
 use aarp_core::policy::{Interest, Patience, plan};
 use aarp_core::refutation::Claim;
 use aarp_core::settings::Settings;
@@ -16,6 +16,7 @@ use aarp_sys::process::thread;
 use aarp_sys::route::Origin;
 use aarp_sys::socket;
 
+use crate::connect::TCP;
 use crate::report;
 
 /// What is less is too little for any network, and not worth a probe.
@@ -194,9 +195,44 @@ impl Asker<'_> {
         }
     }
 
+    /// Whether a U that has answered for A before still answers for itself. Where
+    /// this thread may not be held any longer, nothing is held against it.
+    #[cold]
+    pub(crate) fn is_alive(&self, u: Ipv6Addr, now: Duration) -> bool {
+        let plan = plan(self.settings, self.a, self.interest, self.patience);
+        let stalls = &self.state.stalls;
+        // The other half is for A.
+        let allowance = stalls.allowance(thread(), now, plan.budget) / 2;
+        if allowance < LEAST {
+            return true;
+        }
+        let asked = ask(&Inquiry {
+            settings: self.settings,
+            a: u,
+            scope: self.scope,
+            plan,
+            budget: allowance,
+            origin: self.origin.unwrap_or_default(),
+            interruptible: self.interruptible(),
+        });
+        stalls.charge(thread(), now, boottime());
+        match asked {
+            Ok(told) => {
+                report::asked(u, &told);
+                !matches!(told.answer, Answer::None { .. })
+            }
+            Err(error) => {
+                report::not_asked(u, &error);
+                false
+            }
+        }
+    }
+
     /// The kernel restarts connect(2) only on a socket without a time limit.
     fn interruptible(&self) -> Interruptible {
         match self.patience {
+            // Sending a datagram does not wait.
+            _ if self.protocol != TCP => Interruptible::Never,
             Patience::NonBlocking => Interruptible::Never,
             Patience::Blocking => match socket::send_timeout(self.fd) {
                 Ok(timeout) if !timeout.is_zero() => Interruptible::Always,

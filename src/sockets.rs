@@ -10,8 +10,9 @@
 //! time is none.
 
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use aarp_core::pins;
 use aarp_sys::memory::leak_zeroed;
 use once_cell::race::OnceRef;
 
@@ -28,9 +29,21 @@ pub(crate) enum Phase {
     Connected = 3,
 }
 
-/// What is known about a TCP socket over IPv6.
+/// What kind of IPv6 socket it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// TCP.
+    Stream = 1,
+    /// UDP.
+    Datagram = 2,
+    /// Neither: none of our business.
+    Other = 3,
+}
+
+/// What is known about a socket over IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
+    pub(crate) kind: Kind,
     pub(crate) phase: Phase,
     /// `O_NONBLOCK` is set.
     pub(crate) nonblocking: bool,
@@ -47,14 +60,17 @@ pub(crate) struct Record {
     pub(crate) u: Ipv6Addr,
     /// The port, in host order.
     pub(crate) port: u16,
-    /// The process that called connect.
+    /// The process that called connect, or sent the first datagram that was moved.
     pub(crate) process: i32,
+    /// The number of a datagram socket, which its duplicates share; 0 for others.
+    pub(crate) socket: u32,
 }
 
 impl Record {
     /// A socket of which nothing is known but its flags.
-    pub(crate) fn open(nonblocking: bool, fixed_origin: bool) -> Self {
+    pub(crate) fn open(kind: Kind, nonblocking: bool, fixed_origin: bool) -> Self {
         Self {
+            kind,
             phase: Phase::Open,
             nonblocking,
             fixed_origin,
@@ -64,6 +80,7 @@ impl Record {
             u: Ipv6Addr::UNSPECIFIED,
             port: 0,
             process: 0,
+            socket: if kind == Kind::Datagram { number() } else { 0 },
         }
     }
 
@@ -72,7 +89,16 @@ impl Record {
         Self {
             duplicated: self.duplicated,
             deferred: self.deferred,
-            ..Self::open(self.nonblocking, self.fixed_origin)
+            phase: Phase::Open,
+            a: Ipv6Addr::UNSPECIFIED,
+            u: Ipv6Addr::UNSPECIFIED,
+            port: 0,
+            // A datagram socket keeps its pins, and whose they are.
+            process: match self.kind {
+                Kind::Datagram => self.process,
+                Kind::Stream | Kind::Other => 0,
+            },
+            ..*self
         }
     }
 
@@ -82,13 +108,30 @@ impl Record {
     }
 }
 
-/// A, U, the rest, and a checksum.
-const WORDS: usize = 6;
+/// A number for a datagram socket that no other of this process has had, unless
+/// there were four thousand million.
+fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).max(1)
+}
+
+/// A, U, the rest, the number, and a checksum.
+const WORDS: usize = 7;
+const REST: usize = 4;
+const NUMBER: usize = 5;
+const CHECKSUM: usize = 6;
+/// Beside the record, each word for itself: which pins the socket has, and with whom
+/// else it has spoken.
+const PINS: usize = 7;
+const SPOKEN: usize = 8;
+const SPOKEN_WORDS: usize = 4;
+const PLACE: usize = SPOKEN + SPOKEN_WORDS;
+
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 1024;
 
 type Words = [u64; WORDS];
-type Place = [AtomicU64; WORDS];
+type Place = [AtomicU64; PLACE];
 type Chunk = [Place; CHUNK];
 
 /// Chunks of records, by descriptor; made when the first record is. About a
@@ -106,6 +149,7 @@ fn checksum(words: &Words) -> u64 {
         0x94d0_49bb_1331_11eb,
         0xd6e8_feb8_6659_fd93,
         0xa076_1d64_78bd_642f,
+        0xe703_7ed1_a0b4_28db,
     ];
     let products = words
         .iter()
@@ -116,14 +160,14 @@ fn checksum(words: &Words) -> u64 {
 
 #[inline]
 fn read(place: &Place) -> Option<Record> {
-    if place[WORDS - 1].load(Ordering::Relaxed) == 0 {
+    if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
         return None;
     }
     let mut words = [0; WORDS];
     for (to, from) in words.iter_mut().zip(place) {
         *to = from.load(Ordering::Relaxed);
     }
-    (words[WORDS - 1] == checksum(&words)).then(|| decode(&words))?
+    (words[CHECKSUM] == checksum(&words)).then(|| decode(&words))?
 }
 
 #[inline]
@@ -149,15 +193,25 @@ fn encode(record: &Record) -> Words {
         | u64::from(record.fixed_origin) << 9
         | u64::from(record.duplicated) << 10
         | u64::from(record.deferred) << 11
+        | (record.kind as u64) << KIND
         | u64::from(record.port) << 16
         | u64::from(record.process as u32) << 32;
-    let mut words = [a[0], a[1], u[0], u[1], rest, 0];
-    words[WORDS - 1] = checksum(&words);
+    let mut words = [a[0], a[1], u[0], u[1], rest, u64::from(record.socket), 0];
+    words[CHECKSUM] = checksum(&words);
     words
 }
 
+/// Where the kind stands in the rest.
+const KIND: u32 = 12;
+
 fn decode(words: &Words) -> Option<Record> {
-    let phase = match words[4] as u8 {
+    let kind = match words[REST] >> KIND & 3 {
+        1 => Kind::Stream,
+        2 => Kind::Datagram,
+        3 => Kind::Other,
+        _ => return None,
+    };
+    let phase = match words[REST] as u8 {
         1 => Phase::Open,
         2 => Phase::Connecting,
         3 => Phase::Connected,
@@ -165,15 +219,17 @@ fn decode(words: &Words) -> Option<Record> {
         _ => return None,
     };
     Some(Record {
+        kind,
         phase,
-        nonblocking: words[4] >> 8 & 1 != 0,
-        fixed_origin: words[4] >> 9 & 1 != 0,
-        duplicated: words[4] >> 10 & 1 != 0,
-        deferred: words[4] >> 11 & 1 != 0,
+        nonblocking: words[REST] >> 8 & 1 != 0,
+        fixed_origin: words[REST] >> 9 & 1 != 0,
+        duplicated: words[REST] >> 10 & 1 != 0,
+        deferred: words[REST] >> 11 & 1 != 0,
         a: whole([words[0], words[1]]),
         u: whole([words[2], words[3]]),
-        port: (words[4] >> 16) as u16,
-        process: (words[4] >> 32) as i32,
+        port: (words[REST] >> 16) as u16,
+        process: (words[REST] >> 32) as i32,
+        socket: words[NUMBER] as u32,
     })
 }
 
@@ -194,7 +250,7 @@ pub(crate) fn get(fd: i32) -> Option<Record> {
 /// than [`get`], which is right.
 #[inline]
 pub(crate) fn may_be_under_way(fd: i32) -> bool {
-    place(fd).is_some_and(|place| place[4].load(Ordering::Relaxed) as u8 > Phase::Open as u8)
+    place(fd).is_some_and(|place| place[REST].load(Ordering::Relaxed) as u8 > Phase::Open as u8)
 }
 
 /// Remembers what is known about a descriptor. Whether that was possible.
@@ -219,11 +275,21 @@ pub(crate) fn set(fd: i32, record: &Record) -> bool {
     true
 }
 
+/// Remembers a socket that is new to us. Whether that was possible.
+pub(crate) fn begin(fd: i32, record: &Record) -> bool {
+    let possible = set(fd, record);
+    if let Some(datagrams) = datagrams(fd) {
+        datagrams.begin(None);
+    }
+    possible
+}
+
 /// Forgets a descriptor.
 #[inline]
 pub(crate) fn clear(fd: i32) {
     if let Some(place) = place(fd) {
-        place[WORDS - 1].store(0, Ordering::Relaxed);
+        place[CHECKSUM].store(0, Ordering::Relaxed);
+        place[REST].store(0, Ordering::Relaxed);
     }
 }
 
@@ -249,4 +315,119 @@ pub(crate) fn known(first: u32, last: u32) -> impl Iterator<Item = i32> {
     });
     fds.filter(move |fd| (first..=last).contains(fd))
         .map(|fd| fd as i32)
+}
+
+/// What is known about a datagram socket, as far as every datagram needs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Datagrams {
+    place: &'static Place,
+    /// The number of the socket.
+    pub(crate) socket: u32,
+    /// connect() has been called, and led to what a pin says.
+    pub(crate) connected: bool,
+    /// Another descriptor of this process is the same socket.
+    duplicated: bool,
+}
+
+/// A datagram socket over IPv6; `None` for every other descriptor. Reads three words,
+/// each of which is whole in itself.
+#[inline]
+pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {
+    let place = place(fd)?;
+    let rest = place[REST].load(Ordering::Relaxed);
+    if rest >> KIND & 3 != Kind::Datagram as u64 {
+        return None;
+    }
+    Some(Datagrams {
+        place,
+        socket: place[NUMBER].load(Ordering::Relaxed) as u32,
+        connected: rest as u8 == Phase::Connected as u8,
+        duplicated: rest >> 10 & 1 != 0,
+    })
+}
+
+/// Whether a descriptor is known as a TCP socket.
+pub(crate) fn is_stream(fd: i32) -> bool {
+    get(fd).is_some_and(|record| record.kind == Kind::Stream)
+}
+
+/// Whether it is known that a descriptor is no datagram socket over IPv6.
+#[inline]
+pub(crate) fn is_of_another_kind(fd: i32) -> bool {
+    place(fd).is_some_and(|place| {
+        let kind = place[REST].load(Ordering::Relaxed) >> KIND & 3;
+        kind == Kind::Stream as u64 || kind == Kind::Other as u64
+    })
+}
+
+/// More than one pin.
+const MANY: u64 = 1 << 32;
+
+impl Datagrams {
+    /// Whether the socket may have pins.
+    #[inline]
+    pub(crate) fn may_have_pins(&self) -> bool {
+        self.duplicated || self.place[PINS].load(Ordering::Relaxed) != 0
+    }
+
+    /// The pin that was used last for sending, if it is known.
+    #[inline]
+    pub(crate) fn last_pin(&self) -> Option<pins::Place> {
+        let last = self.place[PINS].load(Ordering::Relaxed) as u32;
+        (last != 0).then(|| pins::Place((last - 1) as u16))
+    }
+
+    /// Whether the socket has more than one pin, or its duplicates may.
+    pub(crate) fn may_have_many_pins(&self) -> bool {
+        self.duplicated || self.place[PINS].load(Ordering::Relaxed) & MANY != 0
+    }
+
+    /// Notes which pin is used for sending.
+    #[inline]
+    pub(crate) fn uses(&self, pin: pins::Place) {
+        let was = self.place[PINS].load(Ordering::Relaxed);
+        let this = u64::from(pin.0) + 1;
+        if was & u64::from(u32::MAX) != this {
+            let many = if was == 0 { 0 } else { MANY };
+            self.place[PINS].store(this | many, Ordering::Relaxed);
+        }
+    }
+
+    fn spoken(&self, address: Ipv6Addr, port: u16) -> [(&'static AtomicU64, u64); 2] {
+        let [high, low] = halves(address);
+        let mixed = (high ^ low.rotate_left(31) ^ u64::from(port) << 48)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        [mixed >> 56, mixed >> 40].map(|bit| {
+            let bit = bit as usize % (64 * SPOKEN_WORDS);
+            (&self.place[SPOKEN + bit / 64], 1 << (bit % 64))
+        })
+    }
+
+    /// Whether this socket has spoken with that address itself, or most likely has:
+    /// what is kept is a Bloom filter of 256 bits. A socket that speaks with hundreds
+    /// is a server, or the like, and its peers are not asked about.
+    #[inline]
+    pub(crate) fn has_spoken(&self, address: Ipv6Addr, port: u16) -> bool {
+        let bits = self.spoken(address, port);
+        bits.into_iter()
+            .all(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// Notes that this socket has spoken with that address itself.
+    #[inline]
+    pub(crate) fn speaks(&self, address: Ipv6Addr, port: u16) {
+        for (word, bit) in self.spoken(address, port) {
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Forgets what the descriptor had before, or takes it over from another.
+    pub(crate) fn begin(&self, from: Option<&Datagrams>) {
+        for at in PINS..PLACE {
+            let value = from.map_or(0, |from| from.place[at].load(Ordering::Relaxed));
+            self.place[at].store(value, Ordering::Relaxed);
+        }
+    }
 }

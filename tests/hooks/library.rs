@@ -9,7 +9,10 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 19] = [
+const EXPORTED: [&str; 34] = [
+    "__read_chk",
+    "__recv_chk",
+    "__recvfrom_chk",
     "aarp_version",
     "bind",
     "chroot",
@@ -26,9 +29,21 @@ const EXPORTED: [&str; 19] = [
     "getsockopt",
     "ioctl",
     "prctl",
+    "read",
+    "readv",
+    "recv",
+    "recvfrom",
+    "recvmmsg",
+    "recvmsg",
+    "send",
+    "sendmmsg",
+    "sendmsg",
+    "sendto",
     "setsockopt",
     "socket",
     "syscall",
+    "write",
+    "writev",
 ];
 
 fn output(program: &str, arguments: &[&str]) -> String {

@@ -45,6 +45,13 @@ impl Claim {
         ]
     }
 
+    /// 64 bits of it.
+    pub(crate) fn mark(&self) -> u64 {
+        self.words().into_iter().fold(0, |mark: u64, word| {
+            (mark.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    }
+
     fn places(&self) -> impl Iterator<Item = usize> {
         let words = self.words();
         places(

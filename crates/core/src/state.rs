@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::mapping::MappingTable;
 use crate::refutation::RefutationTable;
+use crate::silence::SilenceTable;
 use crate::stall::StallLedger;
 
 /// The memory of a process. All-zero octets are an empty one.
@@ -13,6 +14,8 @@ pub struct ProcessState {
     pub mappings: MappingTable,
     /// What failed.
     pub refutations: RefutationTable,
+    /// What closed sockets have left unanswered.
+    pub silences: SilenceTable,
     /// For how long threads were held.
     pub stalls: StallLedger,
     /// The process's id; 0 before it was asked for.

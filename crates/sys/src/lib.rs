@@ -16,6 +16,7 @@ pub mod fd;
 pub mod file;
 pub mod interrupt;
 pub mod memory;
+pub mod message;
 pub mod process;
 pub mod route;
 pub mod settings;

@@ -14,6 +14,8 @@ pub unsafe trait Zeroed: Sync {}
 // SAFETY: made of atomic integers; documented so at the type.
 unsafe impl Zeroed for aarp_core::state::ProcessState {}
 // SAFETY: as above.
+unsafe impl Zeroed for aarp_core::pins::PinTable {}
+// SAFETY: as above.
 unsafe impl<const W: usize> Zeroed for aarp_core::slot::Slot<W> {}
 // SAFETY: an atomic integer.
 unsafe impl Zeroed for core::sync::atomic::AtomicU64 {}

@@ -44,6 +44,13 @@ pub fn is_tcp6(fd: i32) -> bool {
         && option::<i32>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Ok(libc::IPPROTO_TCP)
 }
 
+/// Whether this is a UDP socket over IPv6.
+#[must_use]
+pub fn is_udp6(fd: i32) -> bool {
+    option::<i32>(fd, libc::SOL_SOCKET, libc::SO_DOMAIN) == Ok(libc::AF_INET6)
+        && option::<i32>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Ok(libc::IPPROTO_UDP)
+}
+
 /// Whether `O_NONBLOCK` is set.
 ///
 /// # Errors
@@ -143,6 +150,16 @@ pub fn progress(fd: i32) -> Result<Progress, Errno> {
         CLOSE if info.tcpi_rtt == 0 => Progress::Failed,
         _ => Progress::Established,
     })
+}
+
+/// Connects a datagram socket, which does not block.
+///
+/// # Errors
+/// What connect(2) says.
+pub fn connect(fd: i32, to: &Name) -> Result<(), Errno> {
+    let (from, len) = (core::ptr::from_ref(to) as usize, size_of::<Name>());
+    // SAFETY: the pointer and the length are those of an address.
+    unsafe { syscall(libc::SYS_connect, [fd as usize, from, len, 0, 0, 0]) }.map(drop)
 }
 
 /// Takes a TCP socket back to where it was before connect(), as connect() with

@@ -8,6 +8,8 @@
 // They are exported by their names, whatever this module is to others.
 #![allow(unreachable_pub, non_upper_case_globals)]
 
+mod datagrams;
+
 use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::mem::transmute;
 
@@ -23,9 +25,12 @@ macro_rules! behind {
     ($name:literal, fn($($argument:ty),*) -> $result:ty) => {{
         static SYMBOL: Symbol = Symbol::new($name);
         // SAFETY: the function with this name has this type.
+        #[allow(unused_unsafe)]
         unsafe { transmute::<usize, unsafe extern "C" fn($($argument),*) -> $result>(SYMBOL.address()) }
     }};
 }
+
+use behind;
 
 /// connect(2)
 ///
@@ -314,6 +319,21 @@ pub unsafe extern "C" fn syscall(
         RawCall::Close(fd) => ops::closing(fd),
         RawCall::CloseRange(first, last) => ops::closing_range(first, last),
         RawCall::Root => ops::changing_root(),
+        RawCall::SendMany | RawCall::ReceiveMany => {
+            let (fd, messages) = (a as c_int, b as *mut libc::mmsghdr);
+            let (count, flags) = (c as c_uint, d as c_int);
+            // SAFETY: the program's own arguments, or messages of ours.
+            let result = unsafe {
+                if number == libc::SYS_recvmmsg {
+                    datagrams::receive_many(fd, messages, count, flags, || call() as c_int)
+                } else {
+                    datagrams::send_many(fd, messages, count, flags, |messages, count| {
+                        real(number, a, messages as c_long, count.into(), d, e, f) as c_int
+                    })
+                }
+            };
+            return result.into();
+        }
     }
     call()
 }

@@ -1,0 +1,563 @@
+//! Which unicast address stands for which destination, on which datagram socket.
+//!
+//! A socket keeps the U that it was given for an A for as long as it uses it and U
+//! answers, whatever mapping is learned meanwhile; and a datagram from U is shown as
+//! one from A. Where the decision was to go to A itself, that stays so as well: a
+//! conversation is not moved in its midst.
+//!
+//! Time is in milliseconds, by any clock that also runs while the host sleeps; one
+//! that jumps makes a socket ask again earlier, and nothing worse.
+
+use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::mapping::{address_of, places, words_of};
+use crate::silence::Silence;
+use crate::slot::Slot;
+
+/// Pins that a process can hold at a time.
+pub const ENTRIES: usize = 4096;
+/// Entries of the index by U.
+const HINTS: usize = 2 * ENTRIES;
+/// Entries, of either, that one address may stand in.
+const REACH: usize = 8;
+/// A pin that was not used for so long may make place for another, whatever it is.
+const FORGOTTEN_MS: u64 = 600_000;
+
+/// The far end of datagrams, as seen from one socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// The socket: a number that no other of this process has had; not 0.
+    pub socket: u32,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// The port, in host order.
+    pub port: u16,
+}
+
+/// What stands for a destination on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pin {
+    /// What the program speaks to.
+    pub a: Ipv6Addr,
+    /// What is spoken to: U, or A itself where it was decided so.
+    pub u: Ipv6Addr,
+    /// The port, in host order.
+    pub port: u16,
+    /// For how many seconds it may lie unused before A is asked again, up to 32767;
+    /// 0 is for ever.
+    pub idle: u16,
+    /// The place in the table.
+    pub place: Place,
+}
+
+impl Pin {
+    /// Whether the program is moved to another address than its own.
+    #[must_use]
+    #[inline]
+    pub fn is_moved(&self) -> bool {
+        self.a != self.u
+    }
+}
+
+/// A place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub u16);
+
+/// Whose, A, and U.
+///
+/// | bits of the first word | content |
+/// |---|---|
+/// | 0..16 | port |
+/// | 16 | former: another U has taken its place |
+/// | 17..32 | for how many seconds it may lie unused |
+/// | 32..64 | socket |
+const WORDS: usize = 5;
+const FORMER: u64 = 1 << 16;
+const IDLE: u64 = 0x7fff << 17;
+
+#[derive(Debug)]
+struct Entry {
+    pin: Slot<WORDS>,
+    /// When it was used last, either way.
+    used: AtomicU64,
+    silence: AtomicU64,
+}
+
+/// The pins of one process. All-zero memory is an empty table.
+#[derive(Debug)]
+pub struct PinTable {
+    entries: [Entry; ENTRIES],
+    /// By U: the place of the entry + 1, below a mark of 48 bits.
+    hints: [AtomicU64; HINTS],
+}
+
+/// What tells the remotes with one address apart.
+#[inline]
+fn key(remote: &Remote) -> u64 {
+    u64::from(remote.socket) << 32 | u64::from(remote.port)
+}
+
+#[inline]
+fn start(address: [u64; 2], key: u64) -> [u64; 2] {
+    [
+        address[0] ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        address[1],
+    ]
+}
+
+#[inline]
+fn mark_of(address: [u64; 2], key: u64) -> u64 {
+    let [high, low] = start(address, key);
+    let mixed = (high.rotate_left(23) ^ low).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ mixed >> 29) << 16
+}
+
+#[inline]
+fn pin(place: usize, words: &[u64; WORDS]) -> Pin {
+    Pin {
+        a: address_of([words[1], words[2]]),
+        u: address_of([words[3], words[4]]),
+        port: words[0] as u16,
+        idle: ((words[0] & IDLE) >> 17) as u16,
+        place: Place(place as u16),
+    }
+}
+
+impl PinTable {
+    /// An empty table.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            entries: [const {
+                Entry {
+                    pin: Slot::new(),
+                    used: AtomicU64::new(0),
+                    silence: AtomicU64::new(0),
+                }
+            }; ENTRIES],
+            hints: [const { AtomicU64::new(0) }; HINTS],
+        }
+    }
+
+    #[inline]
+    fn entry(&self, place: Place) -> &Entry {
+        &self.entries[usize::from(place.0) % ENTRIES]
+    }
+
+    /// What stands for a destination.
+    #[must_use]
+    #[inline]
+    pub fn to(&self, remote: &Remote) -> Option<Pin> {
+        let (a, key) = (words_of(remote.address), key(remote));
+        places(start(a, key), REACH, ENTRIES).find_map(|place| {
+            let words = self.read(place)?;
+            (words[0] & !IDLE == key && words[1..3] == a).then(|| pin(place, &words))
+        })
+    }
+
+    /// For what a source stands: the pin with this U, be it in use or a former one.
+    #[must_use]
+    #[inline]
+    pub fn from(&self, remote: &Remote) -> Option<Pin> {
+        let (u, key) = (words_of(remote.address), key(remote));
+        let mark = mark_of(u, key);
+        places(start(u, key), REACH, HINTS).find_map(|hint| {
+            let hint = self.hints[hint].load(Ordering::Relaxed);
+            if hint & !0xffff != mark || hint & 0xffff == 0 {
+                return None;
+            }
+            let place = (hint & 0xffff) as usize - 1;
+            let words = self.read(place % ENTRIES)?;
+            (words[0] & !(IDLE | FORMER) == key && words[3..5] == u).then(|| pin(place, &words))
+        })
+    }
+
+    /// Remembers what stands for a destination; where that is known already, what
+    /// is known stays, and is returned. `None` when there is no place.
+    pub fn insert(&self, remote: &Remote, u: Ipv6Addr, idle: u16, now: u64) -> Option<Pin> {
+        match self.to(remote) {
+            Some(known) => Some(known),
+            None => self.put(remote, u, idle, 0, now),
+        }
+    }
+
+    /// Puts another U, or A itself, in the place of what a pin has had. What still
+    /// comes from there is shown as before. `None` when there is no place.
+    pub fn replace(&self, remote: &Remote, old: &Pin, u: Ipv6Addr, now: u64) -> Option<Pin> {
+        self.clear(remote.socket, old.place);
+        if old.is_moved()
+            && old.u != u
+            && self
+                .from(&Remote {
+                    address: old.u,
+                    ..*remote
+                })
+                .is_none()
+        {
+            // Without a place for it, what comes late is shown as it comes.
+            let _ = self.put(remote, old.u, old.idle.max(1), FORMER, now);
+        }
+        self.put(remote, u, old.idle, 0, now)
+    }
+
+    fn put(&self, remote: &Remote, u: Ipv6Addr, idle: u16, former: u64, now: u64) -> Option<Pin> {
+        let (a, to, key) = (words_of(remote.address), words_of(u), key(remote));
+        let words = [
+            key | former | u64::from(idle & 0x7fff) << 17,
+            a[0],
+            a[1],
+            to[0],
+            to[1],
+        ];
+        // Another thread may take a place at the same moment: then the next one.
+        for _ in 0..REACH {
+            let worth = |place| Some((self.worth(place, now)?, place));
+            let (_, place) = places(start(a, key), REACH, ENTRIES)
+                .filter_map(worth)
+                .min()?;
+            let found = self.entries[place].pin.read();
+            let taken = self.entries[place].pin.update(|now| {
+                if Some(now) != found {
+                    return None;
+                }
+                Some(words)
+            });
+            if taken {
+                self.entries[place].used.store(now, Ordering::Relaxed);
+                self.entries[place].silence.store(0, Ordering::Relaxed);
+                self.hint(to, key, place);
+                return Some(pin(place, &words));
+            }
+        }
+        None
+    }
+
+    /// Forgets a pin of a socket.
+    pub fn clear(&self, socket: u32, place: Place) {
+        let own = |words: &[u64; WORDS]| words[0] >> 32 == u64::from(socket);
+        self.entry(place)
+            .pin
+            .update(|words| own(&words).then_some([0; WORDS]));
+    }
+
+    /// Forgets a socket, which is being closed.
+    pub fn release(&self, socket: u32) {
+        for (place, entry) in self.entries.iter().enumerate() {
+            if entry
+                .pin
+                .read()
+                .is_some_and(|words| words[0] >> 32 == u64::from(socket))
+            {
+                self.clear(socket, Place(place as u16));
+            }
+        }
+    }
+
+    /// The pin in a place, if it is one of this socket's.
+    #[must_use]
+    #[inline]
+    pub fn at(&self, socket: u32, place: Place) -> Option<Pin> {
+        let words = self.read(usize::from(place.0) % ENTRIES)?;
+        let own = words[0] >> 32 == u64::from(socket) && words[0] & FORMER == 0;
+        own.then(|| pin(usize::from(place.0), &words))
+    }
+
+    /// Whether a pin has lain unused for too long.
+    #[must_use]
+    #[inline]
+    pub fn is_idle(&self, pin: &Pin, now: u64) -> bool {
+        let used = self.entry(pin.place).used.load(Ordering::Relaxed);
+        pin.idle != 0 && now.abs_diff(used) > u64::from(pin.idle) * 1000
+    }
+
+    /// How U has answered so far.
+    #[must_use]
+    #[inline]
+    pub fn silence(&self, place: Place) -> Silence {
+        Silence(self.entry(place).silence.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a datagram is sent. Of two threads that do so at the same time one
+    /// may not be counted.
+    #[inline]
+    pub fn sent(&self, place: Place, now: u64) {
+        let entry = self.entry(place);
+        entry.used.store(now, Ordering::Relaxed);
+        let silence = Silence(entry.silence.load(Ordering::Relaxed)).sent(now);
+        entry.silence.store(silence.0, Ordering::Relaxed);
+    }
+
+    /// Notes that a datagram was received.
+    #[inline]
+    pub fn heard(&self, place: Place, now: u64) {
+        let entry = self.entry(place);
+        entry.used.store(now, Ordering::Relaxed);
+        if entry.silence.load(Ordering::Relaxed) != Silence::PROVEN.0 {
+            entry.silence.store(Silence::PROVEN.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes an error by which U does not serve.
+    pub fn failed(&self, place: Place) {
+        self.change(place, Silence::failed);
+    }
+
+    /// Notes that the silence was looked into, and U found alive.
+    pub fn excused(&self, place: Place) {
+        self.change(place, Silence::excused);
+    }
+
+    fn change(&self, place: Place, change: impl Fn(Silence) -> Silence) {
+        let silence = &self.entry(place).silence;
+        let changed = change(Silence(silence.load(Ordering::Relaxed)));
+        silence.store(changed.0, Ordering::Relaxed);
+    }
+
+    /// The words of an entry. One that is being written is waited for, for a moment:
+    /// a pin that is overlooked would show U to the program.
+    #[inline]
+    fn read(&self, place: usize) -> Option<[u64; WORDS]> {
+        let slot = &self.entries[place].pin;
+        slot.read().or_else(|| {
+            (0..100).find_map(|_| {
+                core::hint::spin_loop();
+                slot.read()
+            })
+        })
+    }
+
+    /// What would be lost with an entry: 0 for nothing, otherwise the time of its
+    /// last use; `None` where it is in use.
+    fn worth(&self, place: usize, now: u64) -> Option<u64> {
+        let words = self.entries[place].pin.read()?;
+        if words[0] == 0 {
+            return Some(0);
+        }
+        let used = self.entries[place].used.load(Ordering::Relaxed);
+        let idle = match (words[0] & IDLE) >> 17 {
+            0 => FORGOTTEN_MS,
+            idle => (idle * 1000).min(FORGOTTEN_MS),
+        };
+        (now.abs_diff(used) > idle).then_some(used.max(1))
+    }
+
+    /// Enters a pin into the index by U. A hint that is overwritten, for want of a
+    /// free one, makes late datagrams of one socket appear from U.
+    fn hint(&self, u: [u64; 2], key: u64, place: usize) {
+        let hint = mark_of(u, key) | (place as u64 + 1);
+        let mut last = 0;
+        for at in places(start(u, key), REACH, HINTS) {
+            let found = self.hints[at].load(Ordering::Relaxed);
+            last = at;
+            if found == hint || !self.is_live(found) {
+                break;
+            }
+        }
+        self.hints[last].store(hint, Ordering::Relaxed);
+    }
+
+    /// Whether a hint leads to the entry that it was made for.
+    fn is_live(&self, hint: u64) -> bool {
+        if hint & 0xffff == 0 {
+            return false;
+        }
+        let place = ((hint & 0xffff) as usize - 1) % ENTRIES;
+        self.entries[place].pin.read().is_none_or(|words| {
+            let key = words[0] & !(IDLE | FORMER);
+            words[0] != 0 && mark_of([words[3], words[4]], key) == hint & !0xffff
+        })
+    }
+}
+
+impl Default for PinTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn table() -> Box<PinTable> {
+        // On the heap: it is too large for the stack of a test.
+        let zeroed = std::iter::repeat_with(|| AtomicU64::new(0));
+        let entries: Vec<Entry> = (0..ENTRIES)
+            .map(|_| Entry {
+                pin: Slot::new(),
+                used: AtomicU64::new(0),
+                silence: AtomicU64::new(0),
+            })
+            .collect();
+        let hints: Vec<AtomicU64> = zeroed.take(HINTS).collect();
+        Box::new(PinTable {
+            entries: entries.try_into().unwrap(),
+            hints: hints.try_into().unwrap(),
+        })
+    }
+
+    fn address(text: &str) -> Ipv6Addr {
+        text.parse().unwrap()
+    }
+
+    fn remote(socket: u32, address: Ipv6Addr) -> Remote {
+        Remote {
+            socket,
+            address,
+            port: 53,
+        }
+    }
+
+    const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
+    const U: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 2);
+
+    #[test]
+    fn a_pin_is_found_from_both_ends_and_on_its_own_socket_only() {
+        let table = table();
+        let pin = table.insert(&remote(1, A), U, 60, 1000).unwrap();
+        assert_eq!((pin.a, pin.u, pin.port, pin.idle), (A, U, 53, 60));
+        assert_eq!(table.to(&remote(1, A)), Some(pin));
+        assert_eq!(table.from(&remote(1, U)), Some(pin));
+        for other in [
+            remote(2, A),
+            remote(1, U),
+            Remote {
+                port: 54,
+                ..remote(1, A)
+            },
+        ] {
+            assert_eq!(table.to(&other), None, "{other:?}");
+        }
+        for other in [
+            remote(2, U),
+            remote(1, A),
+            Remote {
+                port: 54,
+                ..remote(1, U)
+            },
+        ] {
+            assert_eq!(table.from(&other), None, "{other:?}");
+        }
+        // What was decided stays.
+        let other = address("2001:db8:52::2");
+        assert_eq!(table.insert(&remote(1, A), other, 60, 2000), Some(pin));
+        table.clear(2, pin.place);
+        assert_eq!(table.at(1, pin.place), Some(pin));
+        assert_eq!(table.at(2, pin.place), None);
+        table.release(1);
+        assert_eq!(
+            (table.to(&remote(1, A)), table.from(&remote(1, U))),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn what_comes_late_from_a_former_u_is_shown_as_a() {
+        let table = table();
+        let pin = table.insert(&remote(1, A), U, 60, 1000).unwrap();
+        let other = address("2001:db8:52::2");
+        let moved = table.replace(&remote(1, A), &pin, other, 2000).unwrap();
+        assert_eq!(table.to(&remote(1, A)).unwrap().u, other);
+        assert_eq!(table.from(&remote(1, U)).unwrap().a, A);
+        assert_eq!(table.from(&remote(1, other)), Some(moved));
+        // And back again.
+        let back = table.replace(&remote(1, A), &moved, U, 3000).unwrap();
+        assert_eq!(table.to(&remote(1, A)), Some(back));
+        assert_eq!(table.from(&remote(1, other)).unwrap().a, A);
+        assert_eq!(table.from(&remote(1, U)).unwrap().a, A);
+        // To A itself, in the end.
+        let own = table.replace(&remote(1, A), &back, A, 4000).unwrap();
+        assert!(!own.is_moved());
+        assert_eq!(table.from(&remote(1, A)), Some(own));
+        assert_eq!(table.from(&remote(1, U)).unwrap().a, A);
+    }
+
+    #[test]
+    fn idle_by_its_own_time_and_by_a_clock_that_was_set_back() {
+        let table = table();
+        let pin = table.insert(&remote(1, A), U, 60, 100_000).unwrap();
+        assert!(!table.is_idle(&pin, 160_000));
+        assert!(table.is_idle(&pin, 160_001));
+        table.heard(pin.place, 150_000);
+        assert!(!table.is_idle(&pin, 210_000));
+        assert!(table.is_idle(&pin, 80_000));
+        let for_ever = table.insert(&remote(2, A), U, 0, 100_000).unwrap();
+        assert!(!table.is_idle(&for_ever, u64::MAX / 2));
+    }
+
+    #[test]
+    fn a_full_table_takes_no_more_and_what_was_used_lately_stays() {
+        let table = table();
+        let sources = (0..20_000u32).map(|n| remote(n + 1, A));
+        let taken: Vec<Remote> = sources
+            .filter(|remote| table.insert(remote, U, 60, 1000).is_some())
+            .collect();
+        assert!(
+            (ENTRIES * 9 / 10..=ENTRIES).contains(&taken.len()),
+            "{}",
+            taken.len()
+        );
+        for remote in &taken {
+            assert_eq!(table.to(remote).unwrap().u, U);
+        }
+        // After their time they make place.
+        let late = (0..1000).filter(|n| {
+            table
+                .insert(&remote(30_000 + n, A), U, 60, 100_000)
+                .is_some()
+        });
+        assert_eq!(late.count(), 1000);
+    }
+
+    proptest! {
+        /// Against a map: what was put in and not taken out is found from both ends.
+        #[test]
+        fn as_a_map_does(steps in proptest::collection::vec((0..5u8, 1..6u32, 0..6u8, 0..4u8), 1..300)) {
+            let table = table();
+            let mut model: HashMap<(u32, u8), u8> = HashMap::new();
+            let a = |n: u8| Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, u16::from(n));
+            // One U for one A on one socket, as those who insert see to.
+            let u = |n: u8, which: u8| Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, u16::from(which), u16::from(n));
+            for (now, (step, socket, n, which)) in steps.into_iter().enumerate() {
+                let remote = remote(socket, a(n));
+                match step {
+                    0 | 1 => {
+                        let pin = table.insert(&remote, u(n, which), 60, now as u64).unwrap();
+                        let expected = *model.entry((socket, n)).or_insert(which);
+                        prop_assert_eq!(pin.u, u(n, expected));
+                    }
+                    2 => {
+                        if let Some(pin) = table.to(&remote) {
+                            table.replace(&remote, &pin, u(n, which), now as u64).unwrap();
+                            model.insert((socket, n), which);
+                        }
+                    }
+                    3 => {
+                        table.release(socket);
+                        model.retain(|(other, _), _| *other != socket);
+                    }
+                    _ => {
+                        if let Some(pin) = table.to(&remote) {
+                            table.clear(socket, pin.place);
+                        }
+                        model.remove(&(socket, n));
+                    }
+                }
+                for socket in 1..6 {
+                    for n in 0..6 {
+                        let found = table.to(&super::tests::remote(socket, a(n))).map(|pin| pin.u);
+                        let expected = model.get(&(socket, n)).map(|which| u(n, *which));
+                        prop_assert_eq!(found, expected);
+                        if let Some(u) = expected {
+                            let back = table.from(&super::tests::remote(socket, u)).map(|pin| pin.a);
+                            prop_assert_eq!(back, Some(a(n)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Whether U still answers on a datagram socket: three datagrams sent with nothing
+//! received, and it is doubted.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::refutation::Claim;
+
+/// After so many datagrams that nothing came back for, U is doubted.
+pub const UNANSWERED: u64 = 3;
+
+/// Before so long after the first of them it is not: a burst is no silence. The
+/// round-trip time that is assumed where none is known (RFC 8085, §3.1.1).
+pub const PATIENCE_MS: u64 = 1000;
+
+/// What the patience grows to where U was found alive each time.
+const PATIENCE_MAX_MS: u64 = 60_000;
+
+/// How U has answered: one word, so that it is never half written. Times are in
+/// milliseconds.
+///
+/// | bits | content |
+/// |---|---|
+/// | 0..8 | datagrams sent since anything was received |
+/// | 8 | something was received, ever |
+/// | 9 | an error said that U does not serve |
+/// | 10..16 | how often its silence was looked into |
+/// | 16..64 | when the first of those datagrams was sent |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Silence(pub(crate) u64);
+
+const COUNT: u64 = 0xff;
+const PROVEN: u64 = 1 << 8;
+const FAILED: u64 = 1 << 9;
+const CHECK: u64 = 1 << 10;
+const CHECKS: u64 = 0x3f << 10;
+
+impl Silence {
+    /// Something was just received.
+    pub const PROVEN: Silence = Silence(PROVEN);
+
+    /// How many datagrams were sent since anything was received, up to 255.
+    #[must_use]
+    #[inline]
+    pub fn count(self) -> u64 {
+        self.0 & COUNT
+    }
+
+    /// Whether anything was ever received from U on this socket.
+    #[must_use]
+    pub fn is_proven(self) -> bool {
+        self.0 & PROVEN != 0
+    }
+
+    /// Whether an error said that U does not serve.
+    #[must_use]
+    pub fn has_failed(self) -> bool {
+        self.0 & FAILED != 0
+    }
+
+    /// Whether nothing has come back for longer than a burst lasts.
+    #[must_use]
+    pub fn is_long(self, now: u64) -> bool {
+        self.lasts(now) >= PATIENCE_MS
+    }
+
+    /// For how long nothing has come back; not at all by a clock that was set back.
+    #[must_use]
+    pub fn lasts(self, now: u64) -> u64 {
+        now.saturating_sub(self.0 >> 16)
+    }
+
+    /// Whether U is to be doubted.
+    #[must_use]
+    #[inline]
+    pub fn is_suspicious(self, now: u64) -> bool {
+        self.0 & FAILED != 0 || self.count() >= UNANSWERED && self.lasts(now) >= self.patience()
+    }
+
+    /// Each time that U was found alive doubles it.
+    fn patience(self) -> u64 {
+        let checks = (self.0 & CHECKS) / CHECK;
+        (PATIENCE_MS << checks.min(6)).min(PATIENCE_MAX_MS)
+    }
+
+    /// A datagram is sent.
+    #[must_use]
+    #[inline]
+    pub fn sent(self, now: u64) -> Self {
+        match self.count() {
+            0 => Self(self.0 & (PROVEN | FAILED | CHECKS) | 1 | now << 16),
+            COUNT => self,
+            _ => Self(self.0 + 1),
+        }
+    }
+
+    /// An error says that U does not serve.
+    #[must_use]
+    pub fn failed(self) -> Self {
+        Self(self.0 | FAILED)
+    }
+
+    /// The silence was looked into, and U found alive.
+    #[must_use]
+    pub fn excused(self) -> Self {
+        let checks = (self.0 & CHECKS).saturating_add(CHECK).min(CHECKS);
+        Self(self.0 & PROVEN | checks)
+    }
+}
+
+/// What sockets that are closed by now have left unanswered. All-zero memory is an
+/// empty table.
+///
+/// Each claim has one place, which the latest takes: what is forgotten is a doubt.
+#[derive(Debug)]
+pub struct SilenceTable {
+    /// A mark of 56 bits above a count.
+    counts: [AtomicU64; ENTRIES],
+}
+
+const ENTRIES: usize = 64;
+
+impl SilenceTable {
+    /// An empty table.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            counts: [const { AtomicU64::new(0) }; ENTRIES],
+        }
+    }
+
+    fn entry(&self, claim: &Claim) -> (&AtomicU64, u64) {
+        let mark = claim.mark() << 8;
+        (&self.counts[(mark >> 58) as usize % ENTRIES], mark)
+    }
+
+    /// A socket was closed that had sent so many datagrams in vain. Whether they are
+    /// enough for a doubt, with those of others before it.
+    pub fn add(&self, claim: &Claim, count: u64) -> bool {
+        let (entry, mark) = self.entry(claim);
+        let was = entry.load(Ordering::Relaxed);
+        let before = if was & !COUNT == mark { was & COUNT } else { 0 };
+        let count = before.saturating_add(count).min(COUNT);
+        let enough = count >= UNANSWERED;
+        entry.store(if enough { 0 } else { mark | count }, Ordering::Relaxed);
+        enough
+    }
+
+    /// Something was received.
+    pub fn ended(&self, claim: &Claim) {
+        let (entry, mark) = self.entry(claim);
+        if entry.load(Ordering::Relaxed) & !COUNT == mark {
+            entry.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for SilenceTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_sockets_with_one_datagram_each() {
+        let claim = |port| Claim {
+            a: "2001:db8:a::53".parse().unwrap(),
+            u: "2001:db8:1::1".parse().unwrap(),
+            protocol: 17,
+            port,
+        };
+        let table = SilenceTable::new();
+        assert!(!table.add(&claim(53), 1));
+        assert!(!table.add(&claim(53), 1));
+        assert!(table.add(&claim(53), 1));
+        assert!(!table.add(&claim(53), 1));
+        table.ended(&claim(53));
+        assert!(!table.add(&claim(53), 2));
+        table.ended(&claim(54));
+        assert!(table.add(&claim(53), 1));
+        assert!(table.add(&claim(54), 255));
+    }
+
+    #[test]
+    fn three_datagrams_and_a_second() {
+        let mut silence = Silence::default();
+        for now in [5000, 5001, 5002] {
+            assert!(!silence.is_suspicious(now));
+            silence = silence.sent(now);
+        }
+        assert!(!silence.is_suspicious(5999));
+        assert!(silence.is_suspicious(6000));
+        let two = Silence::default().sent(5000).sent(5000);
+        assert!(!two.is_suspicious(60_000));
+        // The clock was set back.
+        assert!(!silence.is_suspicious(10));
+    }
+
+    #[test]
+    fn what_was_received_ends_it() {
+        let silence = Silence::PROVEN.sent(5000).sent(5000).sent(5000);
+        assert!(silence.is_proven() && silence.is_suspicious(6000));
+        assert!(!Silence::PROVEN.sent(7000).is_suspicious(99_000));
+        assert!(!Silence::default().sent(1).is_proven());
+    }
+
+    #[test]
+    fn an_error_is_enough() {
+        assert!(Silence::PROVEN.failed().is_suspicious(0));
+        assert!(!Silence::PROVEN.failed().excused().is_suspicious(99_000));
+    }
+
+    #[test]
+    fn found_alive_it_is_looked_into_less_and_less_often() {
+        let (mut silence, mut now) = (Silence::PROVEN, 5000);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            let began = now;
+            silence = silence.sent(now).sent(now).sent(now);
+            while !silence.is_suspicious(now) {
+                now += 500;
+            }
+            waits.push((now - began) / 1000);
+            silence = silence.excused();
+            assert!(silence.is_proven());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        for _ in 0..300 {
+            silence = silence.sent(now).excused();
+        }
+        assert!(silence.is_proven() && !silence.is_suspicious(now));
+    }
+
+    #[test]
+    fn the_count_ends_at_its_end() {
+        let mut silence = Silence::default();
+        for _ in 0..1000 {
+            silence = silence.sent(5000);
+        }
+        assert_eq!((silence.count(), silence.lasts(6000)), (255, 1000));
+        assert!(!silence.is_proven());
+    }
+}

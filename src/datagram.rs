@@ -1,0 +1,664 @@
+//! The life of datagrams: the contract's steps for UDP.
+//!
+//! What was decided for a destination on a socket is a pin ([`aarp_core::pins`]), and
+//! holds as long as the socket uses it and U answers. Sending finds it by A,
+//! receiving by U.
+
+use core::ffi::c_int;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use aarp_core::bypass::Bypass;
+use aarp_core::pins::{Pin, PinTable, Remote};
+use aarp_core::policy::{Patience, interest, possible};
+use aarp_core::refutation::Claim;
+use aarp_core::settings::{OnFailure, Settings};
+use aarp_sys::clock::{boottime, wall_coarse_ms};
+use aarp_sys::memory::leak_zeroed;
+use aarp_sys::user::SocketAddress;
+use aarp_sys::{errno, process, socket};
+use once_cell::race::OnceRef;
+
+use crate::connect::{origin, record_of_inherited, refutes, unpinned, with_address};
+use crate::ops::is_barred;
+use crate::resolve::{Asker, Unresolved};
+use crate::sockets::{self, Datagrams, Kind, Phase, Record};
+use crate::{report, resolve, settings, state};
+
+/// UDP, by its IANA number.
+const UDP: u8 = libc::IPPROTO_UDP as u8;
+
+/// The pins of this process. A forked child has its parent's sockets, and keeps them.
+static PINS: OnceRef<'static, PinTable> = OnceRef::new();
+
+fn pins() -> Option<&'static PinTable> {
+    if let Some(pins) = PINS.get() {
+        return Some(pins);
+    }
+    // As for the state of the process: the loser's pages were never touched.
+    let fresh = leak_zeroed(false).ok()?;
+    Some(PINS.get_or_init(|| fresh))
+}
+
+/// Where a datagram goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Course {
+    /// To where the program sends it.
+    Own,
+    /// To the U of a pin.
+    Moved(Pin),
+    /// Nowhere: `EHOSTUNREACH`, as it is configured.
+    Refused,
+}
+
+fn remote_of(socket: u32, to: &SocketAddress) -> Remote {
+    Remote {
+        socket,
+        address: Ipv6Addr::from(to.raw.sin6_addr.s6_addr),
+        port: u16::from_be(to.raw.sin6_port),
+    }
+}
+
+/// Where a datagram with the destination `to` goes; it is counted as sent.
+#[inline]
+pub(crate) fn course(fd: c_int, to: &SocketAddress, flags: c_int) -> Course {
+    let Some(datagrams) = sockets::datagrams(fd) else {
+        return course_of_unknown(fd, to, flags);
+    };
+    let remote = remote_of(datagrams.socket, to);
+    if datagrams.may_have_pins()
+        && let Some(pins) = PINS.get()
+        && let Some(pin) = pins.to(&remote)
+    {
+        let now = wall_coarse_ms();
+        let idle = pins.is_idle(&pin, now) && !datagrams.connected;
+        let doubted = pin.is_moved() && pins.silence(pin.place).is_suspicious(now);
+        if !(idle || doubted) || is_barred() {
+            pins.sent(pin.place, now);
+            datagrams.uses(pin.place);
+            return if pin.is_moved() {
+                Course::Moved(pin)
+            } else {
+                Course::Own
+            };
+        }
+        return Sending::new(fd, &datagrams, remote, to, flags).renewed(pins, &pin, now);
+    }
+    if datagrams.has_spoken(remote.address, remote.port) || is_barred() {
+        return Course::Own;
+    }
+    Sending::new(fd, &datagrams, remote, to, flags).begun()
+}
+
+/// A socket of which nothing is known: it was inherited.
+#[cold]
+fn course_of_unknown(fd: c_int, to: &SocketAddress, flags: c_int) -> Course {
+    let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
+    if is_barred() || sockets::is_of_another_kind(fd) || !is_asked_about(a) {
+        return Course::Own;
+    }
+    let saved = errno::get();
+    let record = record_of_inherited(fd);
+    errno::set(saved);
+    match (record, sockets::datagrams(fd)) {
+        (
+            Ok(Record {
+                kind: Kind::Datagram,
+                ..
+            }),
+            Some(_),
+        ) => course(fd, to, flags),
+        (Err(reason), _) => {
+            report::bypass("send", fd, to, reason);
+            Course::Own
+        }
+        _ => Course::Own,
+    }
+}
+
+fn is_asked_about(a: Ipv6Addr) -> bool {
+    possible(a).is_ok() && settings::get().is_ok_and(|settings| interest(settings, a).is_ok())
+}
+
+/// The program speaks with this address itself. Where it is the U of a pin, nobody
+/// could tell any more whose answers are whose: what the pin stands for goes to A
+/// from now on.
+pub(crate) fn speaks_with(datagrams: &Datagrams, to: &SocketAddress) {
+    speaks(datagrams, &remote_of(datagrams.socket, to));
+}
+
+fn speaks(datagrams: &Datagrams, remote: &Remote) {
+    if datagrams.may_have_pins()
+        && let Some(pins) = PINS.get()
+        && let Some(pin) = pins.from(remote).filter(Pin::is_moved)
+    {
+        pins.clear(datagrams.socket, pin.place);
+        let a = Remote {
+            address: pin.a,
+            ..*remote
+        };
+        if let Some(pin) = pins.insert(&a, pin.a, pin.idle, wall_coarse_ms()) {
+            datagrams.uses(pin.place);
+        }
+        report::count_bypass(Bypass::Ambiguous);
+    }
+    datagrams.speaks(remote.address, remote.port);
+}
+
+/// A datagram whose course has to be decided.
+struct Sending<'c> {
+    fd: c_int,
+    datagrams: &'c Datagrams,
+    remote: Remote,
+    to: &'c SocketAddress,
+    flags: c_int,
+}
+
+/// What was decided, and how sure that is.
+enum Decision {
+    /// To U.
+    U(crate::resolve::Target),
+    /// To A itself.
+    Own(Bypass),
+    /// Nowhere.
+    Refused,
+}
+
+impl<'c> Sending<'c> {
+    fn new(
+        fd: c_int,
+        datagrams: &'c Datagrams,
+        remote: Remote,
+        to: &'c SocketAddress,
+        flags: c_int,
+    ) -> Self {
+        Self {
+            fd,
+            datagrams,
+            remote,
+            to,
+            flags,
+        }
+    }
+
+    /// The first datagram to a destination.
+    #[cold]
+    fn begun(&self) -> Course {
+        let saved = errno::get();
+        let course = self.begin();
+        errno::set(saved);
+        course
+    }
+
+    fn begin(&self) -> Course {
+        let a = self.remote.address;
+        let asked_about = possible(a).and_then(|()| settings::get());
+        let settings =
+            match asked_about.and_then(|settings| interest(settings, a).map(|_| settings)) {
+                Ok(settings) => settings,
+                Err(reason) => {
+                    speaks(self.datagrams, &self.remote);
+                    report::bypass("send", self.fd, self.to, reason);
+                    return Course::Own;
+                }
+            };
+        let Some(pins) = pins() else {
+            return self.failing(settings, Bypass::Busy);
+        };
+        let decision = self.decide(settings, pins);
+        let idle = idle_seconds(settings, a);
+        let now = wall_coarse_ms();
+        match decision {
+            Decision::U(target) => match pins.insert(&self.remote, target.u, idle, now) {
+                Some(pin) => {
+                    report::pinned("send", self.fd, self.to, &target);
+                    self.goes(pins, &pin, now)
+                }
+                None => self.failing(settings, Bypass::Busy),
+            },
+            Decision::Own(reason) => {
+                report::bypass("send", self.fd, self.to, reason);
+                match pins.insert(&self.remote, a, idle, now) {
+                    Some(pin) => self.goes(pins, &pin, now),
+                    None => Course::Own,
+                }
+            }
+            Decision::Refused => Course::Refused,
+        }
+    }
+
+    /// A pin that has lain unused for too long, or whose U is doubted.
+    #[cold]
+    fn renewed(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
+        let saved = errno::get();
+        let course = self.renew(pins, pin, now);
+        errno::set(saved);
+        course
+    }
+
+    fn renew(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
+        let Ok(settings) = settings::get() else {
+            return self.goes(pins, pin, now);
+        };
+        let silence = pins.silence(pin.place);
+        let doubted = pin.is_moved() && silence.is_suspicious(now);
+        if doubted {
+            if silence.is_proven() && !silence.has_failed() && self.is_alive(settings, pin.u) {
+                pins.excused(pin.place);
+                return self.goes(pins, pin, now);
+            }
+            self.refute(settings, pin);
+        }
+        let now = wall_coarse_ms();
+        let u = match self.decide(settings, pins) {
+            Decision::U(target) => {
+                report::pinned("send", self.fd, self.to, &target);
+                target.u
+            }
+            Decision::Own(reason) => {
+                report::bypass("send", self.fd, self.to, reason);
+                pin.a
+            }
+            Decision::Refused => return Course::Refused,
+        };
+        if u == pin.u {
+            return self.goes(pins, pin, now);
+        }
+        let Some(pin) = pins.replace(&self.remote, pin, u, now) else {
+            return Course::Own;
+        };
+        if self.datagrams.connected {
+            self.connect_again(u);
+        }
+        self.goes(pins, &pin, now)
+    }
+
+    fn goes(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
+        pins.sent(pin.place, now);
+        self.datagrams.uses(pin.place);
+        if !pin.is_moved() {
+            return Course::Own;
+        }
+        // Another process with the same memory, a vfork child, closes descriptors
+        // that are not those of this one.
+        if let Some(state) = state::known() {
+            let process = state.process(process::id);
+            if sockets::get(self.fd).is_some_and(|record| record.process != process) {
+                sockets::change(self.fd, |record| record.process = process);
+            }
+        }
+        Course::Moved(*pin)
+    }
+
+    fn failing(&self, settings: &Settings, reason: Bypass) -> Course {
+        if settings.on_failure == OnFailure::Refuse {
+            report::refused("send", self.fd, self.to, reason);
+            return Course::Refused;
+        }
+        report::bypass("send", self.fd, self.to, reason);
+        Course::Own
+    }
+
+    /// Whom to send to, by what is remembered or by asking.
+    fn decide(&self, settings: &Settings, pins: &PinTable) -> Decision {
+        match self.resolve(settings) {
+            Ok(target) if self.is_ambiguous(pins, target.u) => Decision::Own(Bypass::Ambiguous),
+            Ok(target) => Decision::U(target),
+            Err(reason) => {
+                if reason.is_failure() && settings.on_failure == OnFailure::Refuse {
+                    report::refused("send", self.fd, self.to, reason);
+                    return Decision::Refused;
+                }
+                Decision::Own(reason)
+            }
+        }
+    }
+
+    /// Whether this U stands for another A on this socket already, or for itself.
+    fn is_ambiguous(&self, pins: &PinTable, u: Ipv6Addr) -> bool {
+        let Remote {
+            address: a, port, ..
+        } = self.remote;
+        let known = pins.from(&Remote {
+            address: u,
+            ..self.remote
+        });
+        known.is_some_and(|pin| pin.a != a) || self.datagrams.has_spoken(u, port)
+    }
+
+    fn asker<'s>(&self, settings: &'s Settings) -> Result<Asker<'s>, Bypass> {
+        let record = sockets::get(self.fd).ok_or(Bypass::Busy)?;
+        let nonblocking = record.nonblocking || self.flags & libc::MSG_DONTWAIT != 0;
+        Ok(Asker {
+            fd: self.fd,
+            settings,
+            state: state::get().ok_or(Bypass::Busy)?,
+            interest: interest(settings, self.remote.address)?,
+            patience: if nonblocking {
+                Patience::NonBlocking
+            } else {
+                Patience::Blocking
+            },
+            a: self.remote.address,
+            scope: self.to.raw.sin6_scope_id,
+            origin: origin(self.fd, &record)?,
+            protocol: UDP,
+            port: self.remote.port,
+        })
+    }
+
+    fn resolve(&self, settings: &Settings) -> Result<resolve::Target, Bypass> {
+        match self.asker(settings)?.resolve(boottime(), Duration::MAX) {
+            Ok(target) => Ok(target),
+            Err(Unresolved::Bypass(reason)) => Err(reason),
+            // Sending does not wait, so that no signal interrupts it.
+            Err(Unresolved::Interrupted) => Err(Bypass::Budget),
+        }
+    }
+
+    /// Whether a U that has served this socket, and is silent, still answers probes.
+    fn is_alive(&self, settings: &Settings, u: Ipv6Addr) -> bool {
+        let asker = self.asker(settings);
+        let alive = asker.is_ok_and(|asker| asker.is_alive(u, boottime()));
+        if alive {
+            report::excused(self.fd, self.to, u);
+        }
+        alive
+    }
+
+    fn refute(&self, settings: &Settings, pin: &Pin) {
+        let fixed = sockets::get(self.fd).is_some_and(|record| record.fixed_origin);
+        // What a socket with a source or a device of its own sees says nothing about
+        // others.
+        if let (Some(state), false) = (state::get(), fixed) {
+            resolve::refute(settings, state, &claim(pin));
+        }
+    }
+
+    /// The socket is connected to what has failed.
+    fn connect_again(&self, u: Ipv6Addr) {
+        let name = with_address(self.to, u).raw;
+        // Where that fails, the next datagram tells the program so.
+        if socket::connect(self.fd, &name).is_ok() {
+            sockets::change(self.fd, |record| record.u = u);
+        }
+    }
+}
+
+fn claim(pin: &Pin) -> Claim {
+    Claim {
+        a: pin.a,
+        u: pin.u,
+        protocol: UDP,
+        port: pin.port,
+    }
+}
+
+fn idle_seconds(settings: &Settings, a: Ipv6Addr) -> u16 {
+    let rule = settings.rules.matching(a);
+    let times = rule.map_or(settings.times, |rule| rule.times.over(&settings.times));
+    times.ttl.as_secs().clamp(1, 0x7fff) as u16
+}
+
+/// connect() of a datagram socket.
+pub(crate) fn connect(
+    fd: c_int,
+    record: &Record,
+    to: &SocketAddress,
+    settings: &Settings,
+    real: &impl Fn(&SocketAddress) -> c_int,
+) -> c_int {
+    let saved = errno::get();
+    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), pins()) else {
+        return unpinned(fd, Some(settings), Bypass::Busy, to, real);
+    };
+    let remote = remote_of(record.socket, to);
+    let sending = Sending::new(fd, &datagrams, remote, to, 0);
+    let u = match pins.to(&remote) {
+        Some(pin) if !pins.is_idle(&pin, wall_coarse_ms()) => pin.u,
+        _ if datagrams.has_spoken(remote.address, remote.port) => remote.address,
+        _ => match sending.decide(settings, pins) {
+            Decision::U(target) => {
+                report::pinned("connect", fd, to, &target);
+                target.u
+            }
+            Decision::Own(reason) => {
+                report::bypass("connect", fd, to, reason);
+                remote.address
+            }
+            Decision::Refused => {
+                errno::set(libc::EHOSTUNREACH);
+                return -1;
+            }
+        },
+    };
+    let result = real(&with_address(to, u));
+    if result != 0 {
+        return result;
+    }
+    let (idle, now) = (idle_seconds(settings, remote.address), wall_coarse_ms());
+    if let Some(pin) = pins.insert(&remote, u, idle, now) {
+        datagrams.uses(pin.place);
+    }
+    let process = match state::known() {
+        Some(state) if u != remote.address => state.process(process::id),
+        _ => record.process,
+    };
+    sockets::change(fd, |record| {
+        *record = Record {
+            phase: Phase::Connected,
+            a: remote.address,
+            u,
+            port: remote.port,
+            process,
+            ..*record
+        };
+    });
+    errno::set(saved);
+    result
+}
+
+/// Whether a descriptor is a connected datagram socket.
+#[inline]
+pub(crate) fn is_connected(fd: c_int) -> bool {
+    sockets::datagrams(fd).is_some_and(|datagrams| datagrams.connected)
+}
+
+/// Whether a descriptor is a datagram socket that may have pins.
+pub(crate) fn may_have_pins(fd: c_int) -> bool {
+    sockets::datagrams(fd).is_some_and(|datagrams| datagrams.may_have_pins())
+}
+
+/// Whether a message on this descriptor has to be looked at: not where it is known to
+/// be of another kind, unless it opens a TCP connection.
+#[inline]
+pub(crate) fn concerns(fd: c_int, flags: c_int) -> bool {
+    !sockets::is_of_another_kind(fd) || flags & libc::MSG_FASTOPEN != 0
+}
+
+/// A datagram is sent on a connected socket, without a destination. Whether it may
+/// be: `false` is `EHOSTUNREACH`, as it is configured.
+#[inline]
+pub(crate) fn sending_connected(fd: c_int) -> bool {
+    match sockets::datagrams(fd) {
+        Some(datagrams) if datagrams.connected => sending_to_peer(fd, &datagrams),
+        _ => true,
+    }
+}
+
+fn sending_to_peer(fd: c_int, datagrams: &Datagrams) -> bool {
+    let Some((pins, pin)) = pin_of_peer(fd, datagrams).filter(|(_, pin)| pin.is_moved()) else {
+        return true;
+    };
+    let now = wall_coarse_ms();
+    if !pins.silence(pin.place).is_suspicious(now) || is_barred() {
+        pins.sent(pin.place, now);
+        return true;
+    }
+    doubted_peer(fd, datagrams, pins, &pin, now)
+}
+
+/// The pin by which the socket is connected.
+#[inline]
+fn pin_of_peer(fd: c_int, datagrams: &Datagrams) -> Option<(&'static PinTable, Pin)> {
+    let pins = PINS.get()?;
+    if !datagrams.may_have_many_pins() {
+        return Some((pins, pins.at(datagrams.socket, datagrams.last_pin()?)?));
+    }
+    let record = sockets::get(fd)?;
+    let remote = Remote {
+        socket: record.socket,
+        address: record.a,
+        port: record.port,
+    };
+    Some((pins, pins.to(&remote)?))
+}
+
+#[cold]
+fn doubted_peer(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u64) -> bool {
+    let saved = errno::get();
+    let name = socket::peer_address(fd);
+    errno::set(saved);
+    let Ok(mut name) = name else {
+        return true;
+    };
+    name.sin6_addr.s6_addr = pin.a.octets();
+    let to = SocketAddress {
+        raw: name,
+        len: size_of::<libc::sockaddr_in6>() as libc::socklen_t,
+    };
+    let remote = Remote {
+        socket: datagrams.socket,
+        address: pin.a,
+        port: pin.port,
+    };
+    let sending = Sending::new(fd, datagrams, remote, &to, 0);
+    !matches!(sending.renewed(pins, pin, now), Course::Refused)
+}
+
+/// A call that sends has failed. Whether it is to be made again, because it was U
+/// that failed, and another takes its place.
+#[cold]
+pub(crate) fn sending_failed(fd: c_int) -> bool {
+    let error = errno::get();
+    let failed = refutes(error) && !is_barred() && last_failed(fd).is_some();
+    errno::set(error);
+    failed
+}
+
+/// The pin that was used last has failed, by an error of the socket. `None` where
+/// there is none that is moved.
+fn last_failed(fd: c_int) -> Option<()> {
+    let datagrams = sockets::datagrams(fd)?;
+    let (pins, pin) = if datagrams.connected {
+        pin_of_peer(fd, &datagrams)?
+    } else {
+        let (pins, place) = (PINS.get()?, datagrams.last_pin()?);
+        (pins, pins.at(datagrams.socket, place)?)
+    };
+    pin.is_moved().then(|| pins.failed(pin.place))
+}
+
+/// A call that receives has failed, or the program has read `SO_ERROR`: the next
+/// datagram asks again.
+#[cold]
+pub(crate) fn error_read(fd: c_int, error: i32) {
+    if refutes(error) && sockets::datagrams(fd).is_some_and(|datagrams| datagrams.connected) {
+        let _ = last_failed(fd);
+    }
+}
+
+/// Whether a descriptor is a socket whose datagrams are looked at as they come in.
+#[inline]
+pub(crate) fn is_watched(fd: c_int) -> bool {
+    sockets::datagrams(fd).is_some()
+}
+
+/// A datagram was received from there: the address to show in the place of that.
+#[inline]
+pub(crate) fn received(fd: c_int, source: Ipv6Addr, port: u16, flags: c_int) -> Option<Ipv6Addr> {
+    let datagrams = sockets::datagrams(fd)?;
+    let remote = Remote {
+        socket: datagrams.socket,
+        address: source,
+        port,
+    };
+    // From the error queue comes what was sent, and to where.
+    let from_there = flags & libc::MSG_ERRQUEUE == 0;
+    if datagrams.may_have_pins()
+        && let Some(pins) = PINS.get()
+        && let Some(pin) = pins.from(&remote)
+    {
+        if from_there {
+            pins.heard(pin.place, wall_coarse_ms());
+        }
+        return pin.is_moved().then_some(pin.a);
+    }
+    if datagrams.connected {
+        let record = sockets::get(fd)?;
+        return (record.u == source && record.port == port).then_some(record.a);
+    }
+    if from_there && !datagrams.has_spoken(source, port) {
+        datagrams.speaks(source, port);
+    }
+    None
+}
+
+/// A datagram was received, and the program did not ask from where: from whom it
+/// sent to last, as far as anyone can tell.
+#[inline]
+pub(crate) fn received_from_anyone(fd: c_int) {
+    let Some(datagrams) = sockets::datagrams(fd) else {
+        return;
+    };
+    if datagrams.connected {
+        if let Some((pins, pin)) = pin_of_peer(fd, &datagrams) {
+            pins.heard(pin.place, wall_coarse_ms());
+        }
+    } else if let Some(place) = datagrams.last_pin()
+        && let Some(pins) = PINS.get()
+        && pins.at(datagrams.socket, place).is_some()
+    {
+        pins.heard(place, wall_coarse_ms());
+    }
+}
+
+/// A socket is being closed.
+pub(crate) fn closing(fd: c_int, record: &Record) {
+    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {
+        return;
+    };
+    // Its duplicates go on.
+    if record.duplicated || record.socket != datagrams.socket {
+        return;
+    }
+    let Some(place) = datagrams.last_pin() else {
+        return;
+    };
+    if let Some(pin) = pins.at(datagrams.socket, place).filter(Pin::is_moved) {
+        left_unanswered(record, pins, &pin);
+    }
+    if datagrams.may_have_many_pins() {
+        pins.release(datagrams.socket);
+    } else {
+        pins.clear(datagrams.socket, place);
+    }
+}
+
+/// Programs that open a socket for each question, and close it when no answer has
+/// come for a while, never send three datagrams on one.
+fn left_unanswered(record: &Record, pins: &PinTable, pin: &Pin) {
+    let (Some(settings), Some(state)) = (settings::known(), state::known()) else {
+        return;
+    };
+    let silence = pins.silence(pin.place);
+    if silence.is_proven() {
+        return state.silences.ended(&claim(pin));
+    }
+    if silence.count() == 0 || !silence.is_long(wall_coarse_ms()) || record.fixed_origin {
+        return;
+    }
+    if state.silences.add(&claim(pin), silence.count()) {
+        resolve::refute(settings, state, &claim(pin));
+    }
+}
