@@ -3,6 +3,8 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use aarp_wire::probe::Method;
+
 use crate::address::{Scope, scope};
 use crate::bypass::Bypass;
 use crate::settings::{Methods, Settings, Times};
@@ -81,6 +83,7 @@ pub fn plan(settings: &Settings, a: Ipv6Addr, interest: Interest, patience: Pati
             .unwrap_or(settings.methods),
         Interest::Unconfigured => settings.methods.and(Methods::ECHO),
     };
+    let methods = permitted(settings, a, methods);
     let budget = match (interest, patience) {
         (Interest::Configured, Patience::Blocking) => times.budget,
         (Interest::Configured, Patience::NonBlocking) => times.budget_nonblocking,
@@ -91,6 +94,20 @@ pub fn plan(settings: &Settings, a: Ipv6Addr, interest: Interest, patience: Pati
         methods,
         times,
         budget,
+    }
+}
+
+/// Those of `methods` by which `a` may be asked. `unreach` is for addresses in
+/// `prefixes` for which a list says what U may be: any router with a rule that
+/// rejects answers it too, from an address of its own.
+#[must_use]
+pub fn permitted(settings: &Settings, a: Ipv6Addr, methods: Methods) -> Methods {
+    let mut rules = settings.rules.containing(a);
+    let lists = settings.trusted.is_set() || rules.any(|rule| rule.trusted.is_some());
+    if settings.prefixes.contains(a) && lists {
+        methods
+    } else {
+        methods.without(Method::Unreach)
     }
 }
 
@@ -185,6 +202,30 @@ mod tests {
         assert!(!trusts(&settings, b, u));
         assert!(trusts(&settings, b, "2001:db8:1::1".parse().unwrap()));
         assert!(!trusts(&settings, a, "2001:db9::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn unreach_needs_prefixes_and_a_list_of_what_is_trusted() {
+        let general = "[resolve]\nprefixes=[\"2001:db8:a::/48\"]\nmethods=[\"echo\",\"unreach\"]\n";
+        let trusted = "trusted=[\"2001:db8:51::/48\"]\n";
+        let rule = "[[prefix]]\nprefix=\"2001:db8:a:1::/64\"\n";
+        let by_unreach = |text: &[&str], a: &str, interest| {
+            let settings = settings(&text.concat());
+            let plan = plan(&settings, a.parse().unwrap(), interest, Patience::Blocking);
+            assert!(plan.methods.contains(Method::Echo));
+            plan.methods.contains(Method::Unreach)
+        };
+        let (configured, inside) = (Interest::Configured, "2001:db8:a:1::1");
+        assert!(!by_unreach(&[general], inside, configured));
+        assert!(by_unreach(&[general, trusted], inside, configured));
+        assert!(by_unreach(&[general, rule, trusted], inside, configured));
+        // The list of another prefix, and an address that is none of `prefixes`.
+        assert!(!by_unreach(&[general, rule, trusted], "2001:db8:a::1", configured));
+        assert!(!by_unreach(&[general, trusted], "2001:db8:b::1", configured));
+        let no_prefixes = "[resolve]\nmethods=[\"echo\",\"unreach\"]\n";
+        for interest in [configured, Interest::Unconfigured] {
+            assert!(!by_unreach(&[no_prefixes, trusted], inside, interest));
+        }
     }
 
     #[test]

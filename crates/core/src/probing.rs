@@ -1,25 +1,34 @@
 //! How one question goes: what is sent when, and what counts as its answer.
 //!
 //! A [`Question`] is driven by its caller: it says what to do next, is told the
-//! time, and is shown the datagrams that come in. What a method puts on the wire
-//! and how it knows its answers again is behind [`ProbeMethod`].
+//! time, and is shown what comes in. What a method puts on the wire and how it knows
+//! its answers again is behind [`ProbeMethod`].
 
+use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use aarp_wire::icmpv6::{ECHO_HEADER, EchoKind, EchoRepr};
-use aarp_wire::probe::{self, Method, Nonce, Payload};
+use aarp_wire::icmpv6::{
+    DESTINATION_UNREACHABLE, ECHO_HEADER, PARAMETER_PROBLEM, TIME_EXCEEDED,
+};
+use aarp_wire::probe::{self, Method, Nonce};
 
 use crate::settings::{RETRANSMITS, Retransmits};
+
+pub use crate::echo::Echo;
+pub use crate::unreach::Unreach;
 
 /// Octets of the largest message that a method sends.
 pub const MESSAGE_MAX: usize = ECHO_HEADER + probe::LEN;
 
-/// Why a datagram is no answer to the question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why something that came in is no answer to the question, in the order in which
+/// that is looked at: the later, the nearer it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Ignored {
     /// Not a message that this method expects, or broken.
     Malformed,
+    /// It quotes a probe to another address or port.
+    Destination,
     /// Another identifier.
     Identifier,
     /// A sequence number that was not sent.
@@ -32,8 +41,9 @@ pub enum Ignored {
 
 impl Ignored {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Ignored; 5] = [
+    pub const ALL: [Ignored; 6] = [
         Ignored::Malformed,
+        Ignored::Destination,
         Ignored::Identifier,
         Ignored::Sequence,
         Ignored::Payload,
@@ -45,12 +55,58 @@ impl Ignored {
     pub fn name(self) -> &'static str {
         match self {
             Ignored::Malformed => "malformed",
+            Ignored::Destination => "destination",
             Ignored::Identifier => "identifier",
             Ignored::Sequence => "sequence",
             Ignored::Payload => "payload",
             Ignored::Source => "source",
         }
     }
+}
+
+/// An ICMPv6 error, and what it quotes of the packet that caused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcmpError<'p> {
+    /// The type of the ICMPv6 message.
+    pub message_type: u8,
+    /// Its code.
+    pub code: u8,
+    /// To whom the quoted packet was sent.
+    pub destination: Ipv6Addr,
+    /// To which port; 0 for a protocol without ports.
+    pub port: u16,
+    /// What the quoted packet carried: for echo the ICMPv6 message, for unreach the
+    /// payload of the datagram.
+    pub quote: &'p [u8],
+}
+
+impl IcmpError<'_> {
+    /// Whether it says that the packet did not arrive.
+    #[must_use]
+    pub fn is_undelivered(&self) -> bool {
+        matches!(
+            self.message_type,
+            DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM
+        )
+    }
+}
+
+/// What came in on the socket of a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming<'p> {
+    /// A message of the protocol that the method sends.
+    Message(&'p [u8]),
+    /// An ICMPv6 error about something that was sent.
+    Error(IcmpError<'p>),
+}
+
+/// What something that came in means for the attempt with this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// It is the answer; who sent it is what was asked for.
+    Answer(u32),
+    /// It did not arrive, and will have no answer.
+    Undelivered(u32),
 }
 
 /// A way to ask an anycast address who answers for it.
@@ -61,72 +117,18 @@ pub trait ProbeMethod {
     /// Writes the message of one attempt into `buffer` and returns it.
     fn emit<'b>(&self, nonce: &Nonce, attempt: u32, buffer: &'b mut [u8; MESSAGE_MAX]) -> &'b [u8];
 
-    /// The number of the attempt that `message` answers, where attempts below
-    /// `sent` have been made. The source is not looked at: it is what is asked for.
+    /// What `incoming` means, where attempts below `sent` have been made. An error
+    /// is one about a packet to A. The source is not looked at: it is what is asked
+    /// for.
     ///
     /// # Errors
-    /// Why it is no answer.
-    fn examine(&self, nonce: &Nonce, sent: u32, message: &[u8]) -> Result<u32, Ignored>;
-}
-
-/// ICMPv6 echo: identifier, sequence number and payload must come back.
-#[derive(Debug, Clone, Copy)]
-pub struct Echo {
-    /// The identifier, where it is ours to choose; on a ping socket the kernel
-    /// sets it, and delivers nothing with another.
-    pub ident: Option<u16>,
-    /// The sequence number of the first attempt.
-    pub first_sequence: u16,
-}
-
-impl ProbeMethod for Echo {
-    fn method(&self) -> Method {
-        Method::Echo
-    }
-
-    fn emit<'b>(&self, nonce: &Nonce, attempt: u32, buffer: &'b mut [u8; MESSAGE_MAX]) -> &'b [u8] {
-        let payload = Payload {
-            method: Method::Echo,
-            nonce: *nonce,
-            attempt,
-        }
-        .emit();
-        let message = EchoRepr {
-            kind: EchoKind::Request,
-            ident: self.ident.unwrap_or(0),
-            sequence: self.first_sequence.wrapping_add(attempt as u16),
-            data: &payload,
-        };
-        // The buffer is as large as every message of this method.
-        message.emit(buffer).map_or(&[], |message| &*message)
-    }
-
-    fn examine(&self, nonce: &Nonce, sent: u32, message: &[u8]) -> Result<u32, Ignored> {
-        let reply = EchoRepr::parse(message).map_err(|_| Ignored::Malformed)?;
-        if reply.kind != EchoKind::Reply {
-            return Err(Ignored::Malformed);
-        }
-        if self.ident.is_some_and(|ident| ident != reply.ident) {
-            return Err(Ignored::Identifier);
-        }
-        let attempt = u32::from(reply.sequence.wrapping_sub(self.first_sequence));
-        if attempt >= sent {
-            return Err(Ignored::Sequence);
-        }
-        //= https://www.rfc-editor.org/rfc/rfc4443#section-4.2
-        //# The data received in the ICMPv6 Echo Request message MUST be
-        //# returned entirely and unmodified in the ICMPv6 Echo Reply message.
-        let expected = Payload {
-            method: Method::Echo,
-            nonce: *nonce,
-            attempt,
-        }
-        .emit();
-        if reply.data != expected {
-            return Err(Ignored::Payload);
-        }
-        Ok(attempt)
-    }
+    /// Why it has nothing to do with the question.
+    fn examine(
+        &self,
+        nonce: &Nonce,
+        sent: u32,
+        incoming: &Incoming<'_>,
+    ) -> Result<Meaning, Ignored>;
 }
 
 /// What to do next for a question.
@@ -136,7 +138,7 @@ pub enum Step {
     Send,
     /// Wait for datagrams until then.
     Wait(Duration),
-    /// The budget is over.
+    /// The budget is over, or no attempt can be answered any more.
     Over,
 }
 
@@ -144,20 +146,24 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub struct Question<M> {
     method: M,
+    a: Ipv6Addr,
     nonce: Nonce,
     began: Duration,
     deadline: Duration,
     retransmit: Retransmits,
     sent: u32,
     sent_at: [Duration; RETRANSMITS + 1],
+    /// A bit for each attempt that the network says has not arrived.
+    undelivered: u8,
 }
 
 impl<M: ProbeMethod> Question<M> {
-    /// A question that begins now and has `budget` time. The nonce must be fresh
-    /// and random.
+    /// A question about `a` that begins now and has `budget` time. The nonce must be
+    /// fresh and random.
     #[must_use]
     pub fn new(
         method: M,
+        a: Ipv6Addr,
         nonce: Nonce,
         retransmit: Retransmits,
         now: Duration,
@@ -165,19 +171,21 @@ impl<M: ProbeMethod> Question<M> {
     ) -> Self {
         Self {
             method,
+            a,
             nonce,
             began: now,
             deadline: now.saturating_add(budget),
             retransmit,
             sent: 0,
             sent_at: [Duration::ZERO; RETRANSMITS + 1],
+            undelivered: 0,
         }
     }
 
     /// What to do at the time `now`.
     #[must_use]
     pub fn step(&self, now: Duration) -> Step {
-        if now >= self.deadline {
+        if now >= self.deadline || self.is_exhausted() {
             return Step::Over;
         }
         if self.sent == 0 {
@@ -200,18 +208,43 @@ impl<M: ProbeMethod> Question<M> {
         self.method.emit(&self.nonce, attempt, buffer)
     }
 
-    /// The round trip of the answer that `message`, seen at `now`, is.
+    /// What `incoming` means for this question.
     ///
     /// # Errors
-    /// Why it is none.
-    pub fn examine(&self, now: Duration, message: &[u8]) -> Result<Duration, Ignored> {
-        let attempt = self.method.examine(&self.nonce, self.sent, message)?;
-        let sent_at = self
-            .sent_at
-            .get(attempt as usize)
-            .copied()
-            .unwrap_or(self.began);
-        Ok(now.saturating_sub(sent_at))
+    /// Why it has nothing to do with it.
+    pub fn examine(&self, incoming: &Incoming<'_>) -> Result<Meaning, Ignored> {
+        if let Incoming::Error(error) = incoming
+            && error.destination != self.a
+        {
+            return Err(Ignored::Destination);
+        }
+        self.method.examine(&self.nonce, self.sent, incoming)
+    }
+
+    /// The round trip of an attempt that was answered at `now`.
+    #[must_use]
+    pub fn round_trip(&self, attempt: u32, now: Duration) -> Duration {
+        let sent_at = self.sent_at.get(attempt as usize).copied();
+        now.saturating_sub(sent_at.unwrap_or(self.began))
+    }
+
+    /// Notes that an attempt has not arrived. Others may: the network changes, and
+    /// what says so may be wrong.
+    pub fn note_undelivered(&mut self, attempt: u32) {
+        self.undelivered |= 1u8.checked_shl(attempt).unwrap_or(0);
+    }
+
+    /// Whether attempts were made, and none of them has arrived.
+    #[must_use]
+    pub fn is_undelivered(&self) -> bool {
+        self.sent > 0 && self.undelivered.count_ones() == self.sent
+    }
+
+    /// Whether that is so and there will be no other attempt: waiting longer is of
+    /// no use.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.is_undelivered() && self.sent as usize > self.retransmit.as_slice().len()
     }
 
     /// How many attempts were made.
@@ -233,6 +266,7 @@ mod tests {
     use crate::settings::Times;
     use proptest::prelude::*;
 
+    const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
     const NONCE: Nonce = [0x5a; 16];
 
     fn ms(ms: u64) -> Duration {
@@ -244,13 +278,28 @@ mod tests {
             ident,
             first_sequence: 0xffff,
         };
-        Question::new(echo, NONCE, Times::DEFAULT.retransmit, ms(10_000), ms(1000))
+        let retransmit = Times::DEFAULT.retransmit;
+        Question::new(echo, A, NONCE, retransmit, ms(10_000), ms(1000))
     }
 
     fn reply_to(request: &[u8]) -> Vec<u8> {
         let mut reply = request.to_vec();
         reply[0] = 129;
         reply
+    }
+
+    fn meaning(question: &Question<Echo>, message: &[u8]) -> Result<Meaning, Ignored> {
+        question.examine(&Incoming::Message(message))
+    }
+
+    fn no_route(quote: &[u8]) -> IcmpError<'_> {
+        IcmpError {
+            message_type: 1,
+            code: 0,
+            destination: A,
+            port: 0,
+            quote,
+        }
     }
 
     #[test]
@@ -281,10 +330,12 @@ mod tests {
         let mut question = question(Some(7));
         let mut buffer = [0xa5; MESSAGE_MAX];
         let first = reply_to(question.emit(ms(10_000), &mut buffer));
-        assert_eq!(question.examine(ms(10_030), &first), Ok(ms(30)));
+        assert_eq!(meaning(&question, &first), Ok(Meaning::Answer(0)));
         let second = reply_to(question.emit(ms(10_100), &mut buffer));
-        assert_eq!(question.examine(ms(10_130), &first), Ok(ms(130)));
-        assert_eq!(question.examine(ms(10_130), &second), Ok(ms(30)));
+        assert_eq!(meaning(&question, &first), Ok(Meaning::Answer(0)));
+        assert_eq!(meaning(&question, &second), Ok(Meaning::Answer(1)));
+        let trips = [0, 1].map(|attempt| question.round_trip(attempt, ms(10_130)));
+        assert_eq!(trips, [ms(130), ms(30)]);
         // The sequence number went from 0xffff to 0.
         assert_eq!(
             (&first[6..8], &second[6..8]),
@@ -299,19 +350,61 @@ mod tests {
         let mut later = question.clone();
         later.emit(ms(10_000), &mut buffer);
         let second = reply_to(later.emit(ms(10_000), &mut buffer));
-        assert_eq!(
-            question.examine(ms(10_000), &second),
-            Err(Ignored::Sequence)
-        );
+        assert_eq!(meaning(&question, &second), Err(Ignored::Sequence));
         let request = question.emit(ms(10_000), &mut buffer).to_vec();
-        assert_eq!(
-            question.examine(ms(10_000), &request),
-            Err(Ignored::Malformed)
-        );
-        assert_eq!(
-            question.examine(ms(10_000), &second),
-            Err(Ignored::Sequence)
-        );
+        assert_eq!(meaning(&question, &request), Err(Ignored::Malformed));
+        assert_eq!(meaning(&question, &second), Err(Ignored::Sequence));
+    }
+
+    #[test]
+    fn over_early_once_every_attempt_came_back() {
+        let mut question = question(Some(7));
+        let mut buffer = [0xa5; MESSAGE_MAX];
+        for (number, at) in [10_000, 10_100, 10_300].map(ms).into_iter().enumerate() {
+            assert_eq!(question.step(at), Step::Send);
+            let request = question.emit(at, &mut buffer).to_vec();
+            let error = Incoming::Error(no_route(&request));
+            let attempt = number as u32;
+            assert_eq!(question.examine(&error), Ok(Meaning::Undelivered(attempt)));
+            assert!(!question.is_undelivered());
+            // Saying so twice does not make two of one.
+            question.note_undelivered(attempt);
+            question.note_undelivered(attempt);
+            assert!(question.is_undelivered());
+            assert_eq!(question.is_exhausted(), number == 2);
+        }
+        assert_eq!(question.step(ms(10_301)), Step::Over);
+    }
+
+    #[test]
+    fn errors_about_other_packets_are_none_of_ours() {
+        let mut question = question(Some(7));
+        let mut buffer = [0xa5; MESSAGE_MAX];
+        let request = question.emit(ms(10_000), &mut buffer).to_vec();
+        let reply = reply_to(&request);
+        let right = no_route(&request);
+        for (error, expected) in [
+            (
+                IcmpError {
+                    destination: Ipv6Addr::LOCALHOST,
+                    ..right
+                },
+                Ignored::Destination,
+            ),
+            (
+                // Packet too big, which it is not.
+                IcmpError {
+                    message_type: 2,
+                    ..right
+                },
+                Ignored::Malformed,
+            ),
+            (no_route(&reply), Ignored::Malformed),
+            (no_route(&request[..39]), Ignored::Payload),
+            (no_route(&[]), Ignored::Malformed),
+        ] {
+            assert_eq!(question.examine(&Incoming::Error(error)), Err(expected));
+        }
     }
 
     proptest! {
@@ -326,9 +419,9 @@ mod tests {
             let mut question = question(Some(0x1234));
             let mut buffer = [0xa5; MESSAGE_MAX];
             let mut reply = reply_to(question.emit(ms(10_000), &mut buffer));
-            prop_assert!(question.examine(ms(10_001), &reply).is_ok());
+            prop_assert!(meaning(&question, &reply).is_ok());
             reply[at] ^= by;
-            let changed = question.examine(ms(10_001), &reply);
+            let changed = meaning(&question, &reply);
             if (2..4).contains(&at) {
                 prop_assert!(changed.is_ok());
             } else {
@@ -341,16 +434,16 @@ mod tests {
             let mut question = question(None);
             let mut buffer = [0xa5; MESSAGE_MAX];
             let reply = reply_to(question.emit(ms(10_000), &mut buffer));
-            prop_assert!(question.examine(ms(10_001), &reply[..cut]).is_err());
+            prop_assert!(meaning(&question, &reply[..cut]).is_err());
             let longer = [reply, vec![0; more]].concat();
-            prop_assert!(question.examine(ms(10_001), &longer).is_err());
+            prop_assert!(meaning(&question, &longer).is_err());
         }
 
         #[test]
         fn foreign_bytes_are_never_an_answer(octets in proptest::collection::vec(any::<u8>(), 0..80)) {
             let mut question = question(None);
             question.emit(ms(10_000), &mut [0; MESSAGE_MAX]);
-            prop_assert!(question.examine(ms(10_001), &octets).is_err());
+            prop_assert!(meaning(&question, &octets).is_err());
         }
     }
 }

@@ -80,6 +80,12 @@ impl Methods {
         Self(self.0 | 1 << method as u8)
     }
 
+    /// Without one of them.
+    #[must_use]
+    pub const fn without(self, method: Method) -> Self {
+        Self(self.0 & !(1 << method as u8))
+    }
+
     /// Those that are in both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

@@ -10,6 +10,18 @@ pub const ECHO_REQUEST: u8 = 128;
 /// Type of an Echo Reply.
 //= https://www.rfc-editor.org/rfc/rfc4443#section-4.2
 pub const ECHO_REPLY: u8 = 129;
+/// Type of a Destination Unreachable message.
+//= https://www.rfc-editor.org/rfc/rfc4443#section-3.1
+pub const DESTINATION_UNREACHABLE: u8 = 1;
+/// Code of a Destination Unreachable message: port unreachable.
+//= https://www.rfc-editor.org/rfc/rfc4443#section-3.1
+pub const PORT_UNREACHABLE: u8 = 4;
+/// Type of a Time Exceeded message.
+//= https://www.rfc-editor.org/rfc/rfc4443#section-3.3
+pub const TIME_EXCEEDED: u8 = 3;
+/// Type of a Parameter Problem message.
+//= https://www.rfc-editor.org/rfc/rfc4443#section-3.4
+pub const PARAMETER_PROBLEM: u8 = 4;
 /// Next header value of ICMPv6 (RFC 4443 §1).
 pub const NEXT_HEADER: u8 = 58;
 /// Octets before the data of an echo message.

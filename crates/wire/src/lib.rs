@@ -1,5 +1,5 @@
-//! Byte formats of AARP: ICMPv6 messages, the probe payload, and the route
-//! messages of Linux netlink.
+//! Byte formats of AARP: ICMPv6 messages, the probe payload, and of Linux the route
+//! messages of netlink and the errors of a socket's queue.
 //!
 //! Nothing here does I/O, allocates, or panics on foreign bytes. A format has a
 //! *view* (`…Packet`) that borrows the bytes and knows the field offsets, and a
@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod errqueue;
 pub mod icmpv6;
 pub mod probe;
 pub mod route;
