@@ -220,8 +220,16 @@ mod tests {
         assert!(by_unreach(&[general, trusted], inside, configured));
         assert!(by_unreach(&[general, rule, trusted], inside, configured));
         // The list of another prefix, and an address that is none of `prefixes`.
-        assert!(!by_unreach(&[general, rule, trusted], "2001:db8:a::1", configured));
-        assert!(!by_unreach(&[general, trusted], "2001:db8:b::1", configured));
+        assert!(!by_unreach(
+            &[general, rule, trusted],
+            "2001:db8:a::1",
+            configured
+        ));
+        assert!(!by_unreach(
+            &[general, trusted],
+            "2001:db8:b::1",
+            configured
+        ));
         let no_prefixes = "[resolve]\nmethods=[\"echo\",\"unreach\"]\n";
         for interest in [configured, Interest::Unconfigured] {
             assert!(!by_unreach(&[no_prefixes, trusted], inside, interest));

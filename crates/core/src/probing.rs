@@ -7,9 +7,7 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use aarp_wire::icmpv6::{
-    DESTINATION_UNREACHABLE, ECHO_HEADER, PARAMETER_PROBLEM, TIME_EXCEEDED,
-};
+use aarp_wire::icmpv6::{DESTINATION_UNREACHABLE, ECHO_HEADER, PARAMETER_PROBLEM, TIME_EXCEEDED};
 use aarp_wire::probe::{self, Method, Nonce};
 
 use crate::settings::{RETRANSMITS, Retransmits};

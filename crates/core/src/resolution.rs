@@ -317,9 +317,10 @@ impl Resolution {
     /// Whether nothing that was sent has arrived, as the network or this host says.
     #[must_use]
     pub fn is_undelivered(&self) -> bool {
-        self.flights.iter().flatten().all(|flight| {
-            flight.heard == Heard::Abandoned || flight.question.is_undelivered()
-        })
+        self.flights
+            .iter()
+            .flatten()
+            .all(|flight| flight.heard == Heard::Abandoned || flight.question.is_undelivered())
     }
 
     /// How many attempts were made by all methods together.

@@ -20,7 +20,11 @@ fn by(methods: &[Rank], budget: Duration) -> Resolution {
         first_sequence: 7,
     });
     let unreach = AnyMethod::Unreach(Unreach { port: 33999 });
-    let wanted = |rank, method| methods.contains(&rank).then_some((method, [rank as u8; 16]));
+    let wanted = |rank, method| {
+        methods
+            .contains(&rank)
+            .then_some((method, [rank as u8; 16]))
+    };
     let schedule = Schedule {
         began: ms(1000),
         budget,
@@ -193,9 +197,15 @@ fn over_early_says_that_waiting_longer_is_of_no_use() {
     resolution.abandon(UNREACH);
     assert!(resolution.is_undelivered());
     let waited = MOST;
-    assert_eq!(ended(&resolution, ms(1010)), (Answer::None { waited }, ECHO));
+    assert_eq!(
+        ended(&resolution, ms(1010)),
+        (Answer::None { waited }, ECHO)
+    );
     let waited = ms(50);
-    assert_eq!(ended(&resolution, ms(1050)), (Answer::None { waited }, ECHO));
+    assert_eq!(
+        ended(&resolution, ms(1050)),
+        (Answer::None { waited }, ECHO)
+    );
 }
 
 /// What may happen, at some millisecond.

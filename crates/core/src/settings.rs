@@ -86,6 +86,12 @@ impl Methods {
         Self(self.0 & !(1 << method as u8))
     }
 
+    /// Those that are in one or the other.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Those that are in both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

@@ -9,14 +9,15 @@
 
 pub mod ask;
 pub mod clock;
-pub mod echo;
 pub mod environment;
 pub mod errno;
+mod exchange;
 pub mod fd;
 pub mod file;
 pub mod interrupt;
 pub mod memory;
 pub mod message;
+pub mod probe;
 pub mod process;
 pub mod route;
 pub mod settings;

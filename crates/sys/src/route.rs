@@ -24,6 +24,9 @@ pub struct Origin {
     pub interface: u32,
     /// The mark; 0 is none.
     pub mark: u32,
+    /// The flow label, 20 bits; 0 leaves it to the kernel. Routes are asked for
+    /// without it.
+    pub flow_label: u32,
 }
 
 impl RouteSocket {

@@ -77,6 +77,7 @@ pub fn origin(fd: i32) -> Result<Origin, Errno> {
         source: Some(source).filter(|source| !source.is_unspecified()),
         interface: option::<i32>(fd, libc::SOL_SOCKET, SO_BINDTOIFINDEX)? as u32,
         mark: option(fd, libc::SOL_SOCKET, libc::SO_MARK)?,
+        flow_label: 0,
     })
 }
 

@@ -165,7 +165,11 @@ mod tests {
             assert!(QueuedError::parse(&octets[..len]).is_err(), "{len}");
             let mut shorter = octets;
             shorter[..WORD].copy_from_slice(&len.to_ne_bytes());
-            let expected = if len < HEADER { Error::Length } else { Error::Truncated };
+            let expected = if len < HEADER {
+                Error::Length
+            } else {
+                Error::Truncated
+            };
             assert_eq!(QueuedError::parse(&shorter), Err(expected), "{len}");
         }
     }
