@@ -111,6 +111,7 @@ def in_network():
     for line in NETWORK.strip().splitlines():
         run("sh", "-c", line)
     routes()
+    errors()
     before = [run("ip", "-j", "addr", "show"), run("ip", "-j", "-6", "route", "show", "default")]
     keep("inventory", b"\n---\n".join(before))
     listening = [socket.socket(socket.AF_INET6, kind) for kind in
@@ -171,6 +172,40 @@ def routes():
             body += struct.pack("=HH", 20, 1) + socket.inet_pton(socket.AF_INET6, address)
             netlink.send(struct.pack("=IHHII", 16 + len(body), 26, 1, number, 0) + body)
             keep("route", netlink.recv(65536))
+
+
+def errors():
+    """ICMPv6 errors on the queue of a socket, alone and among what else may be told."""
+    nonce = bytes(range(16))
+    for number, options in enumerate(((), ((41, 49),), ((1, 35), (41, 51)))):
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.settimeout(10)
+        # IPV6_RECVERR, and then IPV6_RECVPKTINFO, SO_TIMESTAMPNS, IPV6_RECVHOPLIMIT.
+        for level, option in ((41, 25), *options):
+            sock.setsockopt(level, option, 1)
+        probe = b"AARP\1\2\0\0" + nonce + struct.pack(">I4x", number)
+        for address in "::1", U:
+            sock.sendto(probe, (address, 33999))
+            # The error makes this fail, once.
+            try:
+                sock.recv(1)
+            except ConnectionRefusedError:
+                pass
+            quote, control, _, name = sock.recvmsg(200, 500, socket.MSG_ERRQUEUE)
+            packed = b""
+            for level, kind, data in control:
+                packed += struct.pack("=QII", 16 + len(data), level, kind) + data
+                packed += bytes(-len(packed) % 8)
+            keep("errqueue", packed)
+        port = struct.pack(">H", name[1])
+        # As it was quoted; made up; another type, destination and port.
+        keep("unreachable", b"\x96" + port + nonce + quote)
+        keep("unreachable", b"\x16" + port + nonce + bytes([number]))
+        keep("unreachable", b"\x06" + port + nonce + bytes([1, number, 0]))
+        keep("unreachable", b"\x06" + port + nonce + bytes([2 + number, 0, 0]))
+        keep("unreachable", b"\x56" + port + nonce + bytes(16) + bytes([number]))
+        keep("unreachable", b"\x17" + port + nonce + b"\0\x35" + bytes([number]))
+        keep("unreachable", b"\x16" + port + nonce + bytes([number, 0, 9 + number, 1]))
 
 
 # --- files ----------------------------------------------------------------------

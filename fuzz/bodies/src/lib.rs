@@ -46,9 +46,9 @@ mod responder;
 mod settings;
 
 pub use lab::{capture, frame, scenario};
-pub use messages::{echo, payload, route, route_request};
+pub use messages::{echo, errqueue, payload, route, route_request};
 pub use programs::{capabilities, elf, env, shebang};
-pub use question::question;
+pub use question::{question, unreachable};
 pub use responder::{inventory, listeners, nft, record, responder_config};
 pub use settings::{document, prefix, variable};
 
@@ -56,13 +56,14 @@ pub use settings::{document, prefix, variable};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 22] = [
     ("capabilities", capabilities),
     ("capture", capture),
     ("document", document),
     ("echo", echo),
     ("elf", elf),
     ("env", env),
+    ("errqueue", errqueue),
     ("frame", frame),
     ("inventory", inventory),
     ("listeners", listeners),
@@ -76,5 +77,6 @@ pub const TARGETS: [Target; 20] = [
     ("route_request", route_request),
     ("scenario", scenario),
     ("shebang", shebang),
+    ("unreachable", unreachable),
     ("variable", variable),
 ];

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use aarp_wire::Error;
+use aarp_wire::errqueue::QueuedError;
 use aarp_wire::icmpv6::{EchoKind, EchoPacket, EchoRepr, fill_checksum};
 use aarp_wire::probe::{Method, Payload};
 use aarp_wire::route::{REQUEST_MAX, RouteAnswer, RouteRepr, RouteRequest, RouteType};
@@ -76,6 +77,51 @@ pub fn payload(data: &[u8]) {
     if let Some(payload) = expected {
         assert_eq!(payload.emit(), data);
     }
+}
+
+/// Control messages with an error of a socket's queue: `QueuedError`.
+pub fn errqueue(data: &[u8]) {
+    let expected = read_error(data);
+    assert_eq!(QueuedError::parse(data).ok(), expected);
+    // Most changes break the length of the first one: once more with one that fits.
+    if data.len() >= 16 {
+        let mut whole = data.to_vec();
+        whole[..8].copy_from_slice(&data.len().to_ne_bytes());
+        let error = QueuedError::parse(&whole).ok();
+        assert_eq!(error, read_error(&whole));
+        if let Some(error) = error {
+            assert_eq!(QueuedError::parse(&error.emit()), Ok(error));
+        }
+    }
+}
+
+/// The same, read with indices as in C on a machine of 64 bits.
+fn read_error(octets: &[u8]) -> Option<QueuedError> {
+    let mut at = 0;
+    while at + 16 <= octets.len() {
+        let len = u64::from_ne_bytes(octets[at..at + 8].try_into().ok()?);
+        let len = usize::try_from(len).ok()?;
+        if len < 16 || len > octets.len() - at {
+            return None;
+        }
+        if (word(octets, at + 8)?, word(octets, at + 12)?) == (41, 25) {
+            // The structure of 16 octets, and an address of 28.
+            if len < 16 + 16 + 28 {
+                return None;
+            }
+            let (error, name) = (at + 16, at + 32);
+            let address: [u8; 16] = octets[name + 8..name + 24].try_into().ok()?;
+            return Some(QueuedError {
+                errno: word(octets, error)?,
+                origin: octets[error + 4],
+                message_type: octets[error + 5],
+                code: octets[error + 6],
+                offender: (half(octets, name)? == 10).then(|| address.into()),
+            });
+        }
+        at += len.div_ceil(8) * 8;
+    }
+    None
 }
 
 /// Answers of the kernel about routes: `RouteAnswer`.
