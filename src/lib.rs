@@ -5,6 +5,7 @@
 //! ops.rs       what each call means, but for connect
 //! connect.rs   the life of one connect()
 //! datagram.rs  the life of datagrams
+//! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking
 //! sockets.rs   what is known about each descriptor
@@ -22,6 +23,7 @@ mod connect;
 mod datagram;
 mod hooks;
 mod limits;
+mod names;
 mod ops;
 mod report;
 mod resolve;

@@ -92,6 +92,14 @@ pub(crate) fn pinned(call: &str, fd: i32, to: &SocketAddress, target: &Target) {
     }
 }
 
+/// An address that was found for a name was replaced.
+#[cold]
+pub(crate) fn rewritten(a: Ipv6Addr, u: Ipv6Addr) {
+    if is_logged(LogLevel::Debug) {
+        log(format_args!("getaddrinfo: {a} rewritten to {u}"));
+    }
+}
+
 /// A U that was silent on a socket is alive.
 #[cold]
 pub(crate) fn excused(fd: i32, to: &SocketAddress, u: Ipv6Addr) {

@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
 use aarp_core::mapping::{Answer, Mapping};
-use aarp_core::policy::{Interest, Patience, plan};
+use aarp_core::policy::{Interest, Patience, interest, plan};
 use aarp_core::refutation::Claim;
-use aarp_core::settings::Settings;
+use aarp_core::settings::{Settings, Times};
 use aarp_core::state::ProcessState;
-use aarp_sys::ask::{AskError, Inquiry, ask};
+use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all};
 use aarp_sys::clock::boottime;
 use aarp_sys::interrupt::Interruptible;
 use aarp_sys::process::thread;
@@ -169,16 +169,7 @@ impl Asker<'_> {
                 }));
             }
         };
-        report::asked(self.a, &told);
-        let previous = self.state.mappings.lookup(self.a);
-        let mapping = Mapping::after(
-            told.answer,
-            self.a,
-            told.method,
-            previous.as_ref(),
-            &plan.times,
-            ended,
-        );
+        let mapping = learned(self.state, self.a, &told, &plan.times, ended);
         if self.origin.is_none() {
             self.state.mappings.store(self.a, mapping);
         }
@@ -245,6 +236,79 @@ impl Asker<'_> {
     #[cold]
     pub(crate) fn refute(&self, u: Ipv6Addr) {
         refute(self.settings, self.state, &self.claim(u));
+    }
+}
+
+/// What is known about A once it has been asked.
+fn learned(
+    state: &ProcessState,
+    a: Ipv6Addr,
+    told: &Report,
+    times: &Times,
+    ended: Duration,
+) -> Mapping {
+    report::asked(a, told);
+    let previous = state.mappings.lookup(a);
+    Mapping::after(told.answer, a, told.method, previous.as_ref(), times, ended)
+}
+
+/// Asks about addresses that are about to be needed, all at once and for no longer
+/// than for one of them; with the scope of each.
+pub(crate) fn prefetch(
+    settings: &Settings,
+    state: &ProcessState,
+    addresses: &[(Ipv6Addr, u32)],
+    now: Duration,
+) {
+    let empty = Inquiry {
+        settings,
+        a: Ipv6Addr::UNSPECIFIED,
+        scope: 0,
+        plan: plan(
+            settings,
+            Ipv6Addr::UNSPECIFIED,
+            Interest::Unconfigured,
+            Patience::Blocking,
+        ),
+        budget: Duration::ZERO,
+        origin: Origin::default(),
+        interruptible: Interruptible::Never,
+    };
+    let mut inquiries = [empty; ADDRESSES];
+    let mut reports = [Err(AskError::NoMethod); ADDRESSES];
+    let mut count = 0;
+    for (a, scope) in addresses {
+        let (Ok(interest), Some(inquiry)) = (interest(settings, *a), inquiries.get_mut(count))
+        else {
+            continue;
+        };
+        let plan = plan(settings, *a, interest, Patience::Blocking);
+        let allowance = state.stalls.allowance(thread(), now, plan.budget);
+        *inquiry = Inquiry {
+            a: *a,
+            scope: *scope,
+            plan,
+            budget: allowance,
+            ..empty
+        };
+        count += 1;
+    }
+    let (inquiries, reports) = (&inquiries[..count], &mut reports[..count]);
+    if inquiries.iter().all(|inquiry| inquiry.budget < LEAST) {
+        return;
+    }
+    report::miss();
+    ask_all(inquiries, reports);
+    let ended = boottime();
+    state.stalls.charge(thread(), now, ended);
+    for (Inquiry { a, plan, .. }, report) in inquiries.iter().zip(reports) {
+        match report {
+            Ok(told) => {
+                let mapping = learned(state, *a, told, &plan.times, ended);
+                state.mappings.store(*a, mapping);
+            }
+            Err(error) => report::not_asked(*a, error),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, non_upper_case_globals)]
 
 mod datagrams;
+mod names;
 
 use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::mem::transmute;

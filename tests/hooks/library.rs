@@ -9,7 +9,7 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 34] = [
+const EXPORTED: [&str; 35] = [
     "__read_chk",
     "__recv_chk",
     "__recvfrom_chk",
@@ -25,6 +25,7 @@ const EXPORTED: [&str; 34] = [
     "dup3",
     "fcntl",
     "fcntl64",
+    "getaddrinfo",
     "getpeername",
     "getsockopt",
     "ioctl",

@@ -7,6 +7,7 @@
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![allow(unsafe_code)]
 
+pub mod addrinfo;
 pub mod ask;
 pub mod clock;
 pub mod environment;
