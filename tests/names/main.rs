@@ -1,0 +1,195 @@
+//! What getaddrinfo() gives a program: what the C library found, in every mode but
+//! `rewrite`; and all that it found is asked about within one budget.
+#![allow(unreachable_pub)]
+
+#[path = "../availability/stage.rs"]
+mod stage;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use aarp_lab::{Capture, Filter, HostSpec, Lab, Network, Process, rootless};
+use stage::{compile, has, library, tool};
+
+const U: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 2);
+/// Of eight addresses of one name the first five are answered for, and three silent.
+const NAME: &str = "eight.any.test";
+const ANSWERED: u16 = 5;
+const ALL: u16 = 8;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn a(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, number)
+}
+
+struct Site {
+    lab: Lab,
+    client: Capture,
+    _responder: Process,
+}
+
+impl Site {
+    fn new() -> Self {
+        let mut router = HostSpec::router();
+        for number in 1..=ANSWERED {
+            router = router.route(format!("{} via {U}", a(number)));
+        }
+        for number in ANSWERED + 1..=ALL {
+            router = router.route(format!("blackhole {}", a(number)));
+        }
+        let mut network = Network::new()
+            .host("client", HostSpec::new().route("default via 2001:db8:c::1"))
+            .host("router", router)
+            .host("s1", HostSpec::new().route("default via 2001:db8:51::1"))
+            .link("client:eth0 2001:db8:c::2/64", "router:c 2001:db8:c::1/64")
+            .link(format!("s1:eth0 {U}/64"), "router:s1 2001:db8:51::1/64")
+            .name("four.any.test", "192.0.2.1")
+            .name("both.any.test", "192.0.2.1")
+            .name("both.any.test", a(1).to_string());
+        for number in 1..=ALL {
+            network = network.name(NAME, a(number).to_string());
+        }
+        let lab = Lab::new(&network).expect("a network");
+        let source = include_str!("lookup.c");
+        compile(source, &lab.work().join("lookup"), &["-pthread"]);
+        let client = lab.capture("client", "eth0").expect("a capture");
+        let host = lab.host("s1").expect("a host");
+        let mut command = host.command(tool("aarp-responder")).arg("run");
+        for number in 1..=ANSWERED {
+            command = command.args(["--anycast", &a(number).to_string()]);
+        }
+        let responder = command.spawn().expect("aarp-responder starts");
+        responder
+            .wait_stderr(&format!("owns {}", a(ANSWERED)), PATIENCE)
+            .expect("aarp-responder owns them");
+        Self {
+            lab,
+            client,
+            _responder: responder,
+        }
+    }
+
+    /// What the program prints, with the library in that mode, or without it.
+    fn lookup(&self, mode: Option<&str>, what: &str, name: &str) -> String {
+        let client = self.lab.host("client").expect("a host");
+        let mut command = client.command(self.lab.work().join("lookup"));
+        if let Some(mode) = mode {
+            command = command
+                .env("LD_PRELOAD", library())
+                .env("AARP_CONFIG", "/dev/null")
+                .env("AARP_PREFIXES", "2001:db8:a::/48")
+                .env("AARP_BUDGET", "2s")
+                .env("AARP_GETADDRINFO", mode);
+        }
+        let output = command.args([what, name]).limit(PATIENCE * 4).output();
+        let output = output.expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", output.status);
+        assert_eq!(errors, "", "nothing was asked for");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The destinations of the probes that the client has sent since, each once.
+    fn asked(&self, since: Duration) -> Vec<Ipv6Addr> {
+        let packets = self.client.packets().expect("a capture");
+        let requests = packets
+            .iter()
+            .filter(|packet| packet.time >= since && Filter::icmp6(128).matches(packet));
+        let mut asked: Vec<_> = requests
+            .filter_map(|packet| match packet.dst {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            })
+            .collect();
+        asked.sort_unstable();
+        asked.dedup();
+        asked
+    }
+}
+
+fn with_site(body: impl FnOnce(&Site)) {
+    if has(&["cc", "nft", "ip"]) {
+        rootless::test(|| body(&Site::new()));
+    }
+}
+
+fn now() -> Duration {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+}
+
+/// In all ways to ask, with every kind of answer and of error.
+#[test]
+fn the_results_are_the_c_librarys() {
+    with_site(|site| {
+        for name in [NAME, "both.any.test", "four.any.test", "localhost"] {
+            let native = site.lookup(None, "everything", name);
+            assert!(native.lines().count() > 100, "{native}");
+            for mode in ["prefetch", "off"] {
+                assert_eq!(
+                    site.lookup(Some(mode), "everything", name),
+                    native,
+                    "{mode}"
+                );
+            }
+        }
+        let native = site.lookup(None, "small-stack", NAME);
+        assert_eq!(site.lookup(Some("prefetch"), "small-stack", NAME), native);
+    });
+}
+
+/// With `rewrite` nothing but the addresses differs, and of those only the ones that
+/// were answered for.
+#[test]
+fn rewrite_gives_u_for_what_is_answered() {
+    with_site(|site| {
+        let native = site.lookup(None, "everything", NAME);
+        let mut expected = native.clone();
+        for number in 1..=ANSWERED {
+            let (from, to) = (a(number).to_string(), U.to_string());
+            expected = expected.replace(&format!("address {from} "), &format!("address {to} "));
+        }
+        // What is asked about to listen on is left alone, and each literal is a name.
+        let rewritten = site.lookup(Some("rewrite"), "everything", NAME);
+        let differs = |(native, line): &(&str, &str)| native != line;
+        for ((native, line), expected) in
+            native.lines().zip(rewritten.lines()).zip(expected.lines())
+        {
+            let passive = native.contains("flags 1 ");
+            assert_eq!(line, if passive { native } else { expected });
+        }
+        assert_eq!(native.lines().count(), rewritten.lines().count());
+        assert!(
+            native
+                .lines()
+                .zip(rewritten.lines())
+                .filter(differs)
+                .count()
+                > 100
+        );
+        let small = site.lookup(Some("rewrite"), "small-stack", NAME);
+        assert_eq!(small, rewritten);
+    });
+}
+
+/// Eight addresses, three of them silent: one budget, not eight or three; and all
+/// eight are asked.
+#[test]
+fn all_answers_are_asked_about_within_one_budget() {
+    with_site(|site| {
+        let since = now();
+        let text = site.lookup(Some("prefetch"), "time", NAME);
+        let seconds: f64 = text
+            .lines()
+            .find_map(|line| line.strip_prefix("seconds "))
+            .and_then(|seconds| seconds.parse().ok())
+            .expect("a time");
+        // Two seconds by the settings; two budgets would be four.
+        assert!((1.9..4.0).contains(&seconds), "{text}");
+        assert_eq!(site.asked(since), (1..=ALL).map(a).collect::<Vec<_>>());
+        let since = now();
+        site.lookup(Some("off"), "time", NAME);
+        assert!(site.asked(since).is_empty());
+    });
+}
