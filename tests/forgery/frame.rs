@@ -1,10 +1,12 @@
-//! Echo messages as frames on the wire, written and read without the code that is
+//! Echo messages and errors as frames on the wire, written and read without the code that is
 //! tested.
 
 use std::net::Ipv6Addr;
 
 pub const ECHO_REQUEST: u8 = 128;
 pub const ECHO_REPLY: u8 = 129;
+pub const UNREACHABLE: u8 = 1;
+pub const PORT_UNREACHABLE: u8 = 4;
 
 const ETHERNET: usize = 14;
 const IP: usize = 40;
@@ -118,6 +120,41 @@ impl Message {
             checksum_off: 0,
             ..self.clone()
         }
+    }
+
+    /// What a host says from `source` on whose port nobody listens, if the frame
+    /// carries a probe to this address and port.
+    pub fn port_unreachable(
+        frame: &[u8],
+        (address, port): (Ipv6Addr, u16),
+        source: Ipv6Addr,
+    ) -> Option<Self> {
+        let (ethernet, packet) = frame.split_first_chunk::<ETHERNET>()?;
+        let udp = packet.get(IP..)?;
+        let is_probe = ethernet[12..] == [0x86, 0xdd]
+            && packet[6] == 17
+            && packet[24..40] == address.octets()
+            && udp.get(2..4)? == port.to_be_bytes()
+            && udp.get(8..12)? == b"AARP";
+        let from: [u8; 16] = packet[8..24].try_into().expect("sixteen octets");
+        let blank = Self {
+            ethernet: *ethernet,
+            first: [0x60, 0, 0, 0],
+            hop_limit: 62,
+            source: from.into(),
+            destination: address,
+            kind: UNREACHABLE,
+            code: PORT_UNREACHABLE,
+            checksum_off: 0,
+            ident: 0,
+            sequence: 0,
+            payload: packet.to_vec(),
+        };
+        is_probe.then(|| Self {
+            kind: UNREACHABLE,
+            code: PORT_UNREACHABLE,
+            ..blank.reply(source)
+        })
     }
 
     /// The names of what differs from another message.

@@ -6,6 +6,7 @@ mod frame;
 mod path;
 #[path = "../availability/stage.rs"]
 mod stage;
+mod unreach;
 
 use std::net::Ipv6Addr;
 
@@ -37,9 +38,8 @@ impl Fate {
         let nothing = json!({});
         match (self, socket) {
             (Fate::Kernel, _) => vec![nothing],
-            (Fate::CountedOnRaw(_), Socket::Ping) | (Fate::ExtendedEcho, Socket::Raw) => {
-                vec![nothing]
-            }
+            (Fate::CountedOnRaw(_), Socket::Ping | Socket::Udp)
+            | (Fate::ExtendedEcho, Socket::Raw | Socket::Udp) => vec![nothing],
             (Fate::Counted(name) | Fate::CountedOnRaw(name), _) => vec![json!({ name: COUNT })],
             (Fate::ExtendedEcho, Socket::Ping) => {
                 vec![nothing, json!({ "malformed": COUNT / 256 })]

@@ -21,6 +21,9 @@ pub const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 pub const LOCAL_A: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xa, 0, 0, 0, 0, 0, 0x53);
 pub const LOCAL_U: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x51, 0, 0, 0, 0, 0, 2);
 
+/// The port that `unreach` asks.
+const PORT: u16 = 33999;
+
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// By which socket the client asks.
@@ -28,6 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Socket {
     Ping,
     Raw,
+    Udp,
 }
 
 impl Socket {
@@ -36,6 +40,7 @@ impl Socket {
         match self {
             Socket::Ping => "ping socket",
             Socket::Raw => "raw socket",
+            Socket::Udp => "udp socket",
         }
     }
 }
@@ -82,6 +87,7 @@ impl Path {
         let table = match socket {
             Socket::Ping => "icmp6",
             Socket::Raw => "raw6",
+            Socket::Udp => "udp6",
         };
         let ring = lab
             .host("forger")
@@ -103,6 +109,25 @@ impl Path {
         self.ask_for("300s", a, variables)
     }
 
+    /// Asks by `unreach` alone, with one datagram and much time; what the one answer
+    /// to it is, from `u`.
+    pub fn ask_by_unreach(
+        &mut self,
+        (a, u): (Ipv6Addr, Ipv6Addr),
+        trusted: &str,
+    ) -> (Process, Message) {
+        let variables = [
+            ("AARP_METHODS", "unreach"),
+            ("AARP_PREFIXES", &*format!("{a}/128")),
+            ("AARP_TRUSTED", trusted),
+        ];
+        let process = self.start("300s", a, &variables);
+        let right = self.see("the client asks", |frame| {
+            Message::port_unreachable(frame, (a, PORT), u)
+        });
+        (process, right)
+    }
+
     /// Asks, and waits for the answer as long as `time`.
     pub fn ask_for(
         &mut self,
@@ -110,10 +135,15 @@ impl Path {
         a: Ipv6Addr,
         variables: &[(&str, &str)],
     ) -> (Process, Message) {
+        let process = self.start(time, a, variables);
+        let probe = self.probe(a);
+        (process, probe)
+    }
+
+    fn start(&mut self, time: &str, a: Ipv6Addr, variables: &[(&str, &str)]) -> Process {
         self.look();
         self.frames.clear();
-        let process = self
-            .lab
+        self.lab
             .host("client")
             .expect("a host")
             .command(tool("aarp-probe"))
@@ -122,9 +152,7 @@ impl Path {
             .env("AARP_RETRANSMIT", "200s")
             .envs(variables.iter().copied())
             .spawn()
-            .expect("aarp-probe starts");
-        let probe = self.probe(a);
-        (process, probe)
+            .expect("aarp-probe starts")
     }
 
     /// The next probe that the forger sees.
