@@ -39,6 +39,8 @@ pub(crate) fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Refusa
                 // Searching goes on past these, and only the kind that hides a
                 // file of that name is worth telling.
                 Err(Reason::NotFound) => {}
+                // In a folder that this user may not search there may be anything.
+                Err(Reason::NotExecutable) if is_hidden(&file) => {}
                 Err(reason) => {
                     denied.get_or_insert((file, reason));
                 }
@@ -49,6 +51,12 @@ pub(crate) fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Refusa
         Some((file, reason)) => refuse(file, reason),
         None => refuse(PathBuf::from(name), Reason::CommandNotFound),
     })
+}
+
+/// Whether the folder does not let this user see what it has.
+fn is_hidden(file: &Path) -> bool {
+    let seen = file.symlink_metadata();
+    seen.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// An empty element of PATH is the current folder; "./" keeps the name from being

@@ -54,6 +54,21 @@ fn what_is_there_and_cannot_be_executed() {
 }
 
 #[test]
+fn a_folder_that_may_not_be_searched_has_no_command() {
+    if !root_or_skip("a_folder_that_may_not_be_searched_has_no_command") {
+        return;
+    }
+    let prefix = Prefix::new();
+    fs::create_dir(prefix.path("closed")).expect("folder");
+    prefix.program("closed/hidden", "#!/bin/sh\n");
+    fs::set_permissions(prefix.path("closed"), Permissions::from_mode(0)).expect("chmod");
+    let mut command = prefix.as_nobody(prefix.path("bin/aarp-run"));
+    let path = format!("{}:/bin", prefix.path("closed").display());
+    let run = Run::of(command.env("PATH", path).arg("hidden"));
+    run.fails(127, &["hidden", "command not found"]);
+}
+
+#[test]
 fn static_programs() {
     let prefix = Prefix::new();
     prefix.program("start.c", "void _start(void) { for (;;) ; }\n");
