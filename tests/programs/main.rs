@@ -3,6 +3,8 @@
 //! For each program and round trip, by literal address and by name, each with a
 //! cold cache (every process has its own): captures at both responders and at the
 //! client are the evidence.
+#[path = "../common/site.rs"]
+mod base;
 #[path = "../common/mod.rs"]
 mod common;
 mod flow;
@@ -18,8 +20,8 @@ use std::time::Duration;
 use aarp_lab::{Direction, Filter, rootless};
 
 use crate::flow::{Outcome, assert_alive_after, assert_pinned, opened, outcomes};
-use crate::session::{Mode, Program, Session, Target, system};
-use crate::site::{A, Node, Site, now};
+use crate::session::{Mode, Program, Session, Target};
+use crate::site::{A, Node, Site, now, system};
 use crate::unconfigured::with_nothing_configured;
 
 /// How often what a slow machine may have spoilt is tried.

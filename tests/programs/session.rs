@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aarp_lab::{Command, Process, wait_until};
 
-use crate::site::{A, LIMIT, NAME, Site, now};
+use crate::site::{A, LIMIT, NAME, Site, now, system};
 
 /// A program that is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,16 +332,6 @@ impl Session {
                 assert!(!listener.stdout().unwrap().contains("lost"));
             }
         }
-    }
-}
-
-/// The distribution's program, whatever stands before it in PATH.
-pub(crate) fn system(name: &str) -> String {
-    let path = format!("/usr/bin/{name}");
-    match Path::new(&path).is_file() {
-        true => path,
-        // Looked up; if that is not there either, the lab says so.
-        false => name.trim_end_matches(".openbsd").to_owned(),
     }
 }
 

@@ -1,139 +1,53 @@
-//! The network of these tests, and the services on its responders.
-//!
-//! ```text
-//!                 .-- r1 -- s1   U1
-//! c -- r0 -------<                     both own A, and serve the same
-//!                 '-- r2 -- s2   U2
-//! ```
-//! The delay is between c and r0.
-use std::net::Ipv6Addr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! The network of these tests, and the services on its responders: both serve the
+//! same.
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
 
-use aarp_lab::{Capture, Command, Host, HostSpec, Lab, LinkSpec, Network, Packet, Process};
+use aarp_lab::Process;
 
+pub(crate) use crate::base::{A, LIMIT, NAME, Node, now, system};
 use crate::common;
 use crate::upstream::Upstream;
-
-pub(crate) const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
-pub(crate) const NAME: &str = "www.any.test";
-
-/// How long anything that must happen may take, on a machine however slow.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-
-/// A responder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Node {
-    S1,
-    S2,
-}
-
-impl Node {
-    const ALL: [Self; 2] = [Self::S1, Self::S2];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::S1 => "s1",
-            Self::S2 => "s2",
-        }
-    }
-
-    /// U.
-    pub(crate) fn unicast(self) -> Ipv6Addr {
-        let site = 0x51 + self as u16;
-        Ipv6Addr::new(0x2001, 0xdb8, site, 0, 0, 0, 0, 2)
-    }
-
-    /// The other one.
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::S1 => Self::S2,
-            Self::S2 => Self::S1,
-        }
-    }
-
-    /// The router that leads to it, seen from r0.
-    fn next_hop(self) -> String {
-        format!("2001:db8:{}::1", self as u16 + 1)
-    }
-}
 
 /// The network at work.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) upstream: Upstream,
-    services: Vec<Process>,
-    captures: [(&'static str, Capture); 3],
-    pub(crate) lab: Lab,
-    pub(crate) stage: PathBuf,
     /// What every download and repository has to give.
     pub(crate) content: Vec<u8>,
-    /// Where the route of A leads.
-    node: Node,
+    base: crate::base::Site,
 }
 
-/// The moment, on the clock of captured packets.
-pub(crate) fn now() -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.expect("the clock is past 1970")
+impl Deref for Site {
+    type Target = crate::base::Site;
+    fn deref(&self) -> &Self::Target {
+        &self.base
+    }
+}
+
+impl DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.base
+    }
 }
 
 impl Site {
     /// Makes it, with this round trip between c and the responders, and a content
     /// of so many octets.
     pub(crate) fn new(round_trip: Duration, octets: usize) -> Self {
-        let stage = common::stage();
-        let lab = Lab::new(&network(round_trip)).unwrap();
+        let base = crate::base::Site::new(round_trip, &[A]);
         let content = noise(octets);
-        let www = lab.work().join("www");
+        let www = base.lab.work().join("www");
         std::fs::create_dir(&www).unwrap();
         std::fs::write(www.join("plain"), &content).unwrap();
-        std::fs::write(lab.work().join("empty.toml"), "").unwrap();
-        let socket = lab.work().join("upstream");
-        let upstream = Upstream::start(&socket, content.clone(), lab.work()).unwrap();
-        let captures = ["c", "s1", "s2"].map(|host| (host, lab.capture(host, "eth0").unwrap()));
-        let mut site = Self {
+        let socket = base.lab.work().join("upstream");
+        let upstream = Upstream::start(&socket, content.clone(), base.lab.work()).unwrap();
+        Self {
             upstream,
-            services: Vec::new(),
-            captures,
-            lab,
-            stage,
             content,
-            node: Node::S1,
-        };
-        for node in Node::ALL {
-            let command = site
-                .host(node)
-                .command(site.stage.join("bin/aarp-responder"));
-            let responder = command.args(["run", "--anycast", &A.to_string()]);
-            let responder = responder.spawn().unwrap();
-            let owns = format!("owns {A}");
-            responder.wait_stderr(&owns, LIMIT).unwrap();
-            site.services.push(responder);
+            base,
         }
-        // Every router on both ways knows its neighbours: no probe waits for that.
-        for node in [Node::S2, Node::S1] {
-            site.route_to(node);
-            for address in [node.unicast(), A] {
-                let ping = site.client_host().command("ping");
-                let ping = ping.args(["-nc1", "-W30", &address.to_string()]);
-                ping.run().unwrap();
-            }
-        }
-        site
-    }
-
-    pub(crate) fn client_host(&self) -> &Host {
-        self.lab.host("c").unwrap()
-    }
-
-    pub(crate) fn host(&self, node: Node) -> &Host {
-        self.lab.host(node.name()).unwrap()
-    }
-
-    /// The responder that the route of A leads to.
-    pub(crate) fn node(&self) -> Node {
-        self.node
     }
 
     /// Lets no probe through to a responder any more.
@@ -141,41 +55,6 @@ impl Site {
         let rules = "table ip6 silence { chain forward { type filter hook forward priority 0; \
                      icmpv6 type echo-request drop; }; }";
         self.lab.host("r0").unwrap().nft(rules).unwrap();
-    }
-
-    /// Moves the route of A; returns when that was done.
-    pub(crate) fn route_to(&mut self, node: Node) -> Duration {
-        let words = format!("-6 route replace {A}/128 via {}", node.next_hop());
-        self.lab.ip("r0", &words).unwrap();
-        self.node = node;
-        now()
-    }
-
-    /// Where c's programs may write.
-    pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        let folder = self.client_host().dir().join(name);
-        std::fs::create_dir(&folder).unwrap();
-        folder
-    }
-
-    /// A program on c as it is.
-    pub(crate) fn native(&self, program: &str) -> Command<'_> {
-        self.client_host().command(program)
-    }
-
-    /// A program on c under the ARL, with no configuration.
-    pub(crate) fn under_arl(&self, program: &str) -> Command<'_> {
-        let run = self.stage.join("bin/aarp-run");
-        let command = self.client_host().command(run).arg(program);
-        command
-            .env("AARP_CONFIG", self.lab.work().join("empty.toml"))
-            .env("AARP_LOG", "debug")
-    }
-
-    /// What a host's interface has carried so far.
-    pub(crate) fn seen_at(&self, host: &str) -> Vec<Packet> {
-        let capture = self.captures.iter().find(|capture| capture.0 == host);
-        capture.unwrap().1.packets().unwrap()
     }
 
     /// Starts a web server on both responders.
@@ -220,7 +99,7 @@ impl Site {
     fn serve(&mut self, node: Node, service: Process, port: u16) {
         let listening = self.host(node).wait_tcp(port, LIMIT);
         listening.unwrap_or_else(|error| panic!("{error}: {}", service.stderr().unwrap()));
-        self.services.push(service);
+        self.keep(service);
     }
 
     /// Makes a repository that has the content as a file.
@@ -258,37 +137,6 @@ fn commit<'w>(tree: &'w str, message: &'w str) -> [&'w str; 10] {
     [
         "-C", tree, "-c", name, "-c", email, "commit", "-q", "-m", message,
     ]
-}
-
-fn network(round_trip: Duration) -> Network {
-    let [u1, u2] = Node::ALL.map(Node::unicast);
-    let to_client = LinkSpec::new("c:eth0 2001:db8:c::2/64", "r0:c 2001:db8:c::1/64");
-    let first = format!("{A}/128 via {}", Node::S1.next_hop());
-    Network::new()
-        .host("c", HostSpec::new().route("default via 2001:db8:c::1"))
-        .host(
-            "r0",
-            HostSpec::router()
-                .route(first)
-                .route("2001:db8:51::/64 via 2001:db8:1::1")
-                .route("2001:db8:52::/64 via 2001:db8:2::1"),
-        )
-        .host("r1", access_router(u1, "2001:db8:1::"))
-        .host("r2", access_router(u2, "2001:db8:2::"))
-        .host("s1", HostSpec::new().route("default via 2001:db8:51::1"))
-        .host("s2", HostSpec::new().route("default via 2001:db8:52::1"))
-        .add_link(to_client.delay(round_trip / 2))
-        .link("r0:r1 2001:db8:1::/127", "r1:r0 2001:db8:1::1/127")
-        .link("r0:r2 2001:db8:2::/127", "r2:r0 2001:db8:2::1/127")
-        .link(format!("s1:eth0 {u1}/64"), "r1:s1 2001:db8:51::1/64")
-        .link(format!("s2:eth0 {u2}/64"), "r2:s2 2001:db8:52::1/64")
-        .name(NAME, A.to_string())
-}
-
-fn access_router(unicast: Ipv6Addr, default: &str) -> HostSpec {
-    HostSpec::router()
-        .route(format!("{A}/128 via {unicast}"))
-        .route(format!("default via {default}"))
 }
 
 fn nginx(work: &Path, node: Node) -> String {
