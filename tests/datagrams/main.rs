@@ -1,0 +1,277 @@
+//! Real programs that use datagrams, and some that cannot be helped, under the ARL.
+//!
+//! For each program first what becomes of it without us, which is what the other half
+//! is about; then under the ARL. Captures at both responders and at the client are the
+//! evidence. What was found is also recorded for docs/programs.md.
+#[path = "../common/site.rs"]
+mod base;
+#[path = "../common/mod.rs"]
+mod common;
+mod dialogue;
+mod flow;
+mod question;
+#[path = "../common/record.rs"]
+mod record;
+mod service;
+mod transfer;
+
+use aarp_lab::{Proto, rootless};
+
+use crate::dialogue::{Break, Shown, Talker};
+use crate::question::{Asker, dig, kdig, ntpdig};
+use crate::service::{DNS, DTLS, ECHO, NTP};
+use crate::transfer::Transfer;
+
+macro_rules! askers {
+    ($($module:ident: $asker:expr,)*) => {$(
+        mod $module {
+            use super::*;
+
+            const ASKER: Asker = $asker;
+
+            #[test]
+            fn goes_to_a_without_us() {
+                rootless::test(|| question::goes_to_a_without_us(&ASKER));
+            }
+
+            #[test]
+            fn is_pinned() {
+                rootless::test(|| question::is_pinned(&ASKER));
+            }
+        }
+    )*};
+}
+
+askers! {
+    dig: Asker {
+        name: "dig",
+        package: "bind9-dnsutils",
+        command: &["dig", "+tries=1", "+time=20", "@HOST", "WHO", "TXT"],
+        answer: |node| dig(node, "UDP"),
+        protocols: &[Proto::Udp],
+        port: DNS,
+        calls: "connected, does not block; `sendmmsg` by `syscall`, `recvmsg`",
+    },
+    dig_tcp: Asker {
+        name: "dig +tcp",
+        package: "bind9-dnsutils",
+        command: &["dig", "+tcp", "+tries=1", "+time=20", "@HOST", "WHO", "TXT"],
+        answer: |node| dig(node, "TCP"),
+        protocols: &[Proto::Tcp],
+        port: DNS,
+        calls: "TCP, does not block; `writev`, `read`",
+    },
+    dig_truncated: Asker {
+        name: "dig, answer truncated",
+        package: "bind9-dnsutils",
+        command: &["dig", "+bufsize=512", "+tries=1", "+time=20", "@HOST", "LONG", "TXT"],
+        answer: |node| dig(node, "TCP"),
+        protocols: &[Proto::Udp, Proto::Tcp],
+        port: DNS,
+        calls: "as the two above, one after the other",
+    },
+    kdig: Asker {
+        name: "kdig",
+        package: "knot-dnsutils",
+        command: &["kdig", "+retry=0", "+time=20", "@HOST", "WHO", "TXT"],
+        answer: |node| kdig(node, "UDP"),
+        protocols: &[Proto::Udp],
+        port: DNS,
+        calls: "unconnected, does not block; `sendmsg`, `recvfrom`",
+    },
+    kdig_truncated: Asker {
+        name: "kdig, answer truncated",
+        package: "knot-dnsutils",
+        command: &["kdig", "+bufsize=512", "+retry=0", "+time=20", "@HOST", "LONG", "TXT"],
+        answer: |node| kdig(node, "TCP"),
+        protocols: &[Proto::Udp, Proto::Tcp],
+        port: DNS,
+        calls: "as above; then TCP, does not block, `sendmsg` with an address, `recv`",
+    },
+    ntpdig: Asker {
+        name: "ntpdig",
+        package: "ntpsec-ntpdig",
+        command: &["ntpdig", "-t", "20", "HOST"],
+        answer: ntpdig,
+        protocols: &[Proto::Udp],
+        port: NTP,
+        calls: "unconnected, blocks; `sendto`, `recvfrom`",
+    },
+}
+
+macro_rules! talkers {
+    ($($(#[$kept:meta])? $module:ident: $talker:expr,)*) => {$(
+        mod $module {
+            use super::*;
+
+            const TALKER: Talker = $talker;
+
+            #[test]
+            $(#[$kept])?
+            fn breaks_without_us() {
+                rootless::test(|| dialogue::breaks_without_us(&TALKER));
+            }
+
+            #[test]
+            $(#[$kept])?
+            fn stays_pinned() {
+                rootless::test(|| dialogue::stays_pinned(&TALKER));
+            }
+        }
+    )*};
+}
+
+/// What most of them have in common.
+const DATAGRAMS: Talker = Talker {
+    name: "",
+    package: "",
+    command: &[],
+    shown: Shown::Shortened,
+    protocol: Proto::Udp,
+    port: ECHO,
+    breaks: Break::Moves,
+    calls: "",
+};
+
+talkers! {
+    nc: Talker {
+        name: "nc -u",
+        package: "netcat-openbsd",
+        // It asks for nothing and ends with its input.
+        command: &["nc.openbsd", "-u", "-q", "0", "HOST", "PORT"],
+        shown: Shown::Not,
+        calls: "connected, does not block; `write`, `read`",
+        ..DATAGRAMS
+    },
+    python_connected: Talker {
+        name: "python3 socket, connected",
+        package: "python3",
+        command: &["python3", "@dialogue.py", "HOST", "PORT", "connected"],
+        calls: "connected, blocks; `sendto` and `recv` without an address",
+        ..DATAGRAMS
+    },
+    python_unconnected: Talker {
+        name: "python3 socket, sendto",
+        package: "python3",
+        command: &["python3", "@dialogue.py", "HOST", "PORT", "unconnected"],
+        calls: "unconnected, blocks; `sendto`, `recvfrom`",
+        ..DATAGRAMS
+    },
+    python_messages: Talker {
+        name: "python3 socket, sendmsg",
+        package: "python3",
+        command: &["python3", "@dialogue.py", "HOST", "PORT", "messages"],
+        calls: "unconnected, blocks; `sendmsg`, `recvmsg`",
+        ..DATAGRAMS
+    },
+    asyncio_connected: Talker {
+        name: "python3 asyncio datagrams, connected",
+        package: "python3",
+        command: &["python3", "@asyncio_dialogue.py", "HOST", "PORT", "connected"],
+        calls: "connected, does not block; `sendto` without an address, `recvfrom`",
+        ..DATAGRAMS
+    },
+    asyncio_unconnected: Talker {
+        name: "python3 asyncio datagrams, unconnected",
+        package: "python3",
+        command: &["python3", "@asyncio_dialogue.py", "HOST", "PORT", "unconnected"],
+        calls: "unconnected, does not block; `sendto`, `recvfrom`",
+        ..DATAGRAMS
+    },
+    node_connected: Talker {
+        name: "node dgram, connected",
+        package: "nodejs",
+        command: &["node", "@dialogue.js", "HOST", "PORT", "connected"],
+        calls: "connected, does not block; `sendmsg` without an address, `recvmsg`",
+        ..DATAGRAMS
+    },
+    node_unconnected: Talker {
+        name: "node dgram, unconnected",
+        package: "nodejs",
+        command: &["node", "@dialogue.js", "HOST", "PORT", "unconnected"],
+        calls: "unconnected, does not block; `sendmsg`, `recvmsg`",
+        ..DATAGRAMS
+    },
+    openssl: Talker {
+        name: "openssl s_client -dtls",
+        package: "openssl",
+        command: &["openssl", "s_client", "-dtls", "-connect", "HOST:PORT"],
+        shown: Shown::Not,
+        port: DTLS,
+        breaks: Break::Silence,
+        calls: "connected, blocks; `write`, `recvfrom`",
+        ..DATAGRAMS
+    },
+    gnutls: Talker {
+        name: "gnutls-cli --udp (DTLS)",
+        package: "gnutls-bin",
+        command: &["gnutls-cli", "--udp", "--insecure", "-p", "PORT", "HOST"],
+        shown: Shown::Not,
+        port: DTLS,
+        breaks: Break::Silence,
+        calls: "connected, blocks; `sendmsg` without an address, `recv`",
+        ..DATAGRAMS
+    },
+    #[ignore = "kept for the full tier: needs Java"]
+    java_connected: Talker {
+        name: "java DatagramSocket, connected",
+        package: "openjdk-17-jdk-headless",
+        command: &["java", "@Dialogue.java", "HOST", "PORT", "connected"],
+        shown: Shown::Full,
+        calls: "connected, blocks; `sendto` without an address, `recvfrom`",
+        ..DATAGRAMS
+    },
+    #[ignore = "kept for the full tier: needs Java"]
+    java_unconnected: Talker {
+        name: "java DatagramSocket",
+        package: "openjdk-17-jdk-headless",
+        command: &["java", "@Dialogue.java", "HOST", "PORT", "unconnected"],
+        shown: Shown::Full,
+        calls: "unconnected, blocks; `sendto`, `recvfrom`",
+        ..DATAGRAMS
+    },
+    #[ignore = "kept for the full tier: needs Java"]
+    java_channel: Talker {
+        name: "java DatagramChannel",
+        package: "openjdk-17-jdk-headless",
+        command: &["java", "@Dialogue.java", "HOST", "PORT", "channel"],
+        shown: Shown::Full,
+        calls: "connected, blocks; `write`, `read`",
+        ..DATAGRAMS
+    },
+    #[ignore = "kept for the full tier: needs Java"]
+    java_socket: Talker {
+        name: "java Socket",
+        package: "openjdk-17-jdk-headless",
+        command: &["java", "@Dialogue.java", "HOST", "PORT", "tcp"],
+        shown: Shown::Full,
+        protocol: Proto::Tcp,
+        breaks: Break::Ends,
+        calls: "TCP, does not block while it connects; `write`, `read`",
+        ..DATAGRAMS
+    },
+}
+
+macro_rules! transfers {
+    ($($module:ident: $transfer:ident,)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn breaks_without_us() {
+                rootless::test(|| transfer::breaks_without_us(Transfer::$transfer));
+            }
+
+            #[test]
+            fn stays_pinned() {
+                rootless::test(|| transfer::stays_pinned(Transfer::$transfer));
+            }
+        }
+    )*};
+}
+
+transfers! {
+    iperf3_tcp: IperfTcp,
+    iperf3_udp: IperfUdp,
+    quic: Quic,
+}
