@@ -38,7 +38,7 @@ impl Node {
     }
 
     /// U.
-    pub(crate) fn unicast(self) -> Ipv6Addr {
+    pub(crate) const fn unicast(self) -> Ipv6Addr {
         let site = 0x51 + self as u16;
         Ipv6Addr::new(0x2001, 0xdb8, site, 0, 0, 0, 0, 2)
     }

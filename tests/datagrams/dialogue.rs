@@ -201,7 +201,7 @@ pub(crate) fn breaks_without_us(talker: &Talker) {
     before.assert_unpinned(&site, &what, &[talker.protocol], Node::S1);
     let moved = site.route_to(Node::S2);
     match talker.breaks {
-        Break::Moves => session.exchange(&mut servers, Node::S2, A),
+        Break::Moves => session.exchange(&mut servers, site.node(), A),
         Break::Silence => {
             let line = session.say();
             // Once it has come to one who knows nothing of it, it comes to nobody else.

@@ -12,7 +12,9 @@ mod flow;
 mod question;
 #[path = "../common/record.rs"]
 mod record;
+mod refused;
 mod service;
+mod several;
 mod transfer;
 
 use aarp_lab::{Proto, rootless};
@@ -274,4 +276,39 @@ transfers! {
     iperf3_tcp: IperfTcp,
     iperf3_udp: IperfUdp,
     quic: Quic,
+}
+
+mod one_socket {
+    use super::*;
+
+    #[test]
+    fn is_answered_by_all_without_us() {
+        rootless::test(several::without_us);
+    }
+
+    #[test]
+    fn speaks_to_two_anycast_addresses_of_one_responder() {
+        rootless::test(several::two_anycast_addresses);
+    }
+
+    #[test]
+    fn speaks_to_an_anycast_address_and_to_what_is_behind_it() {
+        rootless::test(several::anycast_and_unicast_address);
+    }
+}
+
+#[test]
+fn a_static_program_is_refused() {
+    rootless::test(refused::static_program);
+}
+
+#[test]
+fn the_resolver_of_the_c_library_is_out_of_reach() {
+    rootless::test(refused::resolver_of_the_c_library);
+}
+
+#[test]
+#[ignore = "kept for the full tier: needs Go"]
+fn a_program_in_go_is_helped_by_rewriting_names() {
+    rootless::test(refused::go_program);
 }

@@ -1,7 +1,7 @@
 //! Programs that ask once and end.
 use std::time::Duration;
 
-use aarp_lab::{Proto, tools};
+use aarp_lab::Proto;
 
 use crate::base::{A, NAME, Node, Site, now};
 use crate::flow::Flows;
@@ -55,7 +55,7 @@ fn ask(site: &Site, asker: &Asker, host: &str, mode: Mode, node: Node) -> Flows 
     let said = String::from_utf8_lossy(&output.stdout);
     for expected in (asker.answer)(node) {
         // A name that was asked for is printed in place of its address.
-        let by_name = expected.replace(&format!("{A}("), &format!("{host}("));
+        let by_name = expected.replace(&format!("({A})"), &format!("({host})"));
         assert!(
             said.contains(&expected) || said.contains(&by_name),
             "{} ({mode:?}), {expected}: {said}{}",
@@ -105,9 +105,4 @@ pub(crate) fn is_pinned(asker: &Asker) {
         reason: "",
     }
     .write();
-}
-
-/// Whether a program is there that only some of the tests need.
-pub(crate) fn has(program: &str) -> bool {
-    tools::find(program).is_ok()
 }
