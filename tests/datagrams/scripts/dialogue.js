@@ -4,7 +4,6 @@ const readline = require('readline');
 
 const [host, port, kind] = process.argv.slice(2);
 const socket = dgram.createSocket('udp6');
-const lines = readline.createInterface({ input: process.stdin });
 
 socket.on('error', (error) => { throw error; });
 socket.on('message', (text, rinfo) => {
@@ -14,6 +13,8 @@ socket.on('message', (text, rinfo) => {
   }
 });
 const start = () => {
+  // Not before: lines that come while nobody listens are lost.
+  const lines = readline.createInterface({ input: process.stdin });
   lines.on('line', (line) => {
     if (kind === 'connected') socket.send(line);
     else socket.send(line, Number(port), host);
