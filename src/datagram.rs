@@ -241,10 +241,12 @@ impl<'c> Sending<'c> {
             return self.goes(pins, pin, now);
         };
         let silence = pins.silence(pin.place);
-        let doubted = pin.is_moved() && silence.is_suspicious(now);
-        if doubted {
-            if silence.is_proven() && !silence.has_failed() && self.is_alive(settings, pin.u) {
-                pins.excused(pin.place);
+        if pin.is_moved() && silence.is_suspicious(now) {
+            if silence.is_proven()
+                && !silence.has_failed()
+                && self.is_excused(settings, pins, pin, now)
+            {
+                pins.excused(pin.place, now);
                 return self.goes(pins, pin, now);
             }
             self.refute(settings, pin);
@@ -356,12 +358,23 @@ impl<'c> Sending<'c> {
         }
     }
 
-    /// Whether a U that has served this socket, and is silent, still answers probes.
-    fn is_alive(&self, settings: &Settings, u: Ipv6Addr) -> bool {
-        let asker = self.asker(settings);
-        let alive = asker.is_ok_and(|asker| asker.is_alive(u, boottime()));
+    /// Whether a U that has served this socket, and is silent, is kept nevertheless:
+    /// where A still leads to it, the program would be no better off with A. Where A
+    /// leads elsewhere, one that is alive is kept for a while: the silence may be
+    /// that of a stream that goes one way.
+    fn is_excused(&self, settings: &Settings, pins: &PinTable, pin: &Pin, now: u64) -> bool {
+        let Ok(asker) = self.asker(settings) else {
+            return false;
+        };
+        // What is remembered may be what has failed by now.
+        let now_leads_to = asker.resolve_anew(boottime(), Duration::MAX);
+        if now_leads_to.is_ok_and(|target| target.u == pin.u) {
+            return true;
+        }
+        let short = pins.silence(pin.place).lasts(now) < u64::from(pin.idle) * 1000;
+        let alive = short && asker.is_alive(pin.u, boottime());
         if alive {
-            report::excused(self.fd, self.to, u);
+            report::excused(self.fd, self.to, pin.u);
         }
         alive
     }

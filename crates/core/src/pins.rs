@@ -304,8 +304,8 @@ impl PinTable {
     }
 
     /// Notes that the silence was looked into, and U found alive.
-    pub fn excused(&self, place: Place) {
-        self.change(place, Silence::excused);
+    pub fn excused(&self, place: Place, now: u64) {
+        self.change(place, |silence| silence.excused(now));
     }
 
     fn change(&self, place: Place, change: impl Fn(Silence) -> Silence) {
