@@ -251,8 +251,8 @@ pub fn now() -> Duration {
 
 /// What the two responders have seen.
 pub struct Seen {
-    s1: Vec<Packet>,
-    s2: Vec<Packet>,
+    pub s1: Vec<Packet>,
+    pub s2: Vec<Packet>,
 }
 
 impl Seen {

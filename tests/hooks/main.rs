@@ -11,9 +11,10 @@ mod site;
 mod stage;
 mod threads;
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use aarp_lab::rootless;
+use aarp_lab::{Filter, rootless};
 use site::{A, Counters, Seen, Site, U1, Variant, now};
 
 /// The programs that these tests start.
@@ -99,6 +100,43 @@ fn assert_same(native: &str, ours: &str) {
     assert_eq!(native.lines().count(), ours.lines().count());
 }
 
+/// The port of a service that answers each datagram, and of one that never does.
+const ECHO: [u16; 2] = [7000, 7001];
+
+#[test]
+fn datagrams() {
+    if !stage::has(&NEEDED) {
+        return;
+    }
+    rootless::test(|| {
+        let site = silent_site();
+        let program = site.lab.work().join("echo");
+        stage::compile(include_str!("echo.c"), &program, &[]);
+        let s1 = site.lab.host("s1").unwrap();
+        let ports = ECHO.map(|port| port.to_string());
+        let _echo = s1.command(&program).args(ports).spawn().unwrap();
+        for port in ECHO {
+            s1.wait_udp(port, site::PATIENCE).unwrap();
+        }
+        let source = include_str!("datagrams.c");
+        let native = run(&site, source, false);
+        let ours = run(&site, source, true);
+
+        assert_same(&native.transcript, &ours.transcript);
+        assert!(native.transcript.lines().count() >= 2000);
+        let to = |run: &Run, address: Ipv6Addr| {
+            let sent = Filter::udp().dst(address).port(ECHO[0]);
+            sent.count(&run.seen.s1)
+        };
+        assert_eq!(to(&native, U1), 0);
+        let (pinned, unpinned) = (to(&ours, U1), to(&ours, A));
+        assert!(
+            pinned > 500 && unpinned < 20,
+            "{pinned} to U, {unpinned} to A"
+        );
+    });
+}
+
 /// Runs a program both ways and compares; at least `lines` lines, and at least
 /// `pins` connections to U.
 fn same(source: &str, lines: usize, pins: usize) {
@@ -109,6 +147,7 @@ fn same(source: &str, lines: usize, pins: usize) {
         let site = silent_site();
         let native = run(&site, source, false);
         let ours = run(&site, source, true);
+
         assert_same(&native.transcript, &ours.transcript);
         assert!(native.transcript.lines().count() >= lines);
         assert!(native.seen.tried("s1", U1).is_empty());
