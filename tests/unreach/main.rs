@@ -2,12 +2,10 @@
 //! never takes.
 #![allow(unreachable_pub)]
 
-#[path = "../common/mod.rs"]
-#[allow(dead_code)]
-mod common;
 mod errors;
 mod reject;
 mod several;
+mod signals;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
@@ -25,15 +23,20 @@ const NEEDED: [&str; 5] = ["cc", "nft", "nginx", "ip", "curl"];
 
 /// Runs a test that needs a site, and a user without privileges.
 fn with_site(body: impl FnOnce(&Site, &Programs)) {
+    with_variant(Variant::default(), body);
+}
+
+/// The same, at a site that differs from the usual one.
+fn with_variant(variant: Variant, body: impl FnOnce(&Site, &Programs)) {
     if !stage::has(&NEEDED) {
         return;
     }
     rootless::test(|| {
-        if !common::has_other_users() {
-            common::skipped("a user namespace has no other user, who may not ping");
+        if !user::has_other_users() {
+            stage::skip("a user namespace has no other user, who may not ping");
             return;
         }
-        let site = Site::new(Variant::default());
+        let site = Site::new(variant);
         warm(&site);
         let programs = Programs::new(&site);
         body(&site, &programs);

@@ -30,6 +30,15 @@ pub enum User {
     Root,
 }
 
+/// Whether there are users besides this one: not in an ordinary user's namespace.
+pub fn has_other_users() -> bool {
+    // Inside, outside, and how many.
+    let map = std::fs::read_to_string("/proc/self/uid_map").expect("/proc is mounted");
+    let counts = map.lines().map(|line| line.split_whitespace().nth(2));
+    let counts = counts.map(|count| count.and_then(|count| count.parse::<u64>().ok()));
+    counts.map(|count| count.expect("a number")).sum::<u64>() > 1
+}
+
 /// Programs where any user may run them: the tree that is tested may lie in a folder
 /// of root's.
 pub struct Programs(PathBuf);
@@ -107,13 +116,25 @@ impl Programs {
 
     /// Fetches from A under the library; returns who served it, and the log.
     pub fn fetch(&self, site: &Site, user: User, variables: &[(&str, &str)]) -> (String, String) {
-        let library = self.path(&library());
-        let command = self.command(site, user, Path::new("curl"), variables);
         let seconds = PATIENCE.as_secs().to_string();
+        let url = format!("http://[{A}]/who");
+        let words = ["-sgS", "--max-time", &seconds, &url].map(str::to_owned);
+        self.run(site, user, "curl", &words, variables)
+    }
+
+    /// Runs a program under the library; returns what it says, and the log.
+    pub fn run(
+        &self,
+        site: &Site,
+        user: User,
+        program: &str,
+        words: &[String],
+        variables: &[(&str, &str)],
+    ) -> (String, String) {
+        let command = self.command(site, user, Path::new(program), variables);
         let output = command
-            .args(["-sgS", "--max-time", &seconds])
-            .arg(format!("http://[{A}]/who"))
-            .env("LD_PRELOAD", library)
+            .args(words)
+            .env("LD_PRELOAD", self.path(&library()))
             .env("AARP_BUDGET_NONBLOCKING", "10s")
             .env("AARP_LOG", "debug")
             .limit(2 * PATIENCE)
@@ -121,8 +142,8 @@ impl Programs {
             .unwrap();
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{}: {log}", output.status);
-        let who = String::from_utf8_lossy(&output.stdout);
-        (who.trim_end().to_owned(), log)
+        let told = String::from_utf8_lossy(&output.stdout);
+        (told.trim_end().to_owned(), log)
     }
 }
 

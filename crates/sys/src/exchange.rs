@@ -1,6 +1,7 @@
 //! Questions on their way: driving what [`aarp_core::resolution`] decides with
 //! sockets, a clock and signals.
 
+use core::mem::size_of;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
@@ -15,7 +16,7 @@ use aarp_core::unreach::Unreach;
 use aarp_wire::probe::Method;
 use aarp_wire::route::{RouteRepr, RouteType};
 
-use crate::ask::{AskError, Inquiry, Report};
+use crate::ask::{ADDRESSES, AskError, Inquiry, Report};
 use crate::clock::boottime;
 use crate::interrupt::HeldSignals;
 use crate::probe::{Kind, ProbeSocket, Received, Waited, is_from_icmp, wait};
@@ -33,7 +34,7 @@ fn failed(call: &'static str) -> impl FnOnce(Errno) -> AskError {
 
 /// How far the question about one address is.
 #[expect(clippy::large_enum_variant, reason = "nothing here may allocate")]
-enum State {
+pub(crate) enum State {
     /// Nobody was asked yet.
     Waiting,
     /// It is open: this is what outlives the sockets.
@@ -42,8 +43,11 @@ enum State {
     Reported,
 }
 
+// A thread of the program may have 64 KiB of stack, and has used some of it.
+const _: () = assert!(size_of::<State>() * ADDRESSES <= 11 * 1024);
+
 /// A question that is open.
-struct Open {
+pub(crate) struct Open {
     resolution: Resolution,
     to_a: RouteRepr,
     ignored: [u32; Ignored::ALL.len()],
@@ -65,31 +69,34 @@ enum Ran {
     IntoASignal,
 }
 
-/// Questions about up to `N` addresses.
-pub(crate) struct Exchange<'i, 's, 'r, const N: usize> {
+/// Questions about up to [`ADDRESSES`].
+pub(crate) struct Exchange<'i, 's, 'r> {
     inquiries: &'i [Inquiry<'s>],
     reports: &'r mut [Result<Report, AskError>],
-    states: [State; N],
+    /// The largest thing on the stack: room for as many as there are.
+    states: &'r mut [State],
     /// By which socket each method asks, and the port it had before it was closed.
     sockets: [Option<(Kind, u16)>; METHODS],
 }
 
-impl<'i, 's, 'r, const N: usize> Exchange<'i, 's, 'r, N> {
-    /// There are as many reports as inquiries, and no more than `N`.
+impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
+    /// There are as many reports, and states, which are [`State::Waiting`], as
+    /// inquiries, and no more than [`ADDRESSES`].
     pub(crate) fn new(
         inquiries: &'i [Inquiry<'s>],
         reports: &'r mut [Result<Report, AskError>],
+        states: &'r mut [State],
     ) -> Self {
         Self {
             inquiries,
             reports,
-            states: [const { State::Waiting }; N],
+            states,
             sockets: [None; METHODS],
         }
     }
 
     /// Asks, and writes every report.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(&mut self) {
         if let Err(error) = self.ask() {
             for at in 0..self.inquiries.len() {
                 if !matches!(self.states[at], State::Reported) {
@@ -154,13 +161,13 @@ impl<'i, 's, 'r, const N: usize> Exchange<'i, 's, 'r, N> {
     }
 
     fn is_reported(&self) -> bool {
-        let mut states = self.states[..self.inquiries.len()].iter();
+        let mut states = self.states.iter();
         states.all(|state| matches!(state, State::Reported))
     }
 
     /// Opens the sockets that are needed, and the questions.
     fn begin(&mut self, sockets: &mut Sockets, began: Duration) -> Result<(), AskError> {
-        let mut routes = [None; N];
+        let mut routes = [None; ADDRESSES];
         let mut wanted = Methods::NONE;
         for (at, route) in routes.iter_mut().enumerate().take(self.inquiries.len()) {
             if matches!(self.states[at], State::Reported) {
