@@ -24,6 +24,11 @@ pub const LOCAL_U: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x51, 0, 0, 0, 0, 0, 2);
 /// The port that `unreach` asks.
 const PORT: u16 = 33999;
 
+/// How many frames of a flood come without a pause.
+const FLOOD: usize = 10_000;
+/// As in errno(3).
+const ENOBUFS: i32 = 105;
+
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// By which socket the client asks.
@@ -109,10 +114,11 @@ impl Path {
         self.ask_for("300s", a, variables)
     }
 
-    /// Asks by `unreach` alone, with one datagram and much time; what the one answer
-    /// to it is, from `u`.
+    /// Asks by `unreach` alone, with one datagram, and waits as long as `time`; what
+    /// the one answer to it is, from `u`.
     pub fn ask_by_unreach(
         &mut self,
+        time: &str,
         (a, u): (Ipv6Addr, Ipv6Addr),
         trusted: &str,
     ) -> (Process, Message) {
@@ -121,7 +127,7 @@ impl Path {
             ("AARP_PREFIXES", &*format!("{a}/128")),
             ("AARP_TRUSTED", trusted),
         ];
-        let process = self.start("300s", a, &variables);
+        let process = self.start(time, a, &variables);
         let right = self.see("the client asks", |frame| {
             Message::port_unreachable(frame, (a, PORT), u)
         });
@@ -209,6 +215,22 @@ impl Path {
             }
         }
         self.wait_taken(before + count);
+    }
+
+    /// Sends these messages over and over, as fast as it can, until the process ends.
+    pub fn flood(&self, messages: &[Message], process: &Process) {
+        let frames: Vec<_> = messages.iter().map(Message::emit).collect();
+        wait_until("the client is done", PATIENCE, || {
+            // Enough at a time that the client is never done with it.
+            for frame in frames.iter().cycle().take(FLOOD) {
+                if let Err(error) = self.ring.send(frame) {
+                    // More than the link carries is lost.
+                    assert_eq!(error.raw_os_error(), Some(ENOBUFS), "{error}");
+                }
+            }
+            Ok(process.try_wait()?.is_some())
+        })
+        .expect("a flood does not hold the client");
     }
 
     /// Waits until so many packets have come in, and none waits to be read.

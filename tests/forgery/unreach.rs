@@ -166,7 +166,7 @@ fn try_on(
     trusted: &str,
     forge: impl Fn(Message, u16) -> (Message, Option<&'static str>),
 ) {
-    let (process, right) = path.ask_by_unreach((a, u), trusted);
+    let (process, right) = path.ask_by_unreach("300s", (a, u), trusted);
     let mut ignored = serde_json::Map::new();
     let forged: Vec<_> = (0..COUNT)
         .map(|n| {
@@ -229,6 +229,23 @@ fn forged_offenders_on_a_udp_socket() {
             try_on(path, kind.name, kind.differs, of, trusted, |right, n| {
                 ((kind.forge)(right, n), counted)
             });
+        }
+    });
+}
+
+/// A flood of forged answers, of every kind at once, holds nobody beyond the budget.
+#[test]
+fn a_flood_of_errors_ends_with_the_budget() {
+    with_path(|path| {
+        let (process, right) = path.ask_by_unreach("2s", (A, U), "::/0");
+        let forged = |n| KINDS.iter().map(move |kind| (kind.forge, n));
+        let forged = (0..20).flat_map(forged);
+        let forged: Vec<_> = forged.map(|(forge, n)| forge(right.clone(), n)).collect();
+        path.flood(&forged, &process);
+        let record = record(&process);
+        assert_eq!(record["state"], "unanswered", "{record}");
+        for name in ["malformed", "payload", "destination"] {
+            assert!(record["ignored"][name].as_u64() > Some(1000), "{record}");
         }
     });
 }
