@@ -4,6 +4,7 @@
 
 mod frame;
 mod path;
+mod ranking;
 #[path = "../availability/stage.rs"]
 mod stage;
 mod unreach;

@@ -134,6 +134,22 @@ impl Path {
         (process, right)
     }
 
+    /// Asks for A by both methods, with one probe each and much time: the request, and
+    /// what the one answer to the datagram is, from A.
+    pub fn ask_by_both(&mut self) -> (Process, Message, Message) {
+        let variables = [
+            ("AARP_METHODS", "echo,unreach"),
+            ("AARP_PREFIXES", &*format!("{A}/128")),
+            ("AARP_TRUSTED", "::/0"),
+        ];
+        let process = self.start("300s", A, &variables);
+        let request = self.probe(A);
+        let unreachable = self.see("the client asks by unreach", |frame| {
+            Message::port_unreachable(frame, (A, PORT), A)
+        });
+        (process, request, unreachable)
+    }
+
     /// Asks, and waits for the answer as long as `time`.
     pub fn ask_for(
         &mut self,
