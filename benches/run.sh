@@ -34,7 +34,8 @@ done
 for object in libaarp libredhook_peer; do
     cp "$target/preload/$object.so" "$objects/$object.so"
 done
-cc -O2 -Wall -Wextra -o "$objects/calls" benches/c/calls.c
+cc -O2 -Wall -Wextra -o "$objects/calls" \
+    benches/c/calls.c benches/c/datagrams.c benches/c/exchanges.c
 
 exec "$target/release/aarp-benches" --objects "$objects" \
     --library "$objects/libaarp.so" --redhook "$objects/libredhook_peer.so" "$@"

@@ -5,6 +5,8 @@
  *   asked on standard input:     ROW COUNT [ARGUMENT]
  *   said on standard output:     ok NANOSECONDS, or: failed REASON
  *
+ * Run as `calls respond` it is the other side of an exchange of datagrams.
+ *
  * It lives as long as the driver wants it to, so that the driver can go from one
  * preload library to the next and back, many times a second.
  */
@@ -26,24 +28,23 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stub.h"
+#include "calls.h"
 
-static struct stub *stub;
-static struct sockaddr_in6 anycast, unicast, direct, elsewhere, loopback;
-static struct sockaddr_in inet = { .sin_family = AF_INET };
-static struct sockaddr_un local = { .sun_family = AF_UNIX, .sun_path = "/nonexistent" };
+struct stub *stub;
+struct sockaddr_in6 anycast, unicast, direct, elsewhere, loopback;
+struct sockaddr_in inet = { .sin_family = AF_INET };
+struct sockaddr_un local = { .sun_family = AF_UNIX, .sun_path = "/nonexistent" };
+const char *argument;
 static char reason[256];
-/* The argument of the row. */
-static const char *argument;
 
-static long now(void)
+long now(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return time.tv_sec * 1000000000L + time.tv_nsec;
 }
 
-static long failed(const char *format, ...)
+long failed(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -52,28 +53,7 @@ static long failed(const char *format, ...)
     return -1;
 }
 
-/* The time that COUNT rounds of a statement take. */
-#define TIMED(count, statement) \
-    ({ \
-        long start = now(); \
-        for (long round = 0; round < (count); round++) { \
-            statement; \
-        } \
-        now() - start; \
-    })
-
-#define ADDRESS(name) (const struct sockaddr *)&name, sizeof name
-
 /* --- around the system call --------------------------------------------- */
-
-/* Calls with a descriptor that there is not: the shortest way through the kernel. */
-#define BAD_FD(name, call) \
-    static long name(long count) \
-    { \
-        if ((call) != -1 || errno != EBADF) \
-            return failed("%s: not EBADF", #call); \
-        return TIMED(count, call); \
-    }
 
 static struct sockaddr_in6 peer;
 static socklen_t peer_len = sizeof peer;
@@ -144,7 +124,7 @@ static long connection(const struct sockaddr_in6 *to, int flags, struct sockaddr
     return took;
 }
 
-static const struct sockaddr_in6 *destination(void)
+const struct sockaddr_in6 *destination(void)
 {
     return strcmp(argument, "hooked") ? &unicast : &anycast;
 }
@@ -198,8 +178,7 @@ static long sys_getpeername_connected(long count)
 
 static int real_socket = -1;
 
-/* From here the stub answers; before that it must be there, and a socket too. */
-static int stub_answers(int result, int error)
+int stub_answers(int result, int error)
 {
     if (!stub)
         return failed("the stub is not loaded");
@@ -228,13 +207,7 @@ static int stub_answers(int result, int error)
         return took; \
     }
 
-/*
- * connect() on a socket that was made before. The address is on the stack, or on
- * the heap, where getaddrinfo() leaves it: a library that must not crash over a
- * bad pointer has less to do for the one than for the other.
- */
-enum place { STACK, HEAP };
-
+/* connect() on a socket that was made before. */
 static long to(long count, int domain, const void *from, size_t size, enum place place)
 {
     struct sockaddr_storage here;
@@ -338,7 +311,7 @@ static long fresh(long count, const struct sockaddr_in6 *to, const struct sockad
     return (both - alone) * count / portion;
 }
 
-static const struct sockaddr_in6 *moved(void)
+const struct sockaddr_in6 *moved(void)
 {
     return strcmp(argument, "hooked") ? &anycast : &unicast;
 }
@@ -390,11 +363,7 @@ static long spawn(long count)
 
 /* ----------------------------------------------------------------------------- */
 
-#define ROW(name) { #name, name }
-static const struct {
-    const char *name;
-    long (*run)(long count);
-} rows[] = {
+static const struct row rows[] = {
     ROW(sys_connect_unix), ROW(sys_connect_inet), ROW(sys_connect_loopback),
     ROW(sys_connect_elsewhere), ROW(sys_connect_asked), ROW(sys_close),
     ROW(sys_getpeername), ROW(sys_getsockopt), ROW(sys_fcntl), ROW(stub_connect_unix),
@@ -406,8 +375,18 @@ static const struct {
     ROW(stub_direct), ROW(stub_hit_nonblocking), ROW(stub_hit_nonblocking_heap),
     ROW(stub_hit_blocking), ROW(sys_socket_close), ROW(sys_connection_blocking),
     ROW(sys_connection_nonblocking), ROW(sys_getpeername_connected),
-    ROW(spawn),
+    ROW(spawn), { NULL, NULL },
 };
+
+static long measured(const char *name, long count)
+{
+    const struct row *const tables[] = { rows, datagram_rows, exchange_rows };
+    for (size_t table = 0; name && table < sizeof tables / sizeof *tables; table++)
+        for (const struct row *row = tables[table]; row->name; row++)
+            if (!strcmp(row->name, name))
+                return row->run(count);
+    return failed("no such row");
+}
 
 static int address_from(const char *variable, struct sockaddr_in6 *address)
 {
@@ -416,7 +395,7 @@ static int address_from(const char *variable, struct sockaddr_in6 *address)
     return text && inet_pton(AF_INET6, text, &address->sin6_addr) == 1 ? 0 : -1;
 }
 
-int main(void)
+int main(int count, char **words)
 {
     char line[4096];
     stub = dlsym(RTLD_DEFAULT, "aarp_bench_stub");
@@ -428,16 +407,15 @@ int main(void)
         fputs("calls: run by the driver, which says with which addresses\n", stderr);
         return 64;
     }
+    if (count > 1 && !strcmp(words[1], "respond"))
+        return respond();
     while (fgets(line, sizeof line, stdin)) {
         char *save, *name = strtok_r(line, " \n", &save);
-        char *count = strtok_r(NULL, " \n", &save);
+        char *rounds = strtok_r(NULL, " \n", &save);
         argument = strtok_r(NULL, " \n", &save);
         if (!argument)
             argument = "";
-        long took = failed("no such row");
-        for (size_t row = 0; name && count && row < sizeof rows / sizeof *rows; row++)
-            if (!strcmp(rows[row].name, name))
-                took = rows[row].run(strtol(count, NULL, 10));
+        long took = measured(name, rounds ? strtol(rounds, NULL, 10) : 0);
         /* A difference of two times can be below zero. */
         if (took == -1)
             printf("failed %s\n", reason);

@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "stub.h"
 
 extern int close(int fd);
+extern ssize_t read(int fd, void *data, size_t count);
+extern ssize_t write(int fd, const void *data, size_t count);
 extern int fcntl(int fd, int command, long argument);
 
 struct stub aarp_bench_stub;
@@ -58,4 +61,73 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 int fcntl(int fd, int command, long argument)
 {
     return stub.mode == PASS ? REAL(fcntl, fd, command, argument) : 0;
+}
+
+/* What was sent: everything. */
+static ssize_t sent(const void *to, socklen_t len, size_t count)
+{
+    if (stub.mode == NOTE && len == sizeof stub.seen)
+        memcpy(&stub.seen, to, len);
+    return count;
+}
+
+/* From where it was received, as far as there is room, as the kernel writes it. */
+static socklen_t source(void *name, socklen_t room)
+{
+    memcpy(name, &stub.source, room < stub.source_len ? room : stub.source_len);
+    return stub.source_len;
+}
+
+ssize_t sendto(int fd, const void *data, size_t count, int flags, const struct sockaddr *to,
+    socklen_t len)
+{
+    if (stub.mode == PASS)
+        return REAL(sendto, fd, data, count, flags, to, len);
+    return sent(to, len, count);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (stub.mode == PASS)
+        return REAL(sendmsg, fd, message, flags);
+    return sent(message->msg_name, message->msg_namelen, message->msg_iov->iov_len);
+}
+
+ssize_t send(int fd, const void *data, size_t count, int flags)
+{
+    return stub.mode == PASS ? REAL(send, fd, data, count, flags) : (ssize_t)count;
+}
+
+ssize_t write(int fd, const void *data, size_t count)
+{
+    return stub.mode == PASS ? REAL(write, fd, data, count) : (ssize_t)count;
+}
+
+ssize_t recvfrom(int fd, void *data, size_t count, int flags, struct sockaddr *from,
+    socklen_t *len)
+{
+    if (stub.mode == PASS)
+        return REAL(recvfrom, fd, data, count, flags, from, len);
+    if (from)
+        *len = source(from, *len);
+    return 1;
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    if (stub.mode == PASS)
+        return REAL(recvmsg, fd, message, flags);
+    if (message->msg_name)
+        message->msg_namelen = source(message->msg_name, message->msg_namelen);
+    return 1;
+}
+
+ssize_t recv(int fd, void *data, size_t count, int flags)
+{
+    return stub.mode == PASS ? REAL(recv, fd, data, count, flags) : 1;
+}
+
+ssize_t read(int fd, void *data, size_t count)
+{
+    return stub.mode == PASS ? REAL(read, fd, data, count) : 1;
 }

@@ -4,7 +4,7 @@
 enum mode {
     PASS,   /* hand every call on: to the system */
     ANSWER, /* answer at once */
-    NOTE,   /* answer, and keep the address that connect() was given */
+    NOTE,   /* answer, and keep the address that was given to a call */
 };
 
 struct stub {
@@ -13,4 +13,6 @@ struct stub {
     int result; /* what connect() gives */
     int error;  /* the errno it sets, when that is -1 */
     struct sockaddr_in6 seen;
+    struct sockaddr_storage source; /* from where a datagram is received */
+    socklen_t source_len;
 };

@@ -17,6 +17,7 @@ mod machine;
 mod measure;
 mod network;
 mod rows;
+mod server;
 mod table;
 mod variant;
 mod worker;
@@ -68,6 +69,7 @@ fn main() -> Result<()> {
         schema: 1,
         r#type: "benchmark",
         machine,
+        variants: variants.into_iter().map(|variant| variant.name).collect(),
         rows: results,
     };
     let mut out = std::io::stdout().lock();

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::Options;
 use crate::machine::Machine;
 use crate::rows::{Group, ROWS, Row};
-use crate::variant::Variant;
+use crate::server::Server;
+use crate::variant::{Peer, Variant};
 use crate::worker::Worker;
 
 /// How long the calls of one row and round take, without a library.
@@ -21,6 +22,8 @@ pub(crate) struct Results {
     pub(crate) schema: u32,
     pub(crate) r#type: &'static str,
     pub(crate) machine: Machine,
+    /// What was measured, in the order of the columns.
+    pub(crate) variants: Vec<String>,
     pub(crate) rows: Vec<RowResult>,
 }
 
@@ -67,7 +70,9 @@ pub(crate) fn run(
             .is_none_or(|part| row.name.contains(part.as_str()))
     };
     let mut results = Vec::new();
-    for group in [Group::Stub, Group::System, Group::Start] {
+    let calls = options.objects.join("calls");
+    let server = Server::start(&calls)?;
+    for group in Group::ALL {
         let mut rows = ROWS
             .iter()
             .filter(|row| row.group == group)
@@ -76,9 +81,8 @@ pub(crate) fn run(
         if rows.peek().is_none() {
             continue;
         }
-        let calls = options.objects.join("calls");
         if group == Group::Start {
-            let mut parent = Worker::start(&calls, &variants[0], None, scratch)?;
+            let mut parent = Worker::start(&calls, &variants[0], None, scratch, &server)?;
             results.push(starts(
                 options,
                 variants,
@@ -87,11 +91,12 @@ pub(crate) fn run(
             )?);
             continue;
         }
-        let stub = (group == Group::Stub).then(|| options.objects.join("stub.so"));
+        let stub = group.has_stub().then(|| options.objects.join("stub.so"));
         let mut workers = variants
             .iter()
+            .filter(|variant| !group.has_stub() || variant.peer != Some(Peer::Wrapper))
             .map(|variant| {
-                let worker = Worker::start(&calls, variant, stub.as_deref(), scratch)?;
+                let worker = Worker::start(&calls, variant, stub.as_deref(), scratch, &server)?;
                 Ok((variant, worker))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -109,7 +114,7 @@ fn calls_of(
 ) -> Result<RowResult> {
     let mut taking: Vec<_> = workers
         .iter_mut()
-        .filter(|(variant, _)| row.proxies || !variant.proxy)
+        .filter(|(variant, _)| variant.peer.is_none_or(|peer| row.peers.contains(&peer)))
         .collect();
     let mut count = 16;
     while count < MOST && taking[0].1.measure(row.name, count, "")? < BATCH {

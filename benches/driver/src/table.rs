@@ -7,11 +7,8 @@ use crate::rows::Group;
 /// Names of the sections of the document, with what stands there.
 pub(crate) fn sections(results: &Results) -> Vec<(&'static str, String)> {
     let mut sections = vec![("machine", machine(results))];
-    for (group, name) in [
-        (Group::Stub, "stub"),
-        (Group::System, "system"),
-        (Group::Start, "start"),
-    ] {
+    for group in Group::ALL {
+        let name = group.section();
         let rows: Vec<_> = results
             .rows
             .iter()
@@ -20,7 +17,7 @@ pub(crate) fn sections(results: &Results) -> Vec<(&'static str, String)> {
         match (group, rows.as_slice()) {
             (_, []) => {}
             (Group::Start, rows) => sections.push((name, start(rows[0]))),
-            (_, rows) => sections.push((name, calls(rows))),
+            (_, rows) => sections.push((name, calls(&results.variants, rows))),
         }
     }
     sections
@@ -55,12 +52,12 @@ fn machine(results: &Results) -> String {
 }
 
 /// Nanoseconds by themselves in the first column, what is added in the others.
-fn calls(rows: &[&RowResult]) -> String {
-    let names: Vec<_> = rows
+fn calls(variants: &[String], rows: &[&RowResult]) -> String {
+    // Not every row has every library.
+    let names: Vec<_> = variants
         .iter()
-        .max_by_key(|row| row.cells.len())
-        .map(|row| row.cells.iter().map(|cell| cell.variant.as_str()).collect())
-        .unwrap_or_default();
+        .filter(|name| rows.iter().any(|row| row.cell(name).is_some()))
+        .collect();
     let mut text = String::from("| ns per call |");
     for name in &names {
         let _ = write!(text, " {name} |");

@@ -6,6 +6,27 @@ use anyhow::{Result, ensure};
 
 use crate::Options;
 
+/// A library of others that does more than a bench needs: each is measured where it has
+/// nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Would send connections to its proxy, and opens no UDP socket.
+    Torsocks,
+    /// Would send connections to its proxy.
+    Proxychains,
+    /// Does nothing without a folder of its own, and looks the functions behind its
+    /// hooks up in the C library: past the stub.
+    Wrapper,
+}
+
+impl Peer {
+    const ALL: [(Self, &'static str, &'static str); 3] = [
+        (Self::Torsocks, "torsocks", "torsocks/libtorsocks.so"),
+        (Self::Proxychains, "proxychains4", "libproxychains.so.4"),
+        (Self::Wrapper, "socket_wrapper", "libsocket_wrapper.so"),
+    ];
+}
+
 /// One way to start the program.
 #[derive(Debug, Clone)]
 pub(crate) struct Variant {
@@ -14,9 +35,8 @@ pub(crate) struct Variant {
     pub(crate) object: Option<PathBuf>,
     /// It is ours: connect() to A goes to U.
     pub(crate) moves: bool,
-    /// A proxy's library: it would send IPv6 connections to its proxy, and so is
-    /// measured only where it has nothing to do.
-    pub(crate) proxy: bool,
+    /// Measured only in the rows that name it.
+    pub(crate) peer: Option<Peer>,
 }
 
 impl Variant {
@@ -25,7 +45,7 @@ impl Variant {
             name: name.to_owned(),
             object,
             moves: false,
-            proxy: false,
+            peer: None,
         }
     }
 }
@@ -60,13 +80,10 @@ pub(crate) fn all(options: &Options) -> Result<Vec<Variant>> {
             ensure!(object.is_file(), "{}: no such file", object.display());
         }
     }
-    for (name, object) in [
-        ("torsocks", "torsocks/libtorsocks.so"),
-        ("proxychains4", "libproxychains.so.4"),
-    ] {
+    for (peer, name, object) in Peer::ALL {
         match installed(object) {
             Some(object) => variants.push(Variant {
-                proxy: true,
+                peer: Some(peer),
                 ..Variant::new(name, Some(object))
             }),
             None => eprintln!("benches: {name} is not installed: not measured"),

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::network;
+use crate::server::Server;
 use crate::variant::Variant;
 
 pub(crate) struct Worker {
@@ -24,6 +25,7 @@ impl Worker {
         variant: &Variant,
         stub: Option<&Path>,
         scratch: &Path,
+        server: &Server,
     ) -> Result<Self> {
         let preload: Vec<_> = variant
             .object
@@ -39,6 +41,7 @@ impl Worker {
             .env("BENCH_UNICAST", network::UNICAST)
             .env("BENCH_DIRECT", network::DIRECT)
             .env("BENCH_ELSEWHERE", network::ELSEWHERE)
+            .env("BENCH_PORT", server.port())
             .env("AARP_CONFIG", file(scratch, "aarp.toml", "")?)
             .env("AARP_PREFIXES", network::PREFIX)
             // A and U are addresses of this host here.

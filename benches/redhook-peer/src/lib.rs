@@ -6,16 +6,18 @@
 //! exit what was counted, and the last IPv6 address that connect() was given:
 //!
 //! ```text
-//! redhook-peer: connect=1 close=12 getpeername=1 last=2001:db8:a::53
+//! redhook-peer: connect=1 close=12 getpeername=1 sendto=0 recvfrom=0 last=2001:db8:a::53
 //! ```
 use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use libc::{c_int, sockaddr, sockaddr_in6, socklen_t};
+use libc::{c_int, c_void, size_t, sockaddr, sockaddr_in6, socklen_t, ssize_t};
 use redhook::{hook, real};
 
 static CONNECT: AtomicU64 = AtomicU64::new(0);
 static CLOSE: AtomicU64 = AtomicU64::new(0);
+static SENDTO: AtomicU64 = AtomicU64::new(0);
+static RECVFROM: AtomicU64 = AtomicU64::new(0);
 static GETPEERNAME: AtomicU64 = AtomicU64::new(0);
 /// The last IPv6 address that connect() was given.
 static LAST: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -50,16 +52,30 @@ hook! {
     }
 }
 
+hook! {
+    unsafe fn sendto(fd: c_int, data: *const c_void, count: size_t, flags: c_int, address: *const sockaddr, len: socklen_t) -> ssize_t => counted_sendto {
+        SENDTO.fetch_add(1, Relaxed);
+        real!(sendto)(fd, data, count, flags, address, len)
+    }
+}
+
+hook! {
+    unsafe fn recvfrom(fd: c_int, data: *mut c_void, count: size_t, flags: c_int, address: *mut sockaddr, len: *mut socklen_t) -> ssize_t => counted_recvfrom {
+        RECVFROM.fetch_add(1, Relaxed);
+        real!(recvfrom)(fd, data, count, flags, address, len)
+    }
+}
+
 extern "C" fn at_exit() {
     if std::env::var_os("REDHOOK_PEER_STATS").is_none() {
         return;
     }
-    let [connects, closes, getpeernames] =
-        [&CONNECT, &CLOSE, &GETPEERNAME].map(|counter| counter.load(Relaxed));
+    let [connects, closes, getpeernames, sends, receptions] =
+        [&CONNECT, &CLOSE, &GETPEERNAME, &SENDTO, &RECVFROM].map(|counter| counter.load(Relaxed));
     let [high, low] = [&LAST[0], &LAST[1]].map(|half| half.load(Relaxed));
     let last = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low));
     eprintln!(
-        "redhook-peer: connect={connects} close={closes} getpeername={getpeernames} last={last}"
+        "redhook-peer: connect={connects} close={closes} getpeername={getpeernames} sendto={sends} recvfrom={receptions} last={last}"
     );
 }
 
