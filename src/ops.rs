@@ -195,6 +195,12 @@ fn closing_pinned(fd: c_int, record: &Record) {
     sockets::clear(fd);
 }
 
+/// Whether [`socket_error`] has to hear of an error of this descriptor.
+#[inline]
+pub(crate) fn may_have_failed(fd: c_int) -> bool {
+    sockets::may_be_under_way(fd) || datagram::is_watched(fd)
+}
+
 /// The program has read `SO_ERROR`.
 #[inline]
 pub(crate) fn socket_error(fd: c_int, error: c_int) {
@@ -224,6 +230,15 @@ fn outcome_read(fd: c_int, record: &Record, error: c_int) {
 #[inline]
 pub(crate) fn nonblocking_set(fd: c_int, nonblocking: bool) {
     sockets::change(fd, |record| record.nonblocking = nonblocking);
+}
+
+/// Whether [`controlled`] has to hear of a command.
+#[inline]
+pub(crate) fn is_command_of_interest(command: c_int) -> bool {
+    matches!(
+        command,
+        libc::F_SETFL | libc::F_DUPFD | libc::F_DUPFD_CLOEXEC
+    )
 }
 
 /// fcntl has been called.

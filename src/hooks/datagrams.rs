@@ -121,6 +121,36 @@ fn open_fast(
     if result == 0 { sent.get() } else { -1 }
 }
 
+type SendTo = unsafe extern "C" fn(
+    c_int,
+    *const c_void,
+    size_t,
+    c_int,
+    *const sockaddr,
+    socklen_t,
+) -> ssize_t;
+
+#[inline]
+fn real_sendto() -> SendTo {
+    behind!(
+        c"sendto",
+        fn(c_int, *const c_void, size_t, c_int, *const sockaddr, socklen_t) -> ssize_t
+    )
+}
+
+/// Whether what is sent may go elsewhere than to where the program sends it.
+///
+/// # Safety
+/// As for sendto(2).
+#[inline]
+unsafe fn may_be_moved(fd: c_int, name: *const sockaddr, len: socklen_t) -> bool {
+    if name.is_null() || len == 0 {
+        return datagram::is_connected(fd);
+    }
+    // SAFETY: only looked at where it can be read.
+    ops::is_barred() || unsafe { family(name, len) } == Some(libc::AF_INET6 as u16)
+}
+
 /// sendto(2)
 ///
 /// # Safety
@@ -134,10 +164,31 @@ pub unsafe extern "C" fn sendto(
     name: *const sockaddr,
     len: socklen_t,
 ) -> ssize_t {
-    let real = behind!(
-        c"sendto",
-        fn(c_int, *const c_void, size_t, c_int, *const sockaddr, socklen_t) -> ssize_t
-    );
+    let real = real_sendto();
+    // SAFETY: the program's own arguments, but for a whole address of ours.
+    unsafe {
+        if !may_be_moved(fd, name, len) {
+            return real(fd, data, count, flags, name, len);
+        }
+        sendto_by_course(fd, data, count, flags, name, len)
+    }
+}
+
+/// The rest of [`sendto`], for which there is room on the stack: without it the call
+/// behind is a jump.
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn sendto_by_course(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+    name: *const sockaddr,
+    len: socklen_t,
+) -> ssize_t {
+    let real = real_sendto();
     // SAFETY: the program's own arguments, but for a whole address of ours.
     unsafe {
         send_to(fd, name, len, flags, |name, len| {
@@ -152,13 +203,37 @@ pub unsafe extern "C" fn sendto(
 /// As for the function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    let real = behind!(c"sendmsg", fn(c_int, *const msghdr, c_int) -> ssize_t);
+    let real = real_sendmsg();
+    // SAFETY: the program's own arguments; the header is only looked at where it can
+    // be read.
+    unsafe {
+        let concerns = datagram::concerns(fd, flags)
+            && (ops::is_barred()
+                || header(message).is_some_and(|header| {
+                    may_be_moved(fd, header.msg_name.cast(), header.msg_namelen)
+                }));
+        if !concerns {
+            return real(fd, message, flags);
+        }
+        sendmsg_by_course(fd, message, flags)
+    }
+}
+
+#[inline]
+fn real_sendmsg() -> unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t {
+    behind!(c"sendmsg", fn(c_int, *const msghdr, c_int) -> ssize_t)
+}
+
+/// The rest of [`sendmsg`], as with [`sendto_by_course`].
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn sendmsg_by_course(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    let real = real_sendmsg();
     // SAFETY: the program's own arguments, or a copy of them with a whole address of
     // ours.
     unsafe {
-        if !datagram::concerns(fd, flags) {
-            return real(fd, message, flags);
-        }
         let Some(copy) = message_of(fd, message) else {
             return real(fd, message, flags);
         };
@@ -372,13 +447,16 @@ pub unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) ->
     send_to_peer(fd, || unsafe { real(fd, parts, count) })
 }
 
-/// Receives, and does not ask from where.
+/// Receives, and does not ask from where. Nothing is left to be done behind the call
+/// where it is none of our business, so that it is a jump: each return that comes
+/// behind a system call costs more than all else here (docs/performance.md).
 #[inline]
 fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
-    let received = call();
-    if datagram::is_watched(fd) {
-        noted(fd, received);
+    if !datagram::is_watched(fd) {
+        return call();
     }
+    let received = call();
+    noted(fd, received);
     received
 }
 

@@ -39,7 +39,7 @@ use behind;
 /// As for the function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
-    let real = behind!(c"connect", fn(c_int, *const sockaddr, socklen_t) -> c_int);
+    let real = real_connect();
     // SAFETY: the address is copied only as far as it can be read; the call
     // behind gets either the program's own arguments or a whole address of ours.
     unsafe {
@@ -50,6 +50,25 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: sockl
         if family(address, len) != Some(libc::AF_INET6 as u16) {
             return real(fd, address, len);
         }
+        connect_ipv6(fd, address, len)
+    }
+}
+
+#[inline]
+fn real_connect() -> unsafe extern "C" fn(c_int, *const sockaddr, socklen_t) -> c_int {
+    behind!(c"connect", fn(c_int, *const sockaddr, socklen_t) -> c_int)
+}
+
+/// The rest of [`connect`], for which there is room on the stack: without it the call
+/// behind is a jump.
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn connect_ipv6(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+    let real = real_connect();
+    // SAFETY: as above.
+    unsafe {
         match socket_address(address, len) {
             Some(to) => life::connect(fd, &to, |to| {
                 real(fd, (&raw const to.raw).cast(), to.len.min(28))
@@ -147,8 +166,12 @@ pub unsafe extern "C" fn getsockopt(
         fn(c_int, c_int, c_int, *mut c_void, *mut socklen_t) -> c_int
     );
     // SAFETY: the program's own arguments.
-    let result = unsafe { real(fd, level, name, value, len) };
-    if result == 0 && level == libc::SOL_SOCKET && name == libc::SO_ERROR {
+    let call = || unsafe { real(fd, level, name, value, len) };
+    if level != libc::SOL_SOCKET || name != libc::SO_ERROR || !ops::may_have_failed(fd) {
+        return call();
+    }
+    let result = call();
+    if result == 0 {
         // SAFETY: the call behind has just written there.
         unsafe {
             if *len as usize == size_of::<c_int>() {
@@ -224,6 +247,23 @@ pub unsafe extern "C" fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int {
     copy
 }
 
+/// The commands of fcntl(2) that mean something to us.
+///
+/// # Safety
+/// As for fcntl(2), which `real` must be.
+#[inline(never)]
+unsafe fn control(
+    fd: c_int,
+    command: c_int,
+    argument: c_long,
+    real: unsafe extern "C" fn(c_int, c_int, c_long) -> c_int,
+) -> c_int {
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, command, argument) };
+    ops::controlled(fd, command, argument, result);
+    result
+}
+
 /// fcntl(2). Its third argument is variadic in C; on x86-64 and AArch64 it travels
 /// as a fixed one does.
 ///
@@ -232,10 +272,12 @@ pub unsafe extern "C" fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c_int {
     let real = behind!(c"fcntl", fn(c_int, c_int, c_long) -> c_int);
+    if ops::is_command_of_interest(command) {
+        // SAFETY: by the promise.
+        return unsafe { control(fd, command, argument, real) };
+    }
     // SAFETY: the program's own arguments.
-    let result = unsafe { real(fd, command, argument) };
-    ops::controlled(fd, command, argument, result);
-    result
+    unsafe { real(fd, command, argument) }
 }
 
 /// fcntl64, which programs built with 64-bit file offsets call.
@@ -245,10 +287,12 @@ pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: c_long) -> c
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: c_long) -> c_int {
     let real = behind!(c"fcntl64", fn(c_int, c_int, c_long) -> c_int);
+    if ops::is_command_of_interest(command) {
+        // SAFETY: by the promise.
+        return unsafe { control(fd, command, argument, real) };
+    }
     // SAFETY: the program's own arguments.
-    let result = unsafe { real(fd, command, argument) };
-    ops::controlled(fd, command, argument, result);
-    result
+    unsafe { real(fd, command, argument) }
 }
 
 /// ioctl(2); as for [`fcntl`].
