@@ -226,6 +226,28 @@ fn outcome_read(fd: c_int, record: &Record, error: c_int) {
     errno::set(errno);
 }
 
+/// A call that sends or receives on a TCP socket has returned `count`, before it was
+/// known whether its connection was made: programs that never read `SO_ERROR` hear of
+/// a failure in this way, and so do those that connect with the first data.
+#[cold]
+pub(crate) fn transferred(fd: c_int, count: isize, sent: bool) {
+    let Some(record) = sockets::get(fd).filter(|record| record.phase == Phase::Connecting) else {
+        return;
+    };
+    let error = errno::get();
+    if count > 0 && !(sent && record.deferred) {
+        sockets::change(fd, |record| record.phase = Phase::Connected);
+    } else if count < 0 && refutes(error) && !is_barred() {
+        // A connection that was to be made with the first data is disconnected when
+        // that fails, and nothing is left of it.
+        match progress(fd) {
+            Ok(Progress::Failed | Progress::NotBegun) => failed(fd, &record),
+            _ => sockets::change(fd, |record| record.phase = Phase::Connected),
+        }
+    }
+    errno::set(error);
+}
+
 /// `O_NONBLOCK` has been set or cleared.
 #[inline]
 pub(crate) fn nonblocking_set(fd: c_int, nonblocking: bool) {

@@ -346,6 +346,19 @@ pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {
     })
 }
 
+/// Whether what comes of a call that sends or receives says something: a connected
+/// datagram socket, or a TCP socket of which it is not known yet whether its
+/// connection was made.
+#[inline]
+pub(crate) fn is_observed(fd: i32) -> bool {
+    place(fd).is_some_and(|place| {
+        let rest = place[REST].load(Ordering::Relaxed);
+        let (kind, phase) = (rest >> KIND & 3, rest as u8);
+        phase == Phase::Connecting as u8
+            || kind == Kind::Datagram as u64 && phase == Phase::Connected as u8
+    })
+}
+
 /// Whether a descriptor is known as a TCP socket.
 pub(crate) fn is_stream(fd: i32) -> bool {
     get(fd).is_some_and(|record| record.kind == Kind::Stream)

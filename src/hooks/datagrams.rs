@@ -27,8 +27,13 @@ fn unreachable() -> ssize_t {
 /// Sends without a destination: to what the socket is connected to, if it is.
 #[inline]
 fn send_to_peer(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
-    if !datagram::is_connected(fd) {
+    if !sockets::is_observed(fd) {
         return call();
+    }
+    if !datagram::is_connected(fd) {
+        let sent = call();
+        ops::transferred(fd, sent, true);
+        return sent;
     }
     for _ in 1..TRIES {
         if !datagram::sending_connected(fd) {
@@ -145,7 +150,7 @@ fn real_sendto() -> SendTo {
 #[inline]
 unsafe fn may_be_moved(fd: c_int, name: *const sockaddr, len: socklen_t) -> bool {
     if name.is_null() || len == 0 {
-        return datagram::is_connected(fd);
+        return sockets::is_observed(fd);
     }
     // SAFETY: only looked at where it can be read.
     ops::is_barred() || unsafe { family(name, len) } == Some(libc::AF_INET6 as u16)
@@ -452,7 +457,7 @@ pub unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) ->
 /// behind a system call costs more than all else here (docs/performance.md).
 #[inline]
 fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
-    if !datagram::is_watched(fd) {
+    if !datagram::is_watched(fd) && !sockets::is_observed(fd) {
         return call();
     }
     let received = call();
@@ -461,7 +466,9 @@ fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
 }
 
 fn noted(fd: c_int, received: ssize_t) {
-    if received >= 0 {
+    if !datagram::is_watched(fd) {
+        ops::transferred(fd, received, false);
+    } else if received >= 0 {
         datagram::received_from_anyone(fd);
     } else {
         datagram::error_read(fd, errno::get());
@@ -481,7 +488,7 @@ unsafe fn receive_from(
     call: impl Fn(*mut sockaddr, *mut socklen_t) -> ssize_t,
 ) -> ssize_t {
     if !datagram::is_watched(fd) {
-        return call(name, len);
+        return receive_from_anyone(fd, || call(name, len));
     }
     if name.is_null() || len.is_null() {
         return receive_from_anyone(fd, || call(name, len));
@@ -602,7 +609,7 @@ pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) 
     // what is changed lies where the kernel has just written.
     unsafe {
         if !datagram::is_watched(fd) {
-            return real(fd, message, flags);
+            return receive_from_anyone(fd, || real(fd, message, flags));
         }
         let Some(mut copy) = message_of(fd, message) else {
             return real(fd, message, flags);

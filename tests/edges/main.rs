@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 
 mod descriptors;
+mod fastopen;
 mod limits;
 mod refutation;
 #[path = "../availability/site.rs"]

@@ -337,6 +337,46 @@ static void full_log(const char *unused) {
     _exit(0);
 }
 
+/* --- the first data with the SYN ------------------------------------------- */
+
+static void fast_open(const char *how) {
+    static char request[] = "GET /who HTTP/1.0\r\n\r\n";
+    for (int turn = 0; turn < 3; turn++) {
+        int fd = strcmp(how, "nonblocking") ? tcp() : nonblocking(), on = 1;
+        struct iovec part = {request, strlen(request)};
+        struct msghdr message = {&served, sizeof served, &part, 1, NULL, 0, 0};
+        ssize_t sent;
+        if (!strcmp(how, "option")) {
+            MUST(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on));
+            printf("connect=%s ", name_of(connect(fd, SA(&served), sizeof served) ? errno : 0));
+            sent = write(fd, request, part.iov_len);
+        } else if (!strcmp(how, "sendmsg")) {
+            sent = sendmsg(fd, &message, MSG_FASTOPEN | MSG_NOSIGNAL);
+        } else {
+            sent = sendto(fd, request, part.iov_len, MSG_FASTOPEN | MSG_NOSIGNAL, SA(&served),
+                          sizeof served);
+        }
+        printf("sent=%s", sent == (ssize_t)part.iov_len ? "OK" : name_of(errno));
+        if (sent < 0 && errno == EINPROGRESS) {
+            wait_for(fd, POLLOUT);
+            sent = send(fd, request, part.iov_len, MSG_NOSIGNAL);
+            printf(" later=%s", name_of(sent < 0 ? errno : 0));
+        }
+        wait_for(fd, POLLIN);
+        char reply[4096] = "";
+        ssize_t got = 0, now;
+        while ((now = recv(fd, reply + got, sizeof reply - 1 - got, 0)) > 0 ||
+               (now < 0 && errno == EAGAIN && wait_for(fd, POLLIN)))
+            got += now > 0 ? now : 0;
+        printf(" received=%s", name_of(now < 0 ? errno : 0));
+        if (got > 3 && reply[got - 1] == '\n')
+            printf(" who=%.2s", reply + got - 3);
+        show(fd);
+        printf("\n");
+        close(fd);
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(const char *);
@@ -351,6 +391,7 @@ static const struct {
     {"reset_later", reset_later},
     {"give_up", give_up},
     {"ports", ports},
+    {"fast_open", fast_open},
     {"jumping", jumping},
     {"vforking", vforking},
     {"forking", forking},
