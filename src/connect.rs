@@ -58,7 +58,7 @@ pub(crate) fn connect(
         Err(reason) => return unpinned(fd, None, reason, to, &real),
     };
     if record.kind == Kind::Datagram {
-        return datagram::connect(fd, &record, to, settings, &real);
+        return datagram::peer::connect(fd, &record, to, settings, &real);
     }
     let origin = match origin(fd, &record) {
         Ok(origin) => origin,
@@ -124,6 +124,13 @@ pub(crate) fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
     };
     let nonblocking = socket::is_nonblocking(fd).map_err(|_| Bypass::Policy)?;
     let origin = socket::origin(fd).map_err(|_| Bypass::Policy)?;
+    // A socket that is bound was handed over to serve, and one that is connected is in
+    // the middle of something.
+    let bound = socket::local_address(fd).is_ok_and(|name| name.sin6_port != 0);
+    if kind == Kind::Datagram && bound {
+        sockets::set(fd, &Record::open(Kind::Other, nonblocking, false));
+        return Err(Bypass::Policy);
+    }
     let record = Record::open(kind, nonblocking, origin != Origin::default());
     if !sockets::begin(fd, &record) && kind == Kind::Datagram {
         return Err(Bypass::Busy);

@@ -16,8 +16,13 @@ use crate::ops::is_barred;
 use crate::resolve::prefetch;
 use crate::{report, settings, state};
 
-/// Names have been resolved by the function behind.
-pub(crate) fn resolved(list: &AddrInfoList<'_>) {
+/// A name has been resolved by the function behind, with these flags, or an address
+/// been read. Addresses are read for many reasons, and who connects asks then; with
+/// `AI_PASSIVE` it is about listening, without a name about this host.
+pub(crate) fn resolved(list: &AddrInfoList<'_>, flags: i32, literal: bool) {
+    if flags & (libc::AI_PASSIVE | libc::AI_NUMERICHOST) != 0 {
+        return;
+    }
     if is_barred() || !list.entries().any(|entry| is_possible(entry.address)) {
         return;
     }
@@ -25,6 +30,7 @@ pub(crate) fn resolved(list: &AddrInfoList<'_>) {
     if let (Ok(settings), Some(state)) = (settings::get(), state::get()) {
         match settings.getaddrinfo {
             GetAddrInfo::Off => {}
+            GetAddrInfo::Prefetch if literal => {}
             GetAddrInfo::Prefetch => fetch(settings, state, list),
             GetAddrInfo::Rewrite => {
                 fetch(settings, state, list);

@@ -5,12 +5,12 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarp_core::bypass::Bypass;
-use aarp_sys::socket::{Progress, progress};
+use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
-use crate::connect::{failed, is_peer, refutes};
+use crate::connect::{failed, refutes};
 use crate::sockets::{self, Kind, Phase, Record};
-use crate::{datagram, report, settings};
+use crate::{datagram, report, settings, state};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
 /// may be made.
@@ -110,29 +110,65 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
     );
 }
 
-/// Whether the record of a descriptor may be that of another process with the same
-/// memory: a vfork child has descriptors of its own. A child made by fork leaves the
-/// record of its parent standing, and the kernel has the last word on it.
-#[inline]
-fn belongs_to_another(fd: c_int) -> bool {
-    sockets::get(fd).is_some_and(|record| {
-        record.process != 0 && !is_barred() && record.process != process::id()
-    })
+/// Whether a record is that of another process with the same memory: a vfork child has
+/// descriptors of its own. A child made by fork has its parent's records as its own.
+fn is_of_another_process(record: &Record) -> bool {
+    if record.process == 0 || is_barred() {
+        return false;
+    }
+    let this = process::id();
+    match state::known() {
+        // Wiped by a fork, and asked for anew.
+        Some(state) => state.process(|| this) != this,
+        None => record.process != this,
+    }
 }
 
-/// A socket has been bound. The kernel is asked what to, at the next connect.
+/// Whether the record of a descriptor is that of another process with the same memory.
 #[inline]
+fn belongs_to_another(fd: c_int) -> bool {
+    sockets::get(fd).is_some_and(|record| is_of_another_process(&record))
+}
+
+/// A socket has been bound. To a port alone it is as any other; what else there is, the
+/// kernel is asked at the next connect.
 pub(crate) fn bound(fd: c_int) {
-    sockets::change(fd, |record| record.fixed_origin = true);
+    if sockets::get(fd).is_none() {
+        return;
+    }
+    let source = if is_barred() {
+        None
+    } else {
+        local_address(fd).ok()
+    };
+    if source.is_none_or(|name| name.sin6_addr.s6_addr != [0; 16]) {
+        sockets::change(fd, |record| record.fixed_origin = true);
+    }
+}
+
+/// connect() of something else than an IPv6 address has succeeded.
+pub(crate) fn connected_elsewhere(fd: c_int) {
+    // A TCP socket is, where it is asked by connect() what became of another; whether
+    // its peer is still U the kernel says.
+    sockets::change(fd, |record| {
+        if record.kind == Kind::Datagram {
+            *record = record.reopened();
+        }
+    });
 }
 
 /// An option of a socket has been set.
 #[inline]
 pub(crate) fn option_set(fd: c_int, level: c_int, name: c_int) {
     const SO_BINDTOIFINDEX: c_int = 62;
+    const IPV6_UNICAST_IF: c_int = 76;
     match (level, name) {
         (libc::SOL_SOCKET, libc::SO_BINDTODEVICE | libc::SO_MARK | SO_BINDTOIFINDEX) => {
             sockets::change(fd, |record| record.fixed_origin = true)
+        }
+        // Datagrams then have a source, or a way, of their own.
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO | IPV6_UNICAST_IF | libc::IPV6_RTHDR) => {
+            sockets::change(fd, |record| record.kind = Kind::Other);
         }
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => {
             sockets::change(fd, |record| record.deferred = true);
@@ -157,7 +193,7 @@ pub(crate) fn closing(fd: c_int) {
         closing_pinned(fd, &record);
     } else {
         if record.kind == Kind::Datagram {
-            datagram::closing(fd, &record);
+            datagram::receive::closing(fd, &record);
         }
         sockets::clear(fd);
     }
@@ -179,7 +215,7 @@ fn closing_pinned(fd: c_int, record: &Record) {
         return;
     }
     if record.kind == Kind::Datagram {
-        datagram::closing(fd, record);
+        datagram::receive::closing(fd, record);
         return sockets::clear(fd);
     }
     // A socket with another descriptor goes on.
@@ -198,7 +234,7 @@ fn closing_pinned(fd: c_int, record: &Record) {
 /// Whether [`socket_error`] has to hear of an error of this descriptor.
 #[inline]
 pub(crate) fn may_have_failed(fd: c_int) -> bool {
-    sockets::may_be_under_way(fd) || datagram::is_watched(fd)
+    sockets::may_be_under_way(fd) || datagram::receive::is_watched(fd)
 }
 
 /// The program has read `SO_ERROR`.
@@ -210,7 +246,7 @@ pub(crate) fn socket_error(fd: c_int, error: c_int) {
     if record.phase == Phase::Connecting {
         outcome_read(fd, &record, error);
     } else if record.kind == Kind::Datagram && error != 0 {
-        datagram::error_read(fd, error);
+        datagram::peer::error_read(fd, error);
     }
 }
 
@@ -286,12 +322,12 @@ pub(crate) fn replacing(fd: c_int, to: c_int) {
 /// A descriptor has been duplicated to another number.
 #[inline]
 pub(crate) fn duplicated(fd: c_int, copy: c_int) {
-    if copy < 0 || copy == fd || belongs_to_another(copy) {
+    if copy < 0 || copy == fd || belongs_to_another(copy) || belongs_to_another(fd) {
         return;
     }
     // What the number stood for has been closed by this.
     if let Some(old) = sockets::get(copy).filter(|old| old.kind == Kind::Datagram) {
-        datagram::closing(copy, &old);
+        datagram::receive::closing(copy, &old);
     }
     match sockets::get(fd) {
         Some(record) => {
@@ -311,11 +347,11 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
     }
 }
 
-/// The anycast address that getpeername must show for this descriptor, where the
-/// kernel says that its peer is the unicast address.
+/// The unicast address and port that getpeername must not show for this descriptor, and
+/// the anycast address that it shows in their place: if the kernel has them, which has
+/// the last word.
 #[inline]
-pub(crate) fn hidden_peer(fd: c_int) -> Option<Ipv6Addr> {
+pub(crate) fn hidden_peer(fd: c_int) -> Option<((Ipv6Addr, u16), Ipv6Addr)> {
     let record = sockets::get(fd).filter(Record::is_pinned)?;
-    // With a filter in place the kernel cannot be asked: the record is believed.
-    (is_barred() || is_peer(fd, &record)).then_some(record.a)
+    Some(((record.u, record.port), record.a))
 }

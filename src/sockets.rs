@@ -62,7 +62,7 @@ pub(crate) struct Record {
     pub(crate) port: u16,
     /// The process that called connect, or sent the first datagram that was moved.
     pub(crate) process: i32,
-    /// The number of a datagram socket, which its duplicates share; 0 for others.
+    /// The number of the socket, which its duplicates share.
     pub(crate) socket: u32,
 }
 
@@ -80,7 +80,7 @@ impl Record {
             u: Ipv6Addr::UNSPECIFIED,
             port: 0,
             process: 0,
-            socket: if kind == Kind::Datagram { number() } else { 0 },
+            socket: number(),
         }
     }
 
@@ -108,7 +108,7 @@ impl Record {
     }
 }
 
-/// A number for a datagram socket that no other of this process has had, unless
+/// A number for a socket that no other of this process has had, unless
 /// there were four thousand million.
 fn number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -257,6 +257,9 @@ pub(crate) fn may_be_under_way(fd: i32) -> bool {
 pub(crate) fn set(fd: i32, record: &Record) -> bool {
     if let Some(place) = place(fd) {
         write(place, record);
+        if record.duplicated {
+            share(fd, record);
+        }
         return true;
     }
     let number = usize::try_from(fd).unwrap_or(usize::MAX);
@@ -301,7 +304,28 @@ pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {
     {
         change(&mut record);
         write(place, &record);
+        if record.duplicated {
+            share(fd, &record);
+        }
     }
+}
+
+/// What is known about a socket is known by all its descriptors.
+#[cold]
+fn share(fd: i32, record: &Record) {
+    for (other, place) in duplicates(fd, record.socket) {
+        if get(other).is_some_and(|other| other.socket == record.socket) {
+            write(place, record);
+        }
+    }
+}
+
+/// The other descriptors of a socket.
+fn duplicates(fd: i32, socket: u32) -> impl Iterator<Item = (i32, &'static Place)> {
+    let places = known(0, u32::MAX).filter_map(|other| Some((other, place(other)?)));
+    places.filter(move |(other, place)| {
+        *other != fd && place[NUMBER].load(Ordering::Relaxed) == u64::from(socket)
+    })
 }
 
 /// The descriptors from `first` to `last` of which something is known.
@@ -431,6 +455,19 @@ impl Datagrams {
     pub(crate) fn speaks(&self, address: Ipv6Addr, port: u16) {
         for (word, bit) in self.spoken(address, port) {
             if word.load(Ordering::Relaxed) & bit == 0 {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        if self.duplicated {
+            self.speaks_on_duplicates(address, port);
+        }
+    }
+
+    #[cold]
+    fn speaks_on_duplicates(&self, address: Ipv6Addr, port: u16) {
+        for (_, place) in duplicates(-1, self.socket) {
+            let other = Datagrams { place, ..*self };
+            for (word, bit) in other.spoken(address, port) {
                 word.fetch_or(bit, Ordering::Relaxed);
             }
         }

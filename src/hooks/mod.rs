@@ -8,18 +8,20 @@
 // They are exported by their names, whatever this module is to others.
 #![allow(unreachable_pub, non_upper_case_globals)]
 
-mod datagrams;
 mod names;
+mod receive;
+mod send;
 
 use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::mem::transmute;
 
-use aarp_sys::user::{family, room, room_by, show_address, socket_address};
+use aarp_sys::message::SIN6;
+use aarp_sys::user::{family, replace_address, room, room_by, socket_address};
 use libc::{sockaddr, socklen_t};
 
 use crate::ops::RawCall;
 use crate::symbols::Symbol;
-use crate::{connect as life, ops, report};
+use crate::{connect as life, ops, report, sockets};
 
 /// Declares the symbol behind a hook, and its type.
 macro_rules! behind {
@@ -45,9 +47,12 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: sockl
     unsafe {
         if ops::is_barred() {
             ops::barred_connect(len);
-            return real(fd, address, len);
+            return connect_elsewhere(fd, address, len);
         }
         if family(address, len) != Some(libc::AF_INET6 as u16) {
+            if sockets::is_observed(fd) {
+                return connect_elsewhere(fd, address, len);
+            }
             return real(fd, address, len);
         }
         connect_ipv6(fd, address, len)
@@ -57,6 +62,25 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, len: sockl
 #[inline]
 fn real_connect() -> unsafe extern "C" fn(c_int, *const sockaddr, socklen_t) -> c_int {
     behind!(c"connect", fn(c_int, *const sockaddr, socklen_t) -> c_int)
+}
+
+/// connect() past us, on a socket of which something is known.
+///
+/// # Safety
+/// As for the function of this name.
+#[cold]
+unsafe extern "C" fn connect_elsewhere(
+    fd: c_int,
+    address: *const sockaddr,
+    len: socklen_t,
+) -> c_int {
+    let real = real_connect();
+    // SAFETY: the program's own arguments.
+    let result = unsafe { real(fd, address, len) };
+    if result == 0 {
+        ops::connected_elsewhere(fd);
+    }
+    result
 }
 
 /// The rest of [`connect`], for which there is room on the stack: without it the call
@@ -132,18 +156,21 @@ pub unsafe extern "C" fn getpeername(
         c"getpeername",
         fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int
     );
-    let hidden = ops::hidden_peer(fd);
+    let Some((u, a)) = ops::hidden_peer(fd) else {
+        // SAFETY: the program's own arguments.
+        return unsafe { real(fd, address, len) };
+    };
     // SAFETY: the program's own arguments; what is changed lies where the call
     // behind has just written.
     unsafe {
-        let room = match hidden {
-            None => None,
-            Some(_) if ops::is_barred() => room_by(len, |name, len| real(fd, name, len)),
-            Some(_) => room(len),
+        let room = if ops::is_barred() {
+            room_by(len, |name, len| real(fd, name, len))
+        } else {
+            room(len)
         };
         let result = real(fd, address, len);
-        if let (0, Some(a), Some(room)) = (result, hidden, room) {
-            show_address(address, room, a);
+        if let (0, Some(room)) = (result, room) {
+            replace_address(address, room.min(SIN6 as usize), u, a);
         }
         result
     }
@@ -370,9 +397,9 @@ pub unsafe extern "C" fn syscall(
             // SAFETY: the program's own arguments, or messages of ours.
             let result = unsafe {
                 if number == libc::SYS_recvmmsg {
-                    datagrams::receive_many(fd, messages, count, flags, || call() as c_int)
+                    receive::receive_many(fd, messages, count, flags, || call() as c_int)
                 } else {
-                    datagrams::send_many(fd, messages, count, flags, |messages, count| {
+                    send::send_many(fd, messages, count, flags, |messages, count| {
                         real(number, a, messages as c_long, count.into(), d, e, f) as c_int
                     })
                 }

@@ -1,6 +1,6 @@
 //! The calls that resolve names.
 
-use core::ffi::{c_char, c_int};
+use core::ffi::{CStr, c_char, c_int};
 use core::mem::transmute;
 
 use aarp_sys::addrinfo::AddrInfoList;
@@ -29,10 +29,15 @@ pub unsafe extern "C" fn getaddrinfo(
     // has written a list of its own that the program has not seen yet.
     unsafe {
         let result = real(node, service, hints, found);
-        // Without a node it is about this host, and with this flag about listening.
-        let listens = !hints.is_null() && (*hints).ai_flags & libc::AI_PASSIVE != 0;
-        if result == 0 && !node.is_null() && !listens {
-            names::resolved(&AddrInfoList::new(*found));
+        if result == 0 && !node.is_null() {
+            let flags = if hints.is_null() {
+                0
+            } else {
+                (*hints).ai_flags
+            };
+            // No name has a colon.
+            let literal = CStr::from_ptr(node).to_bytes().contains(&b':');
+            names::resolved(&AddrInfoList::new(*found), flags, literal);
         }
         result
     }

@@ -66,6 +66,7 @@ static void everything(const char *name) {
             }
     hints = (struct addrinfo){.ai_flags = AI_NUMERICHOST};
     show("a literal", "2001:db8:a::1", "80", &hints);
+    show("a literal as a name", "2001:db8:a::1", "80", NULL);
     show("nothing", NULL, "80", NULL);
     hints = (struct addrinfo){.ai_flags = AI_PASSIVE};
     show("to listen", NULL, "80", &hints);

@@ -254,6 +254,14 @@ impl PinTable {
         }
     }
 
+    /// The pins of a socket, with former ones: by a look at the whole table.
+    pub fn of(&self, socket: u32) -> impl Iterator<Item = Pin> {
+        (0..ENTRIES).filter_map(move |place| {
+            let words = self.read(place)?;
+            (words[0] >> 32 == u64::from(socket)).then(|| pin(place, &words))
+        })
+    }
+
     /// The pin in a place, if it is one of this socket's.
     #[must_use]
     #[inline]
@@ -447,7 +455,9 @@ mod tests {
         table.clear(2, pin.place);
         assert_eq!(table.at(1, pin.place), Some(pin));
         assert_eq!(table.at(2, pin.place), None);
+        assert_eq!(table.of(1).collect::<Vec<_>>(), [pin]);
         table.release(1);
+        assert_eq!(table.of(1).count(), 0);
         assert_eq!(
             (table.to(&remote(1, A)), table.from(&remote(1, U))),
             (None, None)

@@ -57,12 +57,6 @@ impl Silence {
         self.0 & FAILED != 0
     }
 
-    /// Whether nothing has come back for longer than a burst lasts.
-    #[must_use]
-    pub fn is_long(self, now: u64) -> bool {
-        self.lasts(now) >= PATIENCE_MS
-    }
-
     /// For how long nothing has come back; not at all by a clock that was set back.
     #[must_use]
     pub fn lasts(self, now: u64) -> u64 {
@@ -86,8 +80,11 @@ impl Silence {
     #[must_use]
     #[inline]
     pub fn sent(self, now: u64) -> Self {
+        let since = |now: u64| Self(self.0 & 0xffff | now << 16);
         match self.count() {
-            0 => Self(self.0 & (PROVEN | FAILED | CHECKS) | 1 | now << 16),
+            0 => Self(since(now).0 | 1),
+            // The clock was set back: the time begins anew.
+            _ if self.0 >> 16 > now => since(now),
             COUNT => self,
             _ => Self(self.0 + 1),
         }
@@ -120,6 +117,8 @@ impl Silence {
 pub struct SilenceTable {
     /// A mark of 56 bits above a count.
     counts: [AtomicU64; ENTRIES],
+    /// When the first of them was sent.
+    since: [AtomicU64; ENTRIES],
 }
 
 const ENTRIES: usize = 64;
@@ -130,29 +129,36 @@ impl SilenceTable {
     pub const fn new() -> Self {
         Self {
             counts: [const { AtomicU64::new(0) }; ENTRIES],
+            since: [const { AtomicU64::new(0) }; ENTRIES],
         }
     }
 
-    fn entry(&self, claim: &Claim) -> (&AtomicU64, u64) {
+    fn place(claim: &Claim) -> (usize, u64) {
         let mark = claim.mark() << 8;
-        (&self.counts[(mark >> 58) as usize % ENTRIES], mark)
+        ((mark >> 58) as usize % ENTRIES, mark)
     }
 
-    /// A socket was closed that had sent so many datagrams in vain. Whether they are
+    /// A socket is closed at `now` that has sent datagrams in vain. Whether they are
     /// enough for a doubt, with those of others before it.
-    pub fn add(&self, claim: &Claim, count: u64) -> bool {
-        let (entry, mark) = self.entry(claim);
+    pub fn add(&self, claim: &Claim, silence: Silence, now: u64) -> bool {
+        let (place, mark) = Self::place(claim);
+        let (entry, since) = (&self.counts[place], &self.since[place]);
         let was = entry.load(Ordering::Relaxed);
         let before = if was & !COUNT == mark { was & COUNT } else { 0 };
-        let count = before.saturating_add(count).min(COUNT);
-        let enough = count >= UNANSWERED;
+        if before == 0 || since.load(Ordering::Relaxed) > now {
+            since.store(silence.0 >> 16, Ordering::Relaxed);
+        }
+        let count = (before + silence.count()).min(COUNT);
+        let lasts = now.saturating_sub(since.load(Ordering::Relaxed));
+        let enough = count >= UNANSWERED && lasts >= PATIENCE_MS;
         entry.store(if enough { 0 } else { mark | count }, Ordering::Relaxed);
         enough
     }
 
     /// Something was received.
     pub fn ended(&self, claim: &Claim) {
-        let (entry, mark) = self.entry(claim);
+        let (place, mark) = Self::place(claim);
+        let entry = &self.counts[place];
         if entry.load(Ordering::Relaxed) & !COUNT == mark {
             entry.store(0, Ordering::Relaxed);
         }
@@ -178,15 +184,25 @@ mod tests {
             port,
         };
         let table = SilenceTable::new();
-        assert!(!table.add(&claim(53), 1));
-        assert!(!table.add(&claim(53), 1));
-        assert!(table.add(&claim(53), 1));
-        assert!(!table.add(&claim(53), 1));
+        let sent = |count: u64, at: u64| (0..count).fold(Silence::default(), |s, _| s.sent(at));
+        // One each, half a second apart.
+        assert!(!table.add(&claim(53), sent(1, 5000), 5500));
+        assert!(!table.add(&claim(53), sent(1, 5500), 6000));
+        assert!(table.add(&claim(53), sent(1, 6000), 6500));
+        // It begins anew.
+        assert!(!table.add(&claim(53), sent(1, 6500), 7000));
+        // Three at once are a burst, until a second has passed.
+        assert!(!table.add(&claim(54), sent(3, 5000), 5001));
+        assert!(table.add(&claim(54), sent(1, 6000), 6001));
+        // What is received ends it.
         table.ended(&claim(53));
-        assert!(!table.add(&claim(53), 2));
+        assert!(!table.add(&claim(53), sent(2, 7000), 8500));
         table.ended(&claim(54));
-        assert!(table.add(&claim(53), 1));
-        assert!(table.add(&claim(54), 255));
+        assert!(table.add(&claim(53), sent(1, 8500), 8501));
+        // The clock was set back.
+        assert!(!table.add(&claim(55), sent(2, 50_000), 51_000));
+        assert!(!table.add(&claim(55), sent(1, 3000), 3500));
+        assert!(table.add(&claim(55), sent(1, 3500), 4500));
     }
 
     #[test]
@@ -200,8 +216,10 @@ mod tests {
         assert!(silence.is_suspicious(6000));
         let two = Silence::default().sent(5000).sent(5000);
         assert!(!two.is_suspicious(60_000));
-        // The clock was set back.
+        // The clock was set back: the time begins anew.
         assert!(!silence.is_suspicious(10));
+        let set_back = silence.sent(10).sent(500);
+        assert!(!set_back.is_suspicious(1009) && set_back.is_suspicious(1010));
     }
 
     #[test]

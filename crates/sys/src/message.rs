@@ -26,6 +26,51 @@ pub unsafe fn header(message: *const libc::msghdr) -> Option<libc::msghdr> {
     Some(unsafe { message.read_unaligned() })
 }
 
+/// Whether a message says itself from where, or by which way, it is to be sent: a
+/// source (`IPV6_PKTINFO`), a routing header, a next hop (RFC 3542, section 6), or a
+/// mark. What cannot be read says nothing.
+///
+/// # Safety
+/// As for [`header`], of the control messages.
+#[must_use]
+pub unsafe fn own_way(message: &libc::msghdr) -> bool {
+    /// As much as is_readable looks at.
+    const LOOKED_AT: usize = 256;
+    const IPV6_NEXTHOP: i32 = 9;
+    let len = message.msg_controllen.min(LOOKED_AT);
+    let start = message.msg_control.cast_const().cast::<u8>();
+    if !is_readable(start, len) {
+        return false;
+    }
+    let mut octets = [0u8; LOOKED_AT];
+    // SAFETY: readable, as was just seen; and there is room.
+    unsafe { core::ptr::copy_nonoverlapping(start, octets.as_mut_ptr(), len) };
+    let mut rest = &octets[..len];
+    // A length of 8 octets, level, type, and the data; each begins at a multiple of 8.
+    while let Some((head, _)) = rest.split_at_checked(16) {
+        let number =
+            |at: usize| i32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let mut length = [0; size_of::<usize>()];
+        length.copy_from_slice(&head[..size_of::<usize>()]);
+        let length = usize::from_ne_bytes(length);
+        let data = rest.get(16..length).unwrap_or(&[]);
+        let own = match (number(8), number(12)) {
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => data.iter().any(|octet| *octet != 0),
+            (libc::IPPROTO_IPV6, libc::IPV6_RTHDR | IPV6_NEXTHOP) => true,
+            (libc::SOL_SOCKET, libc::SO_MARK) => true,
+            _ => false,
+        };
+        if own {
+            return true;
+        }
+        let next = length
+            .checked_next_multiple_of(8)
+            .filter(|next| *next >= 16);
+        rest = next.and_then(|next| rest.get(next..)).unwrap_or(&[]);
+    }
+    false
+}
+
 /// The IPv6 address and port that the kernel has just written as a whole.
 ///
 /// # Safety
@@ -68,20 +113,6 @@ impl OwnName {
     /// For the kernel to write to.
     pub fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
         self.storage.as_mut_ptr().cast()
-    }
-
-    /// Copies as much of it as there is room for.
-    ///
-    /// # Safety
-    /// There must be `room` octets to be written at `to`.
-    pub unsafe fn copy_to(&self, to: *mut libc::sockaddr, room: usize) {
-        let count = room
-            .min(self.len as usize)
-            .min(size_of::<libc::sockaddr_storage>());
-        // SAFETY: by the promise; the storage was zeroed, and is as large.
-        unsafe {
-            core::ptr::copy_nonoverlapping(self.storage.as_ptr().cast::<u8>(), to.cast(), count)
-        };
     }
 }
 

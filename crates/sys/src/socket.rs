@@ -153,6 +153,29 @@ pub fn progress(fd: i32) -> Result<Progress, Errno> {
     })
 }
 
+/// Whether the kernel can write an integer there; one is written, and means nothing.
+#[must_use]
+pub fn is_writable(fd: i32, to: *mut u32) -> bool {
+    let mut len = size_of::<u32>() as libc::socklen_t;
+    let arguments = [
+        fd as usize,
+        libc::SOL_SOCKET as usize,
+        libc::SO_TYPE as usize,
+        to as usize,
+        (&raw mut len) as usize,
+        0,
+    ];
+    // SAFETY: the kernel checks the pointer, which is the purpose.
+    unsafe { syscall(libc::SYS_getsockopt, arguments) }.is_ok()
+}
+
+/// Whether errors that come by ICMPv6 are reported for datagrams to anybody
+/// (`IPV6_RECVERR`).
+#[must_use]
+pub fn reports_errors(fd: i32) -> bool {
+    option::<i32>(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR).is_ok_and(|on| on != 0)
+}
+
 /// Connects a datagram socket, which does not block.
 ///
 /// # Errors

@@ -56,7 +56,8 @@ const PAGE: usize = 4096;
 /// again, and each question is a system call. What is amortised with this is the
 /// `EFAULT` of a program that hands over memory which was good once and which it
 /// has unmapped since.
-static READABLE: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
+static READABLE: [AtomicUsize; PAGES] = [const { AtomicUsize::new(0) }; PAGES];
+const PAGES: usize = 1024;
 
 fn place_of(page: usize) -> &'static AtomicUsize {
     &READABLE[page % READABLE.len()]
@@ -66,6 +67,14 @@ fn place_of(page: usize) -> &'static AtomicUsize {
 fn is_in_readable_page(start: usize, len: usize) -> bool {
     let page = start / PAGE;
     len.wrapping_sub(1) < PAGE - start % PAGE && place_of(page).load(Ordering::Relaxed) == page + 1
+}
+
+/// Whether it is known, without asking the kernel, that `len` octets at `start` can be
+/// read.
+#[inline]
+#[must_use]
+pub fn is_known_readable(start: *const u8, len: usize) -> bool {
+    is_on_stack(start as usize, len) || is_in_readable_page(start as usize, len)
 }
 
 /// Whether `len` octets at `start` can be read. Up to 256 are looked at.
@@ -178,6 +187,40 @@ pub unsafe fn show_address(name: *mut libc::sockaddr, room: usize, address: Ipv6
         let to = name.cast::<u8>().add(start);
         core::ptr::copy_nonoverlapping(octets.as_ptr(), to, count);
     }
+}
+
+/// Puts another address in the place of the one that the kernel has just written, as
+/// far as there was room, if it is that one. Whether it was, as far as can be seen.
+///
+/// # Safety
+/// The kernel must have written a socket address there, or its first `room` octets; or
+/// there must be `room` octets to be read and, if they are those of this address, to be
+/// written.
+pub unsafe fn replace_address(
+    name: *mut libc::sockaddr,
+    room: usize,
+    from: (Ipv6Addr, u16),
+    to: Ipv6Addr,
+) -> bool {
+    let start = offset_of!(libc::sockaddr_in6, sin6_addr);
+    let mut expected = [0; size_of::<libc::sockaddr_in6>()];
+    expected[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+    expected[2..4].copy_from_slice(&from.1.to_be_bytes());
+    expected[start..start + 16].copy_from_slice(&from.0.octets());
+    let count = room.min(start + 16);
+    // What lies between the port and the address is no part of either.
+    let parts = [0..count.min(4), start.min(count)..count];
+    for part in parts {
+        for at in part {
+            // SAFETY: inside what was written, by the promise.
+            if unsafe { name.cast::<u8>().add(at).read() } != expected[at] {
+                return false;
+            }
+        }
+    }
+    // SAFETY: by the promise.
+    unsafe { show_address(name, room, to) };
+    true
 }
 
 /// The shortest IPv6 socket address that the kernel takes: without a scope.

@@ -1,4 +1,5 @@
-//! The life of datagrams: the contract's steps for UDP.
+//! The life of datagrams: the contract's steps for UDP. Here, what is sent; in
+//! [`peer`], on sockets that are connected; in [`receive`], what comes back.
 //!
 //! What was decided for a destination on a socket is a pin ([`aarp_core::pins`]), and
 //! holds as long as the socket uses it and U answers. Sending finds it by A,
@@ -16,14 +17,17 @@ use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::{boottime, wall_coarse_ms};
 use aarp_sys::memory::leak_zeroed;
 use aarp_sys::user::SocketAddress;
-use aarp_sys::{errno, process, socket};
+use aarp_sys::{errno, socket};
 use once_cell::race::OnceRef;
 
-use crate::connect::{origin, record_of_inherited, refutes, unpinned, with_address};
+use crate::connect::{origin, record_of_inherited};
 use crate::ops::is_barred;
 use crate::resolve::{Asker, Unresolved};
-use crate::sockets::{self, Datagrams, Kind, Phase, Record};
+use crate::sockets::{self, Datagrams, Kind, Record};
 use crate::{report, resolve, settings, state};
+
+pub(crate) mod peer;
+pub(crate) mod receive;
 
 /// UDP, by its IANA number.
 const UDP: u8 = libc::IPPROTO_UDP as u8;
@@ -90,6 +94,28 @@ pub(crate) fn course(fd: c_int, to: &SocketAddress, flags: c_int) -> Course {
     Sending::new(fd, &datagrams, remote, to, flags).begun()
 }
 
+/// A datagram goes another way than those of other sockets, by what the program says
+/// with it: it goes to where the program sends it, and so do those after it.
+#[cold]
+pub(crate) fn own_way(fd: c_int, to: &SocketAddress) {
+    let Some(datagrams) = sockets::datagrams(fd) else {
+        return;
+    };
+    let remote = remote_of(datagrams.socket, to);
+    if let Some(pins) = PINS.get()
+        && let Some(pin) = pins.to(&remote).filter(Pin::is_moved)
+    {
+        let now = wall_coarse_ms();
+        if let Some(pin) = pins.replace(&remote, &pin, pin.a, now) {
+            datagrams.uses(pin.place);
+        }
+        report::bypass("send", fd, to, Bypass::Policy);
+    } else if !datagrams.has_spoken(remote.address, remote.port) {
+        speaks(&datagrams, &remote);
+        report::bypass("send", fd, to, Bypass::Policy);
+    }
+}
+
 /// A socket of which nothing is known: it was inherited.
 #[cold]
 fn course_of_unknown(fd: c_int, to: &SocketAddress, flags: c_int) -> Course {
@@ -128,6 +154,12 @@ pub(crate) fn speaks_with(datagrams: &Datagrams, to: &SocketAddress) {
 }
 
 fn speaks(datagrams: &Datagrams, remote: &Remote) {
+    gives_up(datagrams, remote);
+    datagrams.speaks(remote.address, remote.port);
+}
+
+/// Gives up the pin whose U this is.
+fn gives_up(datagrams: &Datagrams, remote: &Remote) {
     if datagrams.may_have_pins()
         && let Some(pins) = PINS.get()
         && let Some(pin) = pins.from(remote).filter(Pin::is_moved)
@@ -142,7 +174,6 @@ fn speaks(datagrams: &Datagrams, remote: &Remote) {
         }
         report::count_bypass(Bypass::Ambiguous);
     }
-    datagrams.speaks(remote.address, remote.port);
 }
 
 /// A datagram whose course has to be decided.
@@ -218,6 +249,7 @@ impl<'c> Sending<'c> {
             },
             Decision::Own(reason) => {
                 report::bypass("send", self.fd, self.to, reason);
+                gives_up(self.datagrams, &self.remote);
                 match pins.insert(&self.remote, a, idle, now) {
                     Some(pin) => self.goes(pins, &pin, now),
                     None => Course::Own,
@@ -241,7 +273,8 @@ impl<'c> Sending<'c> {
             return self.goes(pins, pin, now);
         };
         let silence = pins.silence(pin.place);
-        if pin.is_moved() && silence.is_suspicious(now) {
+        let doubted = pin.is_moved() && silence.is_suspicious(now);
+        if doubted {
             if silence.is_proven()
                 && !silence.has_failed()
                 && self.is_excused(settings, pins, pin, now)
@@ -249,10 +282,15 @@ impl<'c> Sending<'c> {
                 pins.excused(pin.place, now);
                 return self.goes(pins, pin, now);
             }
-            self.refute(settings, pin);
+            refute(self.fd, pin);
         }
         let now = wall_coarse_ms();
         let u = match self.decide(settings, pins) {
+            // Where nothing is remembered for others, it may be the same again.
+            Decision::U(target) if doubted && target.u == pin.u => {
+                report::bypass("send", self.fd, self.to, Bypass::Refuted);
+                pin.a
+            }
             Decision::U(target) => {
                 report::pinned("send", self.fd, self.to, &target);
                 target.u
@@ -266,13 +304,13 @@ impl<'c> Sending<'c> {
         if u == pin.u {
             return self.goes(pins, pin, now);
         }
-        let Some(pin) = pins.replace(&self.remote, pin, u, now) else {
+        let Some(moved) = pins.replace(&self.remote, pin, u, now) else {
             return Course::Own;
         };
         if self.datagrams.connected {
-            self.connect_again(u);
+            peer::connect_again(self.fd, self.to, pin, u);
         }
-        self.goes(pins, &pin, now)
+        self.goes(pins, &moved, now)
     }
 
     fn goes(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
@@ -280,14 +318,6 @@ impl<'c> Sending<'c> {
         self.datagrams.uses(pin.place);
         if !pin.is_moved() {
             return Course::Own;
-        }
-        // Another process with the same memory, a vfork child, closes descriptors
-        // that are not those of this one.
-        if let Some(state) = state::known() {
-            let process = state.process(process::id);
-            if sockets::get(self.fd).is_some_and(|record| record.process != process) {
-                sockets::change(self.fd, |record| record.process = process);
-            }
         }
         Course::Moved(*pin)
     }
@@ -303,6 +333,10 @@ impl<'c> Sending<'c> {
 
     /// Whom to send to, by what is remembered or by asking.
     fn decide(&self, settings: &Settings, pins: &PinTable) -> Decision {
+        // Who speaks first is a client, and answers for itself.
+        if receive::has_been_heard(self.remote.address) {
+            return Decision::Own(Bypass::Policy);
+        }
         match self.resolve(settings) {
             Ok(target) if self.is_ambiguous(pins, target.u) => Decision::Own(Bypass::Ambiguous),
             Ok(target) => Decision::U(target),
@@ -378,23 +412,16 @@ impl<'c> Sending<'c> {
         }
         alive
     }
+}
 
-    fn refute(&self, settings: &Settings, pin: &Pin) {
-        let fixed = sockets::get(self.fd).is_some_and(|record| record.fixed_origin);
-        // What a socket with a source or a device of its own sees says nothing about
-        // others.
-        if let (Some(state), false) = (state::get(), fixed) {
-            resolve::refute(settings, state, &claim(pin));
-        }
-    }
-
-    /// The socket is connected to what has failed.
-    fn connect_again(&self, u: Ipv6Addr) {
-        let name = with_address(self.to, u).raw;
-        // Where that fails, the next datagram tells the program so.
-        if socket::connect(self.fd, &name).is_ok() {
-            sockets::change(self.fd, |record| record.u = u);
-        }
+/// The U of a pin has failed.
+#[cold]
+fn refute(fd: c_int, pin: &Pin) {
+    let fixed = sockets::get(fd).is_some_and(|record| record.fixed_origin);
+    // What a socket with a source or a device of its own sees says nothing about
+    // others.
+    if let (Some(settings), Some(state), false) = (settings::known(), state::get(), fixed) {
+        resolve::refute(settings, state, &claim(pin));
     }
 }
 
@@ -413,70 +440,6 @@ fn idle_seconds(settings: &Settings, a: Ipv6Addr) -> u16 {
     times.ttl.as_secs().clamp(1, 0x7fff) as u16
 }
 
-/// connect() of a datagram socket.
-pub(crate) fn connect(
-    fd: c_int,
-    record: &Record,
-    to: &SocketAddress,
-    settings: &Settings,
-    real: &impl Fn(&SocketAddress) -> c_int,
-) -> c_int {
-    let saved = errno::get();
-    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), pins()) else {
-        return unpinned(fd, Some(settings), Bypass::Busy, to, real);
-    };
-    let remote = remote_of(record.socket, to);
-    let sending = Sending::new(fd, &datagrams, remote, to, 0);
-    let u = match pins.to(&remote) {
-        Some(pin) if !pins.is_idle(&pin, wall_coarse_ms()) => pin.u,
-        _ if datagrams.has_spoken(remote.address, remote.port) => remote.address,
-        _ => match sending.decide(settings, pins) {
-            Decision::U(target) => {
-                report::pinned("connect", fd, to, &target);
-                target.u
-            }
-            Decision::Own(reason) => {
-                report::bypass("connect", fd, to, reason);
-                remote.address
-            }
-            Decision::Refused => {
-                errno::set(libc::EHOSTUNREACH);
-                return -1;
-            }
-        },
-    };
-    let result = real(&with_address(to, u));
-    if result != 0 {
-        return result;
-    }
-    let (idle, now) = (idle_seconds(settings, remote.address), wall_coarse_ms());
-    if let Some(pin) = pins.insert(&remote, u, idle, now) {
-        datagrams.uses(pin.place);
-    }
-    let process = match state::known() {
-        Some(state) if u != remote.address => state.process(process::id),
-        _ => record.process,
-    };
-    sockets::change(fd, |record| {
-        *record = Record {
-            phase: Phase::Connected,
-            a: remote.address,
-            u,
-            port: remote.port,
-            process,
-            ..*record
-        };
-    });
-    errno::set(saved);
-    result
-}
-
-/// Whether a descriptor is a connected datagram socket.
-#[inline]
-pub(crate) fn is_connected(fd: c_int) -> bool {
-    sockets::datagrams(fd).is_some_and(|datagrams| datagrams.connected)
-}
-
 /// Whether a descriptor is a datagram socket that may have pins.
 pub(crate) fn may_have_pins(fd: c_int) -> bool {
     sockets::datagrams(fd).is_some_and(|datagrams| datagrams.may_have_pins())
@@ -489,189 +452,21 @@ pub(crate) fn concerns(fd: c_int, flags: c_int) -> bool {
     !sockets::is_of_another_kind(fd) || flags & libc::MSG_FASTOPEN != 0
 }
 
-/// A datagram is sent on a connected socket, without a destination. Whether it may
-/// be: `false` is `EHOSTUNREACH`, as it is configured.
-#[inline]
-pub(crate) fn sending_connected(fd: c_int) -> bool {
-    match sockets::datagrams(fd) {
-        Some(datagrams) if datagrams.connected => sending_to_peer(fd, &datagrams),
-        _ => true,
-    }
-}
-
-fn sending_to_peer(fd: c_int, datagrams: &Datagrams) -> bool {
-    let Some((pins, pin)) = pin_of_peer(fd, datagrams).filter(|(_, pin)| pin.is_moved()) else {
-        return true;
-    };
-    let now = wall_coarse_ms();
-    if !pins.silence(pin.place).is_suspicious(now) || is_barred() {
-        pins.sent(pin.place, now);
-        return true;
-    }
-    doubted_peer(fd, datagrams, pins, &pin, now)
-}
-
-/// The pin by which the socket is connected.
-#[inline]
-fn pin_of_peer(fd: c_int, datagrams: &Datagrams) -> Option<(&'static PinTable, Pin)> {
-    let pins = PINS.get()?;
-    if !datagrams.may_have_many_pins() {
-        return Some((pins, pins.at(datagrams.socket, datagrams.last_pin()?)?));
-    }
-    let record = sockets::get(fd)?;
-    let remote = Remote {
-        socket: record.socket,
-        address: record.a,
-        port: record.port,
-    };
-    Some((pins, pins.to(&remote)?))
-}
-
+/// A call that sends by this pin has failed. Whether it is to be made again, because
+/// it was U that failed, and another takes its place.
 #[cold]
-fn doubted_peer(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u64) -> bool {
-    let saved = errno::get();
-    let name = socket::peer_address(fd);
-    errno::set(saved);
-    let Ok(mut name) = name else {
-        return true;
-    };
-    name.sin6_addr.s6_addr = pin.a.octets();
-    let to = SocketAddress {
-        raw: name,
-        len: size_of::<libc::sockaddr_in6>() as libc::socklen_t,
-    };
-    let remote = Remote {
-        socket: datagrams.socket,
-        address: pin.a,
-        port: pin.port,
-    };
-    let sending = Sending::new(fd, datagrams, remote, &to, 0);
-    !matches!(sending.renewed(pins, pin, now), Course::Refused)
-}
-
-/// A call that sends has failed. Whether it is to be made again, because it was U
-/// that failed, and another takes its place.
-#[cold]
-pub(crate) fn sending_failed(fd: c_int) -> bool {
+pub(crate) fn sending_failed(fd: c_int, pin: &Pin) -> bool {
     let error = errno::get();
-    let failed = refutes(error) && !is_barred() && last_failed(fd).is_some();
+    let local = matches!(
+        error,
+        libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EPERM
+    );
+    // An error that has come for an earlier datagram says nothing about this one.
+    let failed = local && !is_barred() && pin.is_moved() && !socket::reports_errors(fd);
+    if failed && let Some(pins) = PINS.get() {
+        pins.failed(pin.place);
+        refute(fd, pin);
+    }
     errno::set(error);
     failed
-}
-
-/// The pin that was used last has failed, by an error of the socket. `None` where
-/// there is none that is moved.
-fn last_failed(fd: c_int) -> Option<()> {
-    let datagrams = sockets::datagrams(fd)?;
-    let (pins, pin) = if datagrams.connected {
-        pin_of_peer(fd, &datagrams)?
-    } else {
-        let (pins, place) = (PINS.get()?, datagrams.last_pin()?);
-        (pins, pins.at(datagrams.socket, place)?)
-    };
-    pin.is_moved().then(|| pins.failed(pin.place))
-}
-
-/// A call that receives has failed, or the program has read `SO_ERROR`: the next
-/// datagram asks again.
-#[cold]
-pub(crate) fn error_read(fd: c_int, error: i32) {
-    if refutes(error) && sockets::datagrams(fd).is_some_and(|datagrams| datagrams.connected) {
-        let _ = last_failed(fd);
-    }
-}
-
-/// Whether a descriptor is a socket whose datagrams are looked at as they come in.
-#[inline]
-pub(crate) fn is_watched(fd: c_int) -> bool {
-    sockets::datagrams(fd).is_some()
-}
-
-/// A datagram was received from there: the address to show in the place of that.
-#[inline]
-pub(crate) fn received(fd: c_int, source: Ipv6Addr, port: u16, flags: c_int) -> Option<Ipv6Addr> {
-    let datagrams = sockets::datagrams(fd)?;
-    let remote = Remote {
-        socket: datagrams.socket,
-        address: source,
-        port,
-    };
-    // From the error queue comes what was sent, and to where.
-    let from_there = flags & libc::MSG_ERRQUEUE == 0;
-    if datagrams.may_have_pins()
-        && let Some(pins) = PINS.get()
-        && let Some(pin) = pins.from(&remote)
-    {
-        if from_there {
-            pins.heard(pin.place, wall_coarse_ms());
-        }
-        return pin.is_moved().then_some(pin.a);
-    }
-    if datagrams.connected {
-        let record = sockets::get(fd)?;
-        return (record.u == source && record.port == port).then_some(record.a);
-    }
-    if from_there && !datagrams.has_spoken(source, port) {
-        datagrams.speaks(source, port);
-    }
-    None
-}
-
-/// A datagram was received, and the program did not ask from where: from whom it
-/// sent to last, as far as anyone can tell.
-#[inline]
-pub(crate) fn received_from_anyone(fd: c_int) {
-    let Some(datagrams) = sockets::datagrams(fd) else {
-        return;
-    };
-    if datagrams.connected {
-        if let Some((pins, pin)) = pin_of_peer(fd, &datagrams) {
-            pins.heard(pin.place, wall_coarse_ms());
-        }
-    } else if let Some(place) = datagrams.last_pin()
-        && let Some(pins) = PINS.get()
-        && pins.at(datagrams.socket, place).is_some()
-    {
-        pins.heard(place, wall_coarse_ms());
-    }
-}
-
-/// A socket is being closed.
-pub(crate) fn closing(fd: c_int, record: &Record) {
-    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {
-        return;
-    };
-    // Its duplicates go on.
-    if record.duplicated || record.socket != datagrams.socket {
-        return;
-    }
-    let Some(place) = datagrams.last_pin() else {
-        return;
-    };
-    if let Some(pin) = pins.at(datagrams.socket, place).filter(Pin::is_moved) {
-        left_unanswered(record, pins, &pin);
-    }
-    if datagrams.may_have_many_pins() {
-        pins.release(datagrams.socket);
-    } else {
-        pins.clear(datagrams.socket, place);
-    }
-}
-
-/// Programs that open a socket for each question, and close it when no answer has
-/// come for a while, never send three datagrams on one.
-fn left_unanswered(record: &Record, pins: &PinTable, pin: &Pin) {
-    let (Some(settings), Some(state)) = (settings::known(), state::known()) else {
-        return;
-    };
-    let silence = pins.silence(pin.place);
-    if silence.is_proven() {
-        return state.silences.ended(&claim(pin));
-    }
-    if silence.count() == 0 || !silence.is_long(wall_coarse_ms()) || record.fixed_origin {
-        return;
-    }
-    if state.silences.add(&claim(pin), silence.count()) {
-        resolve::refute(settings, state, &claim(pin));
-    }
 }

@@ -1,0 +1,345 @@
+//! The calls that receive.
+
+use core::ffi::{c_int, c_uint, c_void};
+use core::mem::transmute;
+
+use aarp_sys::errno;
+use aarp_sys::message::{MESSAGES_MAX, OwnName, SIN6, written_source};
+use aarp_sys::user::{replace_address, room, show_address};
+use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
+
+use super::behind;
+use super::send::message_of;
+use crate::datagram::{peer, receive as datagrams};
+use crate::symbols::Symbol;
+use crate::{ops, sockets};
+
+/// Receives, and does not ask from where. Nothing is left to be done behind the call
+/// where it is none of our business, so that it is a jump: each return that comes
+/// behind a system call costs more than all else here (docs/performance.md).
+#[inline]
+fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
+    if !datagrams::is_watched(fd) && !sockets::is_observed(fd) {
+        return call();
+    }
+    let received = call();
+    noted(fd, received);
+    received
+}
+
+fn noted(fd: c_int, received: ssize_t) {
+    if !datagrams::is_watched(fd) {
+        ops::transferred(fd, received, false);
+    } else if received >= 0 {
+        datagrams::received_from_anyone(fd);
+    } else {
+        peer::error_read(fd, errno::get());
+    }
+}
+
+/// Receives, and shows A in the place of U.
+///
+/// # Safety
+/// As for recvfrom(2); `call` must write an address and its length as that does.
+#[inline]
+unsafe fn receive_from(
+    fd: c_int,
+    flags: c_int,
+    name: *mut sockaddr,
+    len: *mut socklen_t,
+    call: impl Fn(*mut sockaddr, *mut socklen_t) -> ssize_t,
+) -> ssize_t {
+    if !datagrams::is_watched(fd) {
+        return receive_from_anyone(fd, || call(name, len));
+    }
+    if name.is_null() || len.is_null() {
+        return receive_from_anyone(fd, || call(name, len));
+    }
+    // SAFETY: what is changed lies where the kernel has just written.
+    unsafe {
+        // Where nobody may look before the call, a whole name is looked for.
+        let space = if ops::is_barred() { None } else { room(len) };
+        let received = call(name, len);
+        if received < 0 {
+            noted(fd, received);
+        } else {
+            show(fd, flags, name, space, len.read_unaligned());
+        }
+        received
+    }
+}
+
+/// Shows A in the place of a U that the kernel has just written.
+///
+/// # Safety
+/// The kernel must have written a socket address of `len` octets there, or as many of
+/// them as there is room for.
+#[inline]
+unsafe fn show(fd: c_int, flags: c_int, name: *mut sockaddr, room: Option<usize>, len: socklen_t) {
+    // SAFETY: by the promise.
+    unsafe {
+        match room {
+            Some(room) if room < SIN6 as usize => {
+                datagrams::received_in_part(fd, |u, a| {
+                    room > 8 && replace_address(name, room, u, a)
+                });
+            }
+            _ => {
+                if let Some((source, port)) = written_source(name, len)
+                    && let Some(a) = datagrams::received(fd, source, port, flags)
+                {
+                    show_address(name, SIN6 as usize, a);
+                }
+            }
+        }
+    }
+}
+
+/// recvfrom(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvfrom(
+    fd: c_int,
+    data: *mut c_void,
+    count: size_t,
+    flags: c_int,
+    name: *mut sockaddr,
+    len: *mut socklen_t,
+) -> ssize_t {
+    let real = behind!(
+        c"recvfrom",
+        fn(c_int, *mut c_void, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t
+    );
+    // SAFETY: the program's own arguments, or room of ours for an address.
+    unsafe {
+        receive_from(fd, flags, name, len, |name, len| {
+            real(fd, data, count, flags, name, len)
+        })
+    }
+}
+
+/// recvfrom(2) as programs call it that were compiled with `_FORTIFY_SOURCE`.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __recvfrom_chk(
+    fd: c_int,
+    data: *mut c_void,
+    count: size_t,
+    size: size_t,
+    flags: c_int,
+    name: *mut sockaddr,
+    len: *mut socklen_t,
+) -> ssize_t {
+    let real = behind!(
+        c"__recvfrom_chk",
+        fn(c_int, *mut c_void, size_t, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t
+    );
+    // SAFETY: as for recvfrom.
+    unsafe {
+        receive_from(fd, flags, name, len, |name, len| {
+            real(fd, data, count, size, flags, name, len)
+        })
+    }
+}
+
+/// recvmsg(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+    let real = behind!(c"recvmsg", fn(c_int, *mut msghdr, c_int) -> ssize_t);
+    // SAFETY: the program's own arguments, or a copy with room of ours for an address;
+    // what is changed lies where the kernel has just written.
+    unsafe {
+        if !datagrams::is_watched(fd) {
+            return receive_from_anyone(fd, || real(fd, message, flags));
+        }
+        let Some(copy) = message_of(fd, message) else {
+            return real(fd, message, flags);
+        };
+        let (name, space) = (copy.msg_name.cast::<sockaddr>(), copy.msg_namelen as usize);
+        if name.is_null() || space == 0 {
+            return receive_from_anyone(fd, || real(fd, message, flags));
+        }
+        let received = real(fd, message, flags);
+        if received < 0 {
+            noted(fd, received);
+        } else {
+            show(fd, flags, name, Some(space), (*message).msg_namelen);
+        }
+        received
+    }
+}
+
+/// recvmmsg(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    timeout: *mut timespec,
+) -> c_int {
+    let real = behind!(
+        c"recvmmsg",
+        fn(c_int, *mut mmsghdr, c_uint, c_int, *mut timespec) -> c_int
+    );
+    // SAFETY: the program's own arguments.
+    unsafe {
+        receive_many(fd, messages, count, flags, || {
+            real(fd, messages, count, flags, timeout)
+        })
+    }
+}
+
+/// Receives many messages.
+///
+/// # Safety
+/// As for recvmmsg(2); `call` must be it.
+pub(super) unsafe fn receive_many(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    call: impl Fn() -> c_int,
+) -> c_int {
+    if !datagrams::is_watched(fd) {
+        return call();
+    }
+    // The room that each has for a name: none is more than the longest.
+    let mut rooms = [0u8; MESSAGES_MAX];
+    let seen = (count as usize).min(MESSAGES_MAX);
+    for (at, room) in rooms.iter_mut().enumerate().take(seen) {
+        // SAFETY: by the promise.
+        let message = unsafe { message_of(fd, messages.wrapping_add(at).cast()) };
+        let Some(message) = message else {
+            break;
+        };
+        if !message.msg_name.is_null() {
+            *room = message.msg_namelen.min(SIN6) as u8;
+        }
+    }
+    let received = call();
+    if received < 0 {
+        noted(fd, -1);
+    }
+    for (at, room) in rooms.iter().enumerate().take(received.max(0) as usize) {
+        if *room == 0 {
+            datagrams::received_from_anyone(fd);
+            continue;
+        }
+        // SAFETY: the kernel has just written this header, and the address.
+        unsafe {
+            let message = (*messages.wrapping_add(at)).msg_hdr;
+            let (name, len) = (message.msg_name.cast(), message.msg_namelen);
+            show(fd, flags, name, Some((*room).into()), len);
+        }
+    }
+    received
+}
+
+/// recv(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recv(
+    fd: c_int,
+    data: *mut c_void,
+    count: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let real = behind!(c"recv", fn(c_int, *mut c_void, size_t, c_int) -> ssize_t);
+    if datagrams::needs_source(fd) {
+        // SAFETY: as for recv.
+        return unsafe { receive_with_source(fd, data, count, flags) };
+    }
+    // SAFETY: the program's own arguments.
+    receive_from_anyone(fd, || unsafe { real(fd, data, count, flags) })
+}
+
+/// The same on a socket with several destinations, of which it is noted who answers.
+///
+/// # Safety
+/// As for recv(2).
+#[cold]
+unsafe fn receive_with_source(
+    fd: c_int,
+    data: *mut c_void,
+    count: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let mut name = OwnName::new();
+    let mut len = name.len;
+    // SAFETY: the program's own arguments, and room of ours for an address.
+    unsafe { recvfrom(fd, data, count, flags, name.as_mut_ptr(), &raw mut len) }
+}
+
+/// recv(2) as programs call it that were compiled with `_FORTIFY_SOURCE`.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __recv_chk(
+    fd: c_int,
+    data: *mut c_void,
+    count: size_t,
+    size: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let real = behind!(
+        c"__recv_chk",
+        fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t
+    );
+    // SAFETY: the program's own arguments.
+    receive_from_anyone(fd, || unsafe { real(fd, data, count, size, flags) })
+}
+
+/// read(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(fd: c_int, data: *mut c_void, count: size_t) -> ssize_t {
+    let real = behind!(c"read", fn(c_int, *mut c_void, size_t) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    receive_from_anyone(fd, || unsafe { real(fd, data, count) })
+}
+
+/// read(2) as programs call it that were compiled with `_FORTIFY_SOURCE`.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __read_chk(
+    fd: c_int,
+    data: *mut c_void,
+    count: size_t,
+    size: size_t,
+) -> ssize_t {
+    let real = behind!(
+        c"__read_chk",
+        fn(c_int, *mut c_void, size_t, size_t) -> ssize_t
+    );
+    // SAFETY: the program's own arguments.
+    receive_from_anyone(fd, || unsafe { real(fd, data, count, size) })
+}
+
+/// readv(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+    let real = behind!(c"readv", fn(c_int, *const iovec, c_int) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    receive_from_anyone(fd, || unsafe { real(fd, parts, count) })
+}

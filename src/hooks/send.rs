@@ -1,0 +1,558 @@
+//! The calls that send.
+
+use core::cell::Cell;
+use core::ffi::{c_int, c_uint, c_void};
+use core::mem::transmute;
+
+use aarp_sys::message::{SIN6, header, own_way};
+use aarp_sys::user::{SocketAddress, family, is_known_readable, is_readable, socket_address};
+use aarp_sys::{errno, socket};
+use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+
+use super::behind;
+use crate::connect::with_address;
+use crate::datagram::{self, Course, peer};
+use crate::symbols::Symbol;
+use crate::{connect as life, ops, sockets};
+
+/// The times that a datagram is sent before the program hears of a failure: to two
+/// Us, and to A itself.
+const TRIES: usize = 3;
+
+fn unreachable() -> ssize_t {
+    errno::set(libc::EHOSTUNREACH);
+    -1
+}
+
+/// Sends without a destination: to what the socket is connected to, if it is.
+#[inline]
+fn send_to_peer(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
+    if !sockets::is_observed(fd) {
+        return call();
+    }
+    if !peer::is_connected(fd) {
+        let sent = call();
+        ops::transferred(fd, sent, true);
+        return sent;
+    }
+    let saved = errno::get();
+    for turn in 1..TRIES {
+        if !peer::sending(fd) {
+            return unreachable();
+        }
+        let sent = call();
+        if sent >= 0 && turn > 1 {
+            errno::set(saved);
+        }
+        if sent >= 0 || !peer::sending_failed(fd) {
+            return sent;
+        }
+    }
+    call()
+}
+
+/// The IPv6 address to which something is sent; `None` for every other one.
+///
+/// # Safety
+/// As for sendto(2).
+#[inline]
+unsafe fn destination(fd: c_int, name: *const sockaddr, len: socklen_t) -> Option<SocketAddress> {
+    // SAFETY: the address is copied only as far as it can be read. Where no system
+    // call may be made to find that out, only what is known to be readable is read.
+    unsafe {
+        if ops::is_barred() {
+            let whole = datagram::may_have_pins(fd)
+                && len >= SIN6
+                && is_known_readable(name.cast(), SIN6 as usize);
+            let address = whole.then(|| SocketAddress {
+                raw: name.cast::<libc::sockaddr_in6>().read_unaligned(),
+                len,
+            });
+            return address.filter(|to| i32::from(to.raw.sin6_family) == libc::AF_INET6);
+        }
+        if family(name, len) != Some(libc::AF_INET6 as u16) {
+            return None;
+        }
+        socket_address(name, len)
+    }
+}
+
+/// Sends to a destination, if there is one.
+///
+/// # Safety
+/// As for sendto(2); `call` must take an address.
+#[inline]
+unsafe fn send_to(
+    fd: c_int,
+    name: *const sockaddr,
+    len: socklen_t,
+    flags: c_int,
+    call: impl Fn(*const sockaddr, socklen_t) -> ssize_t,
+) -> ssize_t {
+    if name.is_null() || len == 0 {
+        return send_to_peer(fd, || call(name, len));
+    }
+    // SAFETY: by the promise.
+    let Some(to) = (unsafe { destination(fd, name, len) }) else {
+        return call(name, len);
+    };
+    if flags & libc::MSG_FASTOPEN != 0 && !ops::is_barred() && sockets::is_stream(fd) {
+        return open_fast(fd, &to, call);
+    }
+    let saved = errno::get();
+    let mut sent = -1;
+    for turn in 0..=TRIES {
+        let mut moved = None;
+        sent = match datagram::course(fd, &to, flags) {
+            Course::Refused => return unreachable(),
+            Course::Moved(pin) if turn < TRIES => {
+                let to = with_address(&to, pin.u);
+                moved = Some(pin);
+                call(to.as_ptr(), to.len_of_copy())
+            }
+            _ => call(name, len),
+        };
+        if sent >= 0 && turn > 0 {
+            errno::set(saved);
+        }
+        if sent >= 0 || !moved.is_some_and(|pin| datagram::sending_failed(fd, &pin)) {
+            break;
+        }
+    }
+    sent
+}
+
+/// connect() and the first data in one.
+#[cold]
+fn open_fast(
+    fd: c_int,
+    to: &SocketAddress,
+    call: impl Fn(*const sockaddr, socklen_t) -> ssize_t,
+) -> ssize_t {
+    ops::opening_fast(fd);
+    let sent = Cell::new(-1);
+    let result = life::connect(fd, to, |to| {
+        sent.set(call(to.as_ptr(), to.len_of_copy()));
+        if sent.get() < 0 { -1 } else { 0 }
+    });
+    if result == 0 { sent.get() } else { -1 }
+}
+
+type SendTo = unsafe extern "C" fn(
+    c_int,
+    *const c_void,
+    size_t,
+    c_int,
+    *const sockaddr,
+    socklen_t,
+) -> ssize_t;
+
+#[inline]
+fn real_sendto() -> SendTo {
+    behind!(
+        c"sendto",
+        fn(c_int, *const c_void, size_t, c_int, *const sockaddr, socklen_t) -> ssize_t
+    )
+}
+
+/// Whether what is sent may go elsewhere than to where the program sends it.
+///
+/// # Safety
+/// As for sendto(2).
+#[inline]
+unsafe fn may_be_moved(fd: c_int, name: *const sockaddr, len: socklen_t) -> bool {
+    if name.is_null() || len == 0 {
+        return sockets::is_observed(fd);
+    }
+    // SAFETY: only looked at where it can be read.
+    ops::is_barred() || unsafe { family(name, len) } == Some(libc::AF_INET6 as u16)
+}
+
+/// sendto(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendto(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+    name: *const sockaddr,
+    len: socklen_t,
+) -> ssize_t {
+    let real = real_sendto();
+    // SAFETY: the program's own arguments, but for a whole address of ours.
+    unsafe {
+        if !may_be_moved(fd, name, len) {
+            return real(fd, data, count, flags, name, len);
+        }
+        sendto_by_course(fd, data, count, flags, name, len)
+    }
+}
+
+/// The rest of [`sendto`], for which there is room on the stack: without it the call
+/// behind is a jump.
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn sendto_by_course(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+    name: *const sockaddr,
+    len: socklen_t,
+) -> ssize_t {
+    let real = real_sendto();
+    // SAFETY: the program's own arguments, but for a whole address of ours.
+    unsafe {
+        send_to(fd, name, len, flags, |name, len| {
+            real(fd, data, count, flags, name, len)
+        })
+    }
+}
+
+/// sendmsg(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    let real = real_sendmsg();
+    // SAFETY: the program's own arguments; the header is only looked at where it can
+    // be read.
+    unsafe {
+        let concerns = datagram::concerns(fd, flags)
+            && (ops::is_barred()
+                || header(message).is_some_and(|header| {
+                    may_be_moved(fd, header.msg_name.cast(), header.msg_namelen)
+                }));
+        if !concerns {
+            return real(fd, message, flags);
+        }
+        sendmsg_by_course(fd, message, flags)
+    }
+}
+
+#[inline]
+fn real_sendmsg() -> unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t {
+    behind!(c"sendmsg", fn(c_int, *const msghdr, c_int) -> ssize_t)
+}
+
+/// The rest of [`sendmsg`], as with [`sendto_by_course`].
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn sendmsg_by_course(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    let real = real_sendmsg();
+    // SAFETY: the program's own arguments, or a copy of them with a whole address of
+    // ours.
+    unsafe {
+        let Some(copy) = message_of(fd, message) else {
+            return real(fd, message, flags);
+        };
+        let (name, len) = (copy.msg_name.cast_const().cast(), copy.msg_namelen);
+        if goes_its_own_way(fd, &copy) {
+            return real(fd, message, flags);
+        }
+        send_to(fd, name, len, flags, |moved, moved_len| {
+            if moved == name {
+                return real(fd, message, flags);
+            }
+            let mut copy = copy;
+            copy.msg_name = moved.cast_mut().cast();
+            copy.msg_namelen = moved_len;
+            real(fd, &raw const copy, flags)
+        })
+    }
+}
+
+/// Whether a message says itself from where, or by which way, it is to be sent; that
+/// is remembered.
+///
+/// # Safety
+/// As for sendmsg(2).
+unsafe fn goes_its_own_way(fd: c_int, message: &msghdr) -> bool {
+    if message.msg_controllen == 0 || ops::is_barred() || sockets::datagrams(fd).is_none() {
+        return false;
+    }
+    // SAFETY: by the promise.
+    unsafe {
+        if !own_way(message) {
+            return false;
+        }
+        let name = message.msg_name.cast_const().cast();
+        if let Some(to) = destination(fd, name, message.msg_namelen) {
+            datagram::own_way(fd, &to);
+        }
+    }
+    true
+}
+
+/// A copy of a header; where no system call may be made to see whether it can be
+/// read, that of a socket which has pins is.
+///
+/// # Safety
+/// As for sendmsg(2).
+pub(super) unsafe fn message_of(fd: c_int, message: *const msghdr) -> Option<msghdr> {
+    // SAFETY: by the promise.
+    unsafe {
+        if ops::is_barred() {
+            let known = datagram::may_have_pins(fd)
+                && is_known_readable(message.cast(), size_of::<msghdr>());
+            return known.then(|| message.read_unaligned());
+        }
+        header(message)
+    }
+}
+
+/// How many messages are looked at before they are sent together.
+const TOGETHER: usize = 16;
+
+/// sendmmsg(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+) -> c_int {
+    let real = behind!(c"sendmmsg", fn(c_int, *mut mmsghdr, c_uint, c_int) -> c_int);
+    // SAFETY: the program's own arguments.
+    unsafe {
+        send_many(fd, messages, count, flags, |messages, count| {
+            real(fd, messages, count, flags)
+        })
+    }
+}
+
+/// Sends many messages.
+///
+/// # Safety
+/// As for sendmmsg(2); `call` must be it.
+pub(super) unsafe fn send_many(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    call: impl Fn(*mut mmsghdr, c_uint) -> c_int,
+) -> c_int {
+    // SAFETY: by the promise.
+    let concerns = count > 0
+        && datagram::concerns(fd, flags)
+        && (sockets::datagrams(fd).is_some() || unsafe { begins_with_ipv6(fd, messages) });
+    if !concerns {
+        return call(messages, count);
+    }
+    let mut sent: c_uint = 0;
+    while sent < count {
+        let part = (count - sent).min(TOGETHER as c_uint);
+        let rest = messages.wrapping_add(sent as usize);
+        let saved = errno::get();
+        // SAFETY: by the promise.
+        let result = unsafe { send_some(fd, rest, part, flags, &call) };
+        if result < 0 {
+            if sent > 0 {
+                errno::set(saved);
+                break;
+            }
+            return result;
+        }
+        sent += result as c_uint;
+        if (result as c_uint) < part {
+            break;
+        }
+    }
+    sent as c_int
+}
+
+/// Whether the first message has an IPv6 address: then it is looked at what the socket
+/// is.
+///
+/// # Safety
+/// As for sendmmsg(2).
+unsafe fn begins_with_ipv6(fd: c_int, messages: *mut mmsghdr) -> bool {
+    // SAFETY: by the promise.
+    unsafe {
+        let first = message_of(fd, messages.cast());
+        first.is_some_and(|first| {
+            destination(fd, first.msg_name.cast_const().cast(), first.msg_namelen).is_some()
+        })
+    }
+}
+
+/// Sends up to [`TOGETHER`] messages by one call.
+///
+/// # Safety
+/// As for sendmmsg(2).
+unsafe fn send_some(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    call: &impl Fn(*mut mmsghdr, c_uint) -> c_int,
+) -> c_int {
+    let saved = errno::get();
+    for turn in 0..TRIES {
+        // SAFETY: zeros are empty messages and addresses.
+        let (mut copies, mut names): ([mmsghdr; TOGETHER], [libc::sockaddr_in6; TOGETHER]) =
+            unsafe { (core::mem::zeroed(), core::mem::zeroed()) };
+        let (mut whole, mut moved, mut first) = (count, false, None);
+        for at in 0..count as usize {
+            let message = messages.wrapping_add(at);
+            // SAFETY: by the promise.
+            let course = unsafe {
+                message_of(fd, message.cast()).map(|copy| (course_of(fd, &copy, flags), copy))
+            };
+            let course = match course {
+                Some((course, copy)) => {
+                    copies[at].msg_hdr = copy;
+                    course
+                }
+                // The kernel comes to it, and says so.
+                None if at == 0 => return call(messages, count),
+                None => Course::Refused,
+            };
+            match course {
+                Course::Own => {}
+                Course::Refused if at == 0 => return unreachable() as c_int,
+                Course::Refused => {
+                    whole = at as c_uint;
+                    break;
+                }
+                Course::Moved(pin) => {
+                    let name = copies[at].msg_hdr.msg_name.cast::<libc::sockaddr_in6>();
+                    // SAFETY: a whole address, or it would not be moved.
+                    names[at] = unsafe { name.read_unaligned() };
+                    names[at].sin6_addr.s6_addr = pin.u.octets();
+                    copies[at].msg_hdr.msg_name = (&raw mut names[at]).cast();
+                    moved = true;
+                    if at == 0 {
+                        first = Some(pin);
+                    }
+                }
+            }
+        }
+        let sent = if !moved {
+            call(messages, whole)
+        } else if are_writable(fd, messages, whole) {
+            let sent = call(copies.as_mut_ptr(), whole);
+            for (at, copy) in copies.iter().enumerate().take(sent.max(0) as usize) {
+                // SAFETY: it can be written to, as was just seen.
+                unsafe { (*messages.wrapping_add(at)).msg_len = copy.msg_len };
+            }
+            sent
+        } else {
+            return call(messages, whole);
+        };
+        if sent >= 0 && turn > 0 {
+            errno::set(saved);
+        }
+        // What is said where nothing was sent concerns the first.
+        let again = match first {
+            Some(pin) => sent < 0 && datagram::sending_failed(fd, &pin),
+            None => sent < 0 && peer::is_connected(fd) && peer::sending_failed(fd),
+        };
+        if !again {
+            return sent;
+        }
+    }
+    call(messages, 1)
+}
+
+/// Whether the kernel could write down how much of each message was sent.
+fn are_writable(fd: c_int, messages: *mut mmsghdr, count: c_uint) -> bool {
+    let is_writable = |at: c_uint| {
+        let message = messages.wrapping_add(at as usize).cast::<u8>();
+        let length = message
+            .wrapping_add(core::mem::offset_of!(mmsghdr, msg_len))
+            .cast::<u32>();
+        if !is_readable(length.cast(), size_of::<u32>()) {
+            return false;
+        }
+        // SAFETY: readable, and then also writable, as was just seen.
+        unsafe {
+            let before = length.read_unaligned();
+            let writable = socket::is_writable(fd, length);
+            if writable {
+                length.write_unaligned(before);
+            }
+            writable
+        }
+    };
+    ops::is_barred() || is_writable(0) && is_writable(count.saturating_sub(1))
+}
+
+/// Where one of many messages goes.
+///
+/// # Safety
+/// As for sendmmsg(2).
+unsafe fn course_of(fd: c_int, message: &msghdr, flags: c_int) -> Course {
+    if message.msg_name.is_null() || message.msg_namelen == 0 {
+        return if peer::sending(fd) {
+            Course::Own
+        } else {
+            Course::Refused
+        };
+    }
+    // A whole address: a shorter one is left as it is.
+    // SAFETY: by the promise.
+    unsafe {
+        if goes_its_own_way(fd, message) {
+            return Course::Own;
+        }
+        let to = destination(
+            fd,
+            message.msg_name.cast_const().cast(),
+            message.msg_namelen,
+        );
+        match to.filter(|to| to.len >= SIN6) {
+            Some(to) => datagram::course(fd, &to, flags),
+            None => Course::Own,
+        }
+    }
+}
+
+/// send(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn send(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let real = behind!(c"send", fn(c_int, *const c_void, size_t, c_int) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    send_to_peer(fd, || unsafe { real(fd, data, count, flags) })
+}
+
+/// write(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, count: size_t) -> ssize_t {
+    let real = behind!(c"write", fn(c_int, *const c_void, size_t) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    send_to_peer(fd, || unsafe { real(fd, data, count) })
+}
+
+/// writev(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+    let real = behind!(c"writev", fn(c_int, *const iovec, c_int) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    send_to_peer(fd, || unsafe { real(fd, parts, count) })
+}
