@@ -2,15 +2,18 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::json;
+
+use crate::base::system;
 
 /// What became of one program.
 #[derive(Debug)]
 pub(crate) struct Record<'r> {
     pub(crate) program: &'r str,
-    /// The Debian package that has it.
-    pub(crate) package: &'r str,
+    /// Its command, by which its package and version are found.
+    pub(crate) executable: &'r str,
     /// The calls on its socket.
     pub(crate) calls: &'r str,
     pub(crate) tried: &'r str,
@@ -33,8 +36,7 @@ impl Record<'_> {
             "schema": 1,
             "type": "program",
             "program": self.program,
-            "package": self.package,
-            "version": version(self.package),
+            "version": version(self.executable),
             "calls": self.calls,
             "tried": self.tried,
             "result": self.result,
@@ -49,17 +51,25 @@ impl Record<'_> {
     }
 }
 
-/// The version of a package without what the distribution adds.
-fn version(package: &str) -> String {
-    let query = ["-W", "-f", "${source:Upstream-Version}", package];
-    let output = std::process::Command::new("dpkg-query")
-        .args(query)
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        }
-        // Another distribution, or not from a package.
-        _ => "unknown".to_owned(),
-    }
+/// The Debian package that has a command, and its version without what the
+/// distribution adds.
+fn version(executable: &str) -> String {
+    let path = std::fs::canonicalize(system(executable));
+    let path = path.unwrap_or_else(|error| panic!("{executable}: {error}"));
+    let path = path.to_string_lossy();
+    // Packages know some commands by the name that they had before /bin was merged.
+    let names = [&*path, path.trim_start_matches("/usr")];
+    let package = names.iter().find_map(|name| query(&["-S", name]));
+    // "package: path", "package:architecture: path"
+    let package = package.as_deref().and_then(|said| said.split(':').next());
+    let version = package
+        .and_then(|package| query(&["-W", "-f", "${Package} ${source:Upstream-Version}", package]));
+    // Another distribution, or not from a package.
+    version.unwrap_or_else(|| "not from a package".to_owned())
+}
+
+fn query(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("dpkg-query").args(arguments).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(said)
 }

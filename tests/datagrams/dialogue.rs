@@ -37,7 +37,6 @@ pub(crate) enum Break {
 pub(crate) struct Talker {
     /// As the page names it.
     pub(crate) name: &'static str,
-    pub(crate) package: &'static str,
     /// Its words; `HOST` and `PORT` are replaced, and `@name` is a script's path.
     pub(crate) command: &'static [&'static str],
     pub(crate) shown: Shown,
@@ -250,7 +249,7 @@ pub(crate) fn stays_pinned(talker: &Talker) {
     flows.assert_pinned(&site, &late.what, &[talker.protocol], Node::S2);
     Record {
         program: talker.name,
-        package: talker.package,
+        executable: talker.command[0],
         calls: talker.calls,
         tried: "a dialogue; the route of A moves in its middle",
         result: "pinned",

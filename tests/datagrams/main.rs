@@ -47,7 +47,6 @@ macro_rules! askers {
 askers! {
     dig: Asker {
         name: "dig",
-        package: "bind9-dnsutils",
         command: &["dig", "+tries=1", "+time=20", "@HOST", "WHO", "TXT"],
         answer: |node| dig(node, "UDP"),
         protocols: &[Proto::Udp],
@@ -56,7 +55,6 @@ askers! {
     },
     dig_tcp: Asker {
         name: "dig +tcp",
-        package: "bind9-dnsutils",
         command: &["dig", "+tcp", "+tries=1", "+time=20", "@HOST", "WHO", "TXT"],
         answer: |node| dig(node, "TCP"),
         protocols: &[Proto::Tcp],
@@ -65,7 +63,6 @@ askers! {
     },
     dig_truncated: Asker {
         name: "dig, answer truncated",
-        package: "bind9-dnsutils",
         command: &["dig", "+bufsize=512", "+tries=1", "+time=20", "@HOST", "LONG", "TXT"],
         answer: |node| dig(node, "TCP"),
         protocols: &[Proto::Udp, Proto::Tcp],
@@ -74,7 +71,6 @@ askers! {
     },
     kdig: Asker {
         name: "kdig",
-        package: "knot-dnsutils",
         command: &["kdig", "+retry=0", "+time=20", "@HOST", "WHO", "TXT"],
         answer: |node| kdig(node, "UDP"),
         protocols: &[Proto::Udp],
@@ -83,7 +79,6 @@ askers! {
     },
     kdig_truncated: Asker {
         name: "kdig, answer truncated",
-        package: "knot-dnsutils",
         command: &["kdig", "+bufsize=512", "+retry=0", "+time=20", "@HOST", "LONG", "TXT"],
         answer: |node| kdig(node, "TCP"),
         protocols: &[Proto::Udp, Proto::Tcp],
@@ -92,7 +87,6 @@ askers! {
     },
     ntpdig: Asker {
         name: "ntpdig",
-        package: "ntpsec-ntpdig",
         command: &["ntpdig", "-t", "20", "HOST"],
         answer: ntpdig,
         protocols: &[Proto::Udp],
@@ -126,7 +120,6 @@ macro_rules! talkers {
 /// What most of them have in common.
 const DATAGRAMS: Talker = Talker {
     name: "",
-    package: "",
     command: &[],
     shown: Shown::Shortened,
     protocol: Proto::Udp,
@@ -138,7 +131,6 @@ const DATAGRAMS: Talker = Talker {
 talkers! {
     nc: Talker {
         name: "nc -u",
-        package: "netcat-openbsd",
         // It asks for nothing and ends with its input.
         command: &["nc.openbsd", "-u", "-q", "0", "HOST", "PORT"],
         shown: Shown::Not,
@@ -147,56 +139,48 @@ talkers! {
     },
     python_connected: Talker {
         name: "python3 socket, connected",
-        package: "python3",
         command: &["python3", "@dialogue.py", "HOST", "PORT", "connected"],
         calls: "connected, blocks; `sendto` and `recv` without an address",
         ..DATAGRAMS
     },
     python_unconnected: Talker {
         name: "python3 socket, sendto",
-        package: "python3",
         command: &["python3", "@dialogue.py", "HOST", "PORT", "unconnected"],
         calls: "unconnected, blocks; `sendto`, `recvfrom`",
         ..DATAGRAMS
     },
     python_messages: Talker {
         name: "python3 socket, sendmsg",
-        package: "python3",
         command: &["python3", "@dialogue.py", "HOST", "PORT", "messages"],
         calls: "unconnected, blocks; `sendmsg`, `recvmsg`",
         ..DATAGRAMS
     },
     asyncio_connected: Talker {
         name: "python3 asyncio datagrams, connected",
-        package: "python3",
         command: &["python3", "@asyncio_dialogue.py", "HOST", "PORT", "connected"],
         calls: "connected, does not block; `sendto` without an address, `recvfrom`",
         ..DATAGRAMS
     },
     asyncio_unconnected: Talker {
         name: "python3 asyncio datagrams, unconnected",
-        package: "python3",
         command: &["python3", "@asyncio_dialogue.py", "HOST", "PORT", "unconnected"],
         calls: "unconnected, does not block; `sendto`, `recvfrom`",
         ..DATAGRAMS
     },
     node_connected: Talker {
         name: "node dgram, connected",
-        package: "nodejs",
         command: &["node", "@dialogue.js", "HOST", "PORT", "connected"],
         calls: "connected, does not block; `sendmsg` without an address, `recvmsg`",
         ..DATAGRAMS
     },
     node_unconnected: Talker {
         name: "node dgram, unconnected",
-        package: "nodejs",
         command: &["node", "@dialogue.js", "HOST", "PORT", "unconnected"],
         calls: "unconnected, does not block; `sendmsg`, `recvmsg`",
         ..DATAGRAMS
     },
     openssl: Talker {
         name: "openssl s_client -dtls",
-        package: "openssl",
         command: &["openssl", "s_client", "-dtls", "-connect", "HOST:PORT"],
         shown: Shown::Not,
         port: DTLS,
@@ -206,7 +190,6 @@ talkers! {
     },
     gnutls: Talker {
         name: "gnutls-cli --udp (DTLS)",
-        package: "gnutls-bin",
         command: &["gnutls-cli", "--udp", "--insecure", "-p", "PORT", "HOST"],
         shown: Shown::Not,
         port: DTLS,
@@ -217,7 +200,6 @@ talkers! {
     #[ignore = "kept for the full tier: needs Java"]
     java_connected: Talker {
         name: "java DatagramSocket, connected",
-        package: "openjdk-17-jdk-headless",
         command: &["java", "@Dialogue.java", "HOST", "PORT", "connected"],
         shown: Shown::Full,
         calls: "connected, blocks; `sendto` without an address, `recvfrom`",
@@ -226,7 +208,6 @@ talkers! {
     #[ignore = "kept for the full tier: needs Java"]
     java_unconnected: Talker {
         name: "java DatagramSocket",
-        package: "openjdk-17-jdk-headless",
         command: &["java", "@Dialogue.java", "HOST", "PORT", "unconnected"],
         shown: Shown::Full,
         calls: "unconnected, blocks; `sendto`, `recvfrom`",
@@ -235,7 +216,6 @@ talkers! {
     #[ignore = "kept for the full tier: needs Java"]
     java_channel: Talker {
         name: "java DatagramChannel",
-        package: "openjdk-17-jdk-headless",
         command: &["java", "@Dialogue.java", "HOST", "PORT", "channel"],
         shown: Shown::Full,
         calls: "connected, blocks; `write`, `read`",
@@ -244,7 +224,6 @@ talkers! {
     #[ignore = "kept for the full tier: needs Java"]
     java_socket: Talker {
         name: "java Socket",
-        package: "openjdk-17-jdk-headless",
         command: &["java", "@Dialogue.java", "HOST", "PORT", "tcp"],
         shown: Shown::Full,
         protocol: Proto::Tcp,

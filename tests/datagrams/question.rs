@@ -12,7 +12,6 @@ use crate::service::{self, DNS, LONG, Mode, NTP, PINNED, WHO, on_client};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker {
     pub(crate) name: &'static str,
-    pub(crate) package: &'static str,
     /// Its words; `HOST`, `@HOST`, `WHO` and `LONG` are replaced.
     pub(crate) command: &'static [&'static str],
     /// What it prints when this responder has answered.
@@ -98,7 +97,7 @@ pub(crate) fn is_pinned(asker: &Asker) {
     }
     Record {
         program: asker.name,
-        package: asker.package,
+        executable: asker.command[0],
         calls: asker.calls,
         tried: "a question, before and after the route of A moves",
         result: "pinned",

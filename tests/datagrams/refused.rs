@@ -32,7 +32,7 @@ pub(crate) fn static_program() {
     assert!(reason.contains("static"), "{reason}");
     Record {
         program: "busybox-static nslookup",
-        package: "busybox-static",
+        executable: "busybox",
         calls: "connected; `write`, `read`",
         tried: "a question under `aarp-run`",
         result: "refused",
@@ -88,7 +88,7 @@ pub(crate) fn resolver_of_the_c_library() {
     }
     Record {
         program: "getent, as any program that looks up a name",
-        package: "libc-bin",
+        executable: "getent",
         calls: "the resolver inside the C library, connected",
         tried: "a lookup with A as the name server",
         result: "unpinned",
@@ -159,10 +159,10 @@ pub(crate) fn go_program() {
     assert!(reason.contains("static"), "{reason}");
     let record = |program, tried, result, reason| {
         let calls = "its own system calls";
-        let package = "golang-go";
+        let executable = "go";
         Record {
             program,
-            package,
+            executable,
             calls,
             tried,
             result,

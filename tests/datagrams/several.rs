@@ -133,7 +133,7 @@ pub(crate) fn two_anycast_addresses() {
     assert_eq!(counts, [5, 1, 4], "datagrams to U, A and B");
     Record {
         program: "one socket, two anycast addresses of one responder",
-        package: "python3",
+        executable: "python3",
         calls: "unconnected, blocks; `sendto`, `recvfrom`",
         tried: "questions to both, alternating and at once; the routes move",
         result: "pinned",
@@ -172,7 +172,7 @@ pub(crate) fn anycast_and_unicast_address() {
     speaker.end();
     Record {
         program: "one socket, an anycast address and the unicast address behind it",
-        package: "python3",
+        executable: "python3",
         calls: "unconnected, blocks; `sendto`, `recvfrom`",
         tried: "questions to both, alternating; the unicast address first: at once too",
         result: "unpinned",

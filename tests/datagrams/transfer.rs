@@ -190,17 +190,17 @@ pub(crate) fn stays_pinned(transfer: Transfer) {
     transfer.assert_complete(what, &client, &folder);
     let flows = Flows::begun(&site, transfer.port(), started, now());
     flows.assert_pinned(&site, what, transfer.protocols(), Node::S2);
-    let (package, calls) = match transfer {
+    let (executable, calls) = match transfer {
         Transfer::IperfTcp => ("iperf3", "connect, write"),
         Transfer::IperfUdp => ("iperf3", "connected; `write`, `recv`"),
         Transfer::Quic => (
-            "ngtcp2-client",
+            "gtlsclient",
             "unconnected, bound to its source address, does not block; `sendmsg`, `recvmsg`",
         ),
     };
     Record {
         program: what,
-        package,
+        executable,
         calls,
         tried: "a transfer; the route of A moves in its middle",
         result: "pinned",

@@ -8,9 +8,10 @@ mod base;
 #[path = "../common/mod.rs"]
 mod common;
 mod flow;
+#[path = "../common/record.rs"]
+mod record;
 mod session;
 mod site;
-mod table;
 mod unconfigured;
 mod upstream;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use aarp_lab::{Direction, Filter, rootless};
 
 use crate::flow::{Outcome, assert_alive_after, assert_pinned, opened, outcomes};
+use crate::record::Record;
 use crate::session::{Mode, Program, Session, Target};
 use crate::site::{A, Node, Site, now, system};
 use crate::unconfigured::with_nothing_configured;
@@ -87,6 +89,28 @@ fn keeps_its_session(program: Program, round_trip: Duration) {
         let ports: BTreeSet<_> = ports.into_keys().collect();
         assert_pinned(&site, &session.what, &ports, Node::S2);
     }
+    let of = "a session; the route of A moves in its middle";
+    record(program, &tried(of, round_trip), "pinned", "");
+}
+
+/// What was tried, for the record.
+fn tried(of: &str, round_trip: Duration) -> String {
+    format!("{of}; {} ms away", round_trip.as_millis())
+}
+
+fn record(program: Program, tried: &str, result: &str, reason: &str) {
+    Record {
+        program: program.name(),
+        executable: program.executable(),
+        calls: match program.is_nonblocking() {
+            true => "TCP, does not block while it connects",
+            false => "TCP, blocks",
+        },
+        tried,
+        result,
+        reason,
+    }
+    .write();
 }
 
 /// The same without us: what these tests are about does happen.

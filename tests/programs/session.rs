@@ -40,16 +40,6 @@ pub(crate) enum Mode {
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Curl,
-        Self::Wget,
-        Self::HttpClient,
-        Self::Asyncio,
-        Self::Ssh,
-        Self::Git,
-        Self::Nc,
-    ];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Curl => "curl",
@@ -59,6 +49,18 @@ impl Program {
             Self::Ssh => "ssh",
             Self::Git => "git over http",
             Self::Nc => "nc",
+        }
+    }
+
+    /// The command that is its client.
+    pub(crate) fn executable(self) -> &'static str {
+        match self {
+            Self::Curl => "curl",
+            Self::Wget => "wget",
+            Self::HttpClient | Self::Asyncio => "python3",
+            Self::Ssh => "ssh",
+            Self::Git => "git",
+            Self::Nc => "nc.openbsd",
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::flow::{Outcome, opened, outcomes};
 use crate::session::{Mode, Program, Session, Target};
 use crate::site::{A, Site, now};
-use crate::{MEBI, TRIES};
+use crate::{MEBI, TRIES, record, tried};
 
 /// How long an answer is awaited with nothing configured.
 pub(crate) fn budget(program: Program) -> Duration {
@@ -73,4 +73,12 @@ pub(crate) fn with_nothing_configured(program: Program, round_trip: Duration) {
     let awaited = u64::try_from(budget(program).as_millis()).ok();
     let bypassed = Outcome::Bypassed("budget".to_owned(), awaited);
     assert_eq!(outcomes.first(), Some(&bypassed), "{}", program.name());
+
+    let tried = tried("a session, nothing configured", round_trip);
+    let budget = budget(program).as_millis();
+    let late = format!("`budget`: an answer is awaited for {budget} ms");
+    match expected {
+        true => record(program, &tried, "pinned", ""),
+        false => record(program, &tried, "unpinned", &late),
+    }
 }
