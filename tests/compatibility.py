@@ -53,26 +53,26 @@ def read_records(folder):
 
 
 def table(rows):
-    lines = [HEADS, ["---"] * len(HEADS)]
-    last = None
+    # What came out alike is one row.
+    tried = {}
     for row in rows:
-        program, version, calls, tried, result, reason = row
-        result = result if result == "pinned" else f"**{result}**"
-        # Said once.
-        first = [""] * 3 if row[:3] == last else [program, version, calls]
-        lines.append([*first, tried, result, reason])
-        last = row[:3]
+        program, version, calls, what, result, reason = row
+        tried.setdefault((program, version, calls, result, reason), []).append(what)
+    lines = [HEADS, ["---"] * len(HEADS)]
+    for key in sorted(tried, key=lambda key: (key[0].lower(), key)):
+        program, version, calls, result, reason = key
+        shown = result if result == "pinned" else f"**{result}**"
+        lines.append([program, version, calls, "<br>".join(tried[key]), shown, reason])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def written_rows(text):
     rows = []
     for line in text.splitlines()[2:]:
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if not cells[0]:
-            cells[:3] = rows[-1][:3]
-        cells[4] = cells[4].strip("*")
-        rows.append(tuple(cells))
+        cells = [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
+        program, version, calls, tried, result, reason = cells
+        for what in tried.split("<br>"):
+            rows.append((program, version, calls, what, result.strip("*"), reason))
     return rows
 
 

@@ -120,8 +120,19 @@ struct Session<'t> {
 
 impl<'t> Session<'t> {
     fn start(site: &Site, talker: &'t Talker, host: &str, mode: Mode) -> Self {
+        Self::start_with(site, talker, host, mode, &[])
+    }
+
+    fn start_with(
+        site: &Site,
+        talker: &'t Talker,
+        host: &str,
+        mode: Mode,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let started = now();
         let command = talker.command(site, host, mode).stdin(Stdio::piped());
+        let command = command.envs(settings.iter().copied());
         let mut client = command.spawn().unwrap();
         Self {
             talker,
@@ -256,4 +267,53 @@ pub(crate) fn stays_pinned(talker: &Talker) {
         reason: "",
     }
     .write();
+}
+
+/// The usual lifetime of a mapping is too long to wait for; but no machine is so slow
+/// that an exchange pauses for so long.
+const TTL: Duration = Duration::from_secs(4);
+const SHORT_TTL: [(&str, &str); 1] = [("AARP_TTL", "4s")];
+
+/// A long exchange stays with its responder while the route moves to and fro, and
+/// while the mapping that it began with expires.
+pub(crate) fn outlives_its_mapping(talker: &Talker) {
+    let mut site = Site::new(Duration::ZERO, &[A]);
+    let mut servers = Servers::start(&mut site, talker);
+    let mut session = Session::start_with(&site, talker, &A.to_string(), PINNED, &SHORT_TTL);
+    let u1 = Node::S1.unicast();
+    session.exchange(&mut servers, Node::S1, u1);
+    let mut moved = site.route_to(Node::S2);
+    while now() < session.started + 2 * TTL || session.lines < 200 {
+        for _ in 0..20 {
+            session.exchange(&mut servers, Node::S1, u1);
+        }
+        moved = site.route_to(site.node().other());
+    }
+    session.exchange(&mut servers, Node::S1, u1);
+    session.end();
+    let flows = session.flows(&site);
+    flows.assert_pinned(&site, &session.what, &[talker.protocol], Node::S1);
+    flows.assert_alive_after(&site, &session.what, Node::S1, moved);
+    Record {
+        program: talker.name,
+        executable: talker.command[0],
+        calls: talker.calls,
+        tried: "an exchange of hundreds of datagrams, longer than the TTL; the route moves to and fro",
+        result: "pinned",
+        reason: "",
+    }
+    .write();
+}
+
+/// After a pause that is longer than the TTL an unconnected socket asks again.
+pub(crate) fn asks_again_after_a_pause(talker: &Talker) {
+    let mut site = Site::new(Duration::ZERO, &[A]);
+    let mut servers = Servers::start(&mut site, talker);
+    let mut session = Session::start_with(&site, talker, &A.to_string(), PINNED, &SHORT_TTL);
+    session.exchange(&mut servers, Node::S1, Node::S1.unicast());
+    site.route_to(Node::S2);
+    let pause = now();
+    wait_until("the TTL is over", LIMIT, || Ok(now() > pause + 2 * TTL)).unwrap();
+    session.exchange(&mut servers, Node::S2, Node::S2.unicast());
+    session.end();
 }

@@ -100,7 +100,7 @@ macro_rules! talkers {
         mod $module {
             use super::*;
 
-            const TALKER: Talker = $talker;
+            pub(super) const TALKER: Talker = $talker;
 
             #[test]
             $(#[$kept])?
@@ -231,6 +231,25 @@ talkers! {
         calls: "TCP, does not block while it connects; `write`, `read`",
         ..DATAGRAMS
     },
+}
+
+mod long_exchange {
+    use super::*;
+
+    #[test]
+    fn of_a_connected_socket_outlives_its_mapping() {
+        rootless::test(|| dialogue::outlives_its_mapping(&python_connected::TALKER));
+    }
+
+    #[test]
+    fn of_an_unconnected_socket_outlives_its_mapping() {
+        rootless::test(|| dialogue::outlives_its_mapping(&python_unconnected::TALKER));
+    }
+
+    #[test]
+    fn asks_again_after_a_pause() {
+        rootless::test(|| dialogue::asks_again_after_a_pause(&python_unconnected::TALKER));
+    }
 }
 
 macro_rules! transfers {

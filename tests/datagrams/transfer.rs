@@ -191,7 +191,7 @@ pub(crate) fn stays_pinned(transfer: Transfer) {
     let flows = Flows::begun(&site, transfer.port(), started, now());
     flows.assert_pinned(&site, what, transfer.protocols(), Node::S2);
     let (executable, calls) = match transfer {
-        Transfer::IperfTcp => ("iperf3", "connect, write"),
+        Transfer::IperfTcp => ("iperf3", "TCP, blocks; `write`"),
         Transfer::IperfUdp => ("iperf3", "connected; `write`, `recv`"),
         Transfer::Quic => (
             "gtlsclient",

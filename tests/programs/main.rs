@@ -95,7 +95,7 @@ fn keeps_its_session(program: Program, round_trip: Duration) {
 
 /// What was tried, for the record.
 fn tried(of: &str, round_trip: Duration) -> String {
-    format!("{of}; {} ms away", round_trip.as_millis())
+    format!("{of}, {} ms away", round_trip.as_millis())
 }
 
 fn record(program: Program, tried: &str, result: &str, reason: &str) {
