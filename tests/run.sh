@@ -58,7 +58,9 @@ stage=$target/stage
 export AARP_STAGE=$stage
 logs=$target/test-logs
 rm -rf -- "$logs"
-mkdir -p -- "$logs" || exit 69
+# What is found about programs, for docs/programs.md.
+export AARP_RECORDS=$logs/programs
+mkdir -p -- "$AARP_RECORDS" || exit 69
 
 scratch=$(mktemp -d)
 running=
@@ -88,7 +90,12 @@ missing() {
     packages_without ip:iproute2 nft:nftables ethtool:ethtool nginx:nginx-light curl:curl \
         wget:wget python3:python3 ssh:openssh-client sshd:openssh-server git:git \
         nc.openbsd:netcat-openbsd tcpdump:tcpdump ping:iputils-ping strace:strace \
-        setcap:libcap2-bin shellcheck:shellcheck
+        setcap:libcap2-bin shellcheck:shellcheck dnsmasq:dnsmasq-base \
+        dig:bind9-dnsutils kdig:knot-dnsutils ntpdig:ntpsec-ntpdig node:nodejs \
+        iperf3:iperf3 openssl:openssl gnutls-cli:gnutls-bin gtlsclient:ngtcp2-client \
+        gtlsserver:ngtcp2-server bash-static:bash-static
+    # Some hundred megabytes.
+    [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go
 }
 # One word a package.
 # shellcheck disable=SC2046
@@ -191,6 +198,7 @@ part one "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --wor
 part one "build and install a stage" env PREFIX="$stage" ./install.sh
 # With the tests of every package, and the kept inputs of the fuzz targets.
 part cargo "tests of the workspace" cargo test --locked --workspace --no-fail-fast
+part lines "docs/programs.md" tests/compatibility.py check "$AARP_RECORDS"
 part lines "install.sh" tests/install.sh
 
 # The demo needs networks: root, or a user namespace.
@@ -249,6 +257,9 @@ if [ "$tier" != first ]; then
     if grep -q '^test .* \.\.\. ignored' "$logs"/*tests-of-the-workspace.log; then
         part cargo "tests kept for this tier" \
             cargo test --locked --workspace --no-fail-fast -- --ignored
+        # Some of what an ordinary user skips has a row.
+        ! is_root || part lines "docs/programs.md, every row" \
+            tests/compatibility.py check "$AARP_RECORDS" --whole
     fi
     again 3 "tests that depend on timing" \
         cargo test --locked -p aarp -p aarp-lab -p aarp-responder --no-fail-fast

@@ -37,7 +37,8 @@ pub(crate) enum Break {
 pub(crate) struct Talker {
     /// As the page names it.
     pub(crate) name: &'static str,
-    /// Its words; `HOST` and `PORT` are replaced, and `@name` is a script's path.
+    /// Its words; `HOST`, `PORT` and `HOST:PORT` are replaced, and `@name` is a
+    /// script's path.
     pub(crate) command: &'static [&'static str],
     pub(crate) shown: Shown,
     pub(crate) protocol: Proto,

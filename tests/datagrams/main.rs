@@ -85,6 +85,14 @@ askers! {
         port: DNS,
         calls: "as above; then TCP, does not block, `sendmsg` with an address, `recv`",
     },
+    kdig_fast_open: Asker {
+        name: "kdig +fastopen",
+        command: &["kdig", "+tcp", "+fastopen", "+retry=0", "+time=20", "@HOST", "WHO", "TXT"],
+        answer: |node| kdig(node, "TCP"),
+        protocols: &[Proto::Tcp],
+        port: DNS,
+        calls: "TCP, does not block; `sendmsg` with `MSG_FASTOPEN`",
+    },
     ntpdig: Asker {
         name: "ntpdig",
         command: &["ntpdig", "-t", "20", "HOST"],

@@ -9,7 +9,7 @@ use aarp_lab::{Command, Proto};
 use crate::base::{A, LIMIT, NAME, Node, Site, now};
 use crate::flow::Flows;
 use crate::record::Record;
-use crate::service::{DNS, ECHO, Mode, PINNED, WHO, on_client, script, serve_echo, serve_names};
+use crate::service::{DNS, ECHO, Mode, PINNED, on_client, script, serve_echo, serve_names};
 
 /// The exit status of aarp-run for a program that cannot be run under a preload.
 const CANNOT: i32 = 126;
@@ -18,23 +18,25 @@ const CANNOT: i32 = 126;
 /// program by itself goes to A.
 pub(crate) fn static_program() {
     let mut site = Site::new(Duration::ZERO, &[A]);
-    serve_names(&mut site);
+    serve_echo(&mut site);
     let started = now();
-    let words = ["nslookup", "-type=txt", WHO, &A.to_string()];
-    let native = on_client(&site, "busybox", Mode::Native).args(words);
+    let exchange =
+        format!("exec 3<>/dev/udp/{A}/{ECHO} && printf hello >&3 && exec dd bs=4096 count=1 <&3");
+    let words = ["-c", &exchange];
+    let native = on_client(&site, "bash-static", Mode::Native).args(words);
     let native = native.run().unwrap();
     let said = String::from_utf8_lossy(&native.stdout);
-    assert!(said.contains("\"s1\""), "{said}");
-    let flows = Flows::begun(&site, DNS, started, now());
-    flows.assert_unpinned(&site, "busybox", &[Proto::Udp], Node::S1);
+    assert_eq!(said, format!("s1 {A} hello"));
+    let flows = Flows::begun(&site, ECHO, started, now());
+    flows.assert_unpinned(&site, "bash-static", &[Proto::Udp], Node::S1);
 
-    let reason = assert_refused(&site, on_client(&site, "busybox", PINNED).args(words));
+    let reason = assert_refused(&site, on_client(&site, "bash-static", PINNED).args(words));
     assert!(reason.contains("static"), "{reason}");
     Record {
-        program: "busybox-static nslookup",
-        executable: "busybox",
-        calls: "connected; `write`, `read`",
-        tried: "a question under `aarp-run`",
+        program: "bash-static, /dev/udp",
+        executable: "bash-static",
+        calls: "connected, blocks; `write`, `read`",
+        tried: "started under `aarp-run`",
         result: "refused",
         reason: "a static program loads no libraries; `aarp-run` says so, exit status 126",
     }
