@@ -67,7 +67,7 @@ askers! {
         answer: |node| dig(node, "TCP"),
         protocols: &[Proto::Udp, Proto::Tcp],
         port: DNS,
-        calls: "as the two above, one after the other",
+        calls: "connected; then TCP; neither blocks",
     },
     kdig: Asker {
         name: "kdig",
@@ -83,7 +83,7 @@ askers! {
         answer: |node| kdig(node, "TCP"),
         protocols: &[Proto::Udp, Proto::Tcp],
         port: DNS,
-        calls: "as above; then TCP, does not block, `sendmsg` with an address, `recv`",
+        calls: "unconnected; then TCP: `sendmsg` with an address, `recv`; neither blocks",
     },
     kdig_fast_open: Asker {
         name: "kdig +fastopen",
