@@ -1,5 +1,6 @@
 //! What the tests of the installed programs share.
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -24,6 +25,17 @@ pub(crate) fn stage() -> PathBuf {
     stage
 }
 
+/// Says that the test that calls this does not run.
+pub(crate) fn skipped(reason: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("?");
+    // The handle, not the macro: the harness must not swallow it.
+    let line = format!("SKIPPED: {name}: {reason}\n");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error can be written");
+}
+
 /// Runs a program that needs no network, to its end.
 ///
 /// # Panics
@@ -41,4 +53,17 @@ pub(crate) fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Whether there are users besides this one: not in an ordinary user's namespace.
+pub(crate) fn has_other_users() -> bool {
+    // Inside, outside, and how many.
+    let map = std::fs::read_to_string("/proc/self/uid_map").expect("/proc is mounted");
+    let counts = map
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2));
+    counts
+        .filter_map(|count| count.parse::<u64>().ok())
+        .sum::<u64>()
+        > 1
 }

@@ -6,6 +6,7 @@
 #[path = "../common/site.rs"]
 mod base;
 #[path = "../common/mod.rs"]
+#[allow(dead_code)]
 mod common;
 mod dialogue;
 mod flow;

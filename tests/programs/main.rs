@@ -16,7 +16,6 @@ mod unconfigured;
 mod upstream;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::time::Duration;
 
 use aarp_lab::{Direction, Filter, rootless};
@@ -164,35 +163,11 @@ const MEBI: usize = 1 << 20;
 fn in_lab(program: Program, body: impl FnOnce()) {
     rootless::test(|| {
         // It gives its privileges up to another user.
-        if program == Program::Ssh && !has_other_users() {
-            return skipped("sshd needs more users than a user namespace has");
+        if program == Program::Ssh && !common::has_other_users() {
+            return common::skipped("sshd needs more users than a user namespace has");
         }
         body();
     });
-}
-
-/// Says that the test that calls this does not run.
-fn skipped(reason: &str) {
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("?");
-    // The handle, not the macro: the harness must not swallow it.
-    let line = format!("SKIPPED: {name}: {reason}\n");
-    std::io::stderr()
-        .write_all(line.as_bytes())
-        .expect("standard error can be written");
-}
-
-/// Whether there are users besides this one: not in an ordinary user's namespace.
-fn has_other_users() -> bool {
-    // Inside, outside, and how many.
-    let map = std::fs::read_to_string("/proc/self/uid_map").expect("/proc is mounted");
-    let counts = map
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2));
-    counts
-        .filter_map(|count| count.parse::<u64>().ok())
-        .sum::<u64>()
-        > 1
 }
 
 macro_rules! programs {
