@@ -282,6 +282,7 @@ macro_rules! transfers {
 transfers! {
     iperf3_tcp: IperfTcp,
     iperf3_udp: IperfUdp,
+    iperf3_reverse: IperfReverse,
     quic: Quic,
 }
 

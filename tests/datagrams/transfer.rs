@@ -15,6 +15,8 @@ use crate::service::{self, IPERF, Mode, PINNED, QUIC, on_client};
 pub(crate) enum Transfer {
     IperfTcp,
     IperfUdp,
+    /// The server sends.
+    IperfReverse,
     Quic,
 }
 
@@ -31,13 +33,14 @@ impl Transfer {
         match self {
             Self::IperfTcp => "iperf3",
             Self::IperfUdp => "iperf3 -u",
+            Self::IperfReverse => "iperf3 -u -R",
             Self::Quic => "ngtcp2 gtlsclient (QUIC, HTTP/3)",
         }
     }
 
     fn port(self) -> u16 {
         match self {
-            Self::IperfTcp | Self::IperfUdp => IPERF,
+            Self::IperfTcp | Self::IperfUdp | Self::IperfReverse => IPERF,
             Self::Quic => QUIC,
         }
     }
@@ -46,22 +49,25 @@ impl Transfer {
         match self {
             Self::IperfTcp => &[Proto::Tcp],
             // It talks about the test over a connection.
-            Self::IperfUdp => &[Proto::Udp, Proto::Tcp],
+            Self::IperfUdp | Self::IperfReverse => &[Proto::Udp, Proto::Tcp],
             Self::Quic => &[Proto::Udp],
         }
     }
 
+    /// What goes on all the while, seen at c.
     fn carrier(self) -> Filter {
-        match self {
-            Self::IperfTcp => Filter::tcp(),
-            Self::IperfUdp | Self::Quic => Filter::udp(),
-        }
+        let sent = match self {
+            Self::IperfTcp => Filter::tcp().direction(Direction::Out),
+            Self::IperfUdp | Self::Quic => Filter::udp().direction(Direction::Out),
+            Self::IperfReverse => Filter::udp().direction(Direction::In),
+        };
+        sent.port(self.port())
     }
 
     /// The round trip is what paces QUIC; iperf3 has a rate.
     fn round_trip(self) -> Duration {
         match self {
-            Self::IperfTcp | Self::IperfUdp => Duration::ZERO,
+            Self::IperfTcp | Self::IperfUdp | Self::IperfReverse => Duration::ZERO,
             Self::Quic => Duration::from_millis(40),
         }
     }
@@ -69,7 +75,7 @@ impl Transfer {
     fn site(self) -> Site {
         let mut site = Site::new(self.round_trip(), &[A]);
         match self {
-            Self::IperfTcp | Self::IperfUdp => service::serve_iperf(&mut site),
+            Self::IperfTcp | Self::IperfUdp | Self::IperfReverse => service::serve_iperf(&mut site),
             Self::Quic => service::serve_quic(&mut site, &content()),
         }
         site
@@ -79,11 +85,12 @@ impl Transfer {
         let address = A.to_string();
         let command = match self {
             // 25 writes of 1000 octets a second, 150 of them.
-            Self::IperfTcp | Self::IperfUdp => {
+            Self::IperfTcp | Self::IperfUdp | Self::IperfReverse => {
                 let command = on_client(site, "iperf3", mode).args(["-c", &address]);
                 let command = command.args(["-b", "200k", "-l", "1000", "-k", "150"]);
                 match self {
                     Self::IperfUdp => command.arg("-u"),
+                    Self::IperfReverse => command.args(["-u", "-R"]),
                     _ => command,
                 }
             }
@@ -104,7 +111,7 @@ impl Transfer {
         let (said, log) = (client.stdout().unwrap(), client.stderr().unwrap());
         assert!(status.success(), "{what}: {status}: {said}{log}");
         match self {
-            Self::IperfTcp | Self::IperfUdp => {
+            Self::IperfTcp | Self::IperfUdp | Self::IperfReverse => {
                 let shown = format!("connected to {A} port {IPERF}");
                 assert!(said.contains(&shown), "{what}: {said}");
             }
@@ -133,15 +140,14 @@ fn content() -> Vec<u8> {
 /// Waits until a transfer that was started then is in its middle, or has come so much
 /// farther.
 fn await_packets(site: &Site, transfer: Transfer, client: &Process, since: Duration) {
-    let sent = transfer.carrier().direction(Direction::Out);
-    let sent = sent.port(transfer.port());
+    let carrier = transfer.carrier();
     wait_until("packets of the transfer", LIMIT, || {
         if let Some(status) = client.try_wait()? {
             panic!("{transfer:?}: {status}: {}", client.stderr()?);
         }
         let mut packets = site.seen_at("c");
         packets.retain(|packet| packet.time > since);
-        Ok(sent.count(&packets) >= MIDDLE)
+        Ok(carrier.count(&packets) >= MIDDLE)
     })
     .unwrap();
 }
@@ -159,7 +165,7 @@ pub(crate) fn breaks_without_us(transfer: Transfer) {
     // QUIC ends with the idle timeout of the server: some seconds.
     let status = client.wait(LIMIT).unwrap();
     match transfer {
-        Transfer::IperfTcp | Transfer::IperfUdp => {
+        Transfer::IperfTcp | Transfer::IperfUdp | Transfer::IperfReverse => {
             assert!(!status.success(), "{}", client.stdout().unwrap());
         }
         Transfer::Quic => {
@@ -193,6 +199,7 @@ pub(crate) fn stays_pinned(transfer: Transfer) {
     let (executable, calls) = match transfer {
         Transfer::IperfTcp => ("iperf3", "TCP, blocks; `write`"),
         Transfer::IperfUdp => ("iperf3", "connected; `write`, `recv`"),
+        Transfer::IperfReverse => ("iperf3", "connected; `write` once, then `read`"),
         Transfer::Quic => (
             "gtlsclient",
             "unconnected, bound to its source address, does not block; `sendmsg`, `recvmsg`",
