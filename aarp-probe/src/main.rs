@@ -5,40 +5,40 @@
 //! | 0 | pinned: a unicast address answered that a program would be moved to |
 //! | 1 | no answer |
 //! | 2 | cannot be pinned |
+//! | 3 | the responder changed while it was watched |
 //! | 4 | an answer was refused as untrusted |
 //! | 5 | mixed results for several addresses |
 //! | 64 | usage |
+//! | 70 | something of this host failed |
+//! | 73 | the file of --prom-textfile could not be written |
 //! | 77 | not permitted |
 //! | 78 | bad configuration |
 
-mod output;
+mod exit;
+mod options;
+mod paint;
+mod prometheus;
+mod question;
+mod record;
 mod resolve;
+mod statistics;
+mod target;
+mod watch;
 
 use std::process::ExitCode;
 
 use aarp_core::settings::Settings;
 use aarp_sys::settings::OwnEnvironment;
 use clap::{Parser, Subcommand};
+use paint::{Brush, Color};
 
-/// Exit codes (sysexits(3) where it has one).
-mod exit {
-    pub(crate) const PINNED: u8 = 0;
-    pub(crate) const NO_ANSWER: u8 = 1;
-    pub(crate) const CANNOT_BE_PINNED: u8 = 2;
-    pub(crate) const UNTRUSTED: u8 = 4;
-    pub(crate) const MIXED: u8 = 5;
-    pub(crate) const USAGE: u8 = 64;
-    pub(crate) const SOFTWARE: u8 = 70;
-    pub(crate) const NOT_PERMITTED: u8 = 77;
-    pub(crate) const CONFIGURATION: u8 = 78;
-}
-
-/// Who answers for an IPv6 anycast address, and what a program would be moved to.
+/// Who answers for an IPv6 anycast address, and what a program would be moved to
 #[derive(Debug, Parser)]
-#[command(name = "aarp-probe", version, about, max_term_width = 100)]
+#[command(name = "aarp-probe", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 pinned, 1 no answer, 2 cannot be pinned, 4 refused as \
-    untrusted, 5 mixed results,\n64 usage, 77 not permitted, 78 bad configuration.\n\n\
+    after_help = "Exit codes: 0 pinned, 1 no answer, 2 cannot be pinned, 3 the responder \
+    changed, 4 refused as untrusted,\n5 mixed results, 64 usage, 77 not permitted, 78 bad \
+    configuration.\n\n\
     What may be trusted, and times, are those of the library: /etc/aarp/aarp.toml (AARP_CONFIG), \
     the user's\nfile, and the AARP_* variables. An address is asked about whatever prefixes and \
     exclude say."
@@ -46,12 +46,28 @@ mod exit {
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// When to colour what is printed; NO_COLOR is respected
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "AARP_PROBE_COLOR"
+    )]
+    color: Color,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Asks once, and says who answered.
+    /// Ask once, and say who answered
     Resolve(resolve::Arguments),
+    /// Ask again and again, and show each change of responder
+    #[command(
+        after_help = "Each round asks A and, at the same time, the unicast address of every \
+        responder seen so far (8 at the\nmost), one probe each. Ctrl-C ends it with a summary; \
+        the exit code is 3 if the responder changed."
+    )]
+    Watch(watch::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,15 +81,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let mut settings = Settings::DEFAULT;
-    if let Err(error) = aarp_sys::settings::load(&mut settings, &OwnEnvironment) {
-        eprintln!("aarp-probe: {error}");
-        return ExitCode::from(exit::CONFIGURATION);
-    }
-    let run = match arguments.command {
-        Command::Resolve(arguments) => resolve::run(&arguments, &settings),
-    };
-    match run {
+    match run(&arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // The reader of a pipe has seen enough.
@@ -86,7 +94,27 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("aarp-probe: {error:#}");
-            ExitCode::from(exit::SOFTWARE)
+            ExitCode::from(if error.is::<prometheus::NotWritten>() {
+                exit::NOT_WRITTEN
+            } else {
+                exit::SOFTWARE
+            })
         }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let brush = Brush::of_stdout(arguments.color);
+    let mut settings = Settings::DEFAULT;
+    let loaded = aarp_sys::settings::load(&mut settings, &OwnEnvironment);
+    if let Err(error) = loaded {
+        eprintln!("aarp-probe: {error}");
+        return Ok(exit::CONFIGURATION);
+    }
+    // Threads that are left behind at the end have it too.
+    let settings: &'static Settings = Box::leak(Box::new(settings));
+    match &arguments.command {
+        Command::Resolve(arguments) => resolve::run(arguments, settings, brush),
+        Command::Watch(arguments) => watch::run(arguments, settings, brush),
     }
 }

@@ -1,200 +1,235 @@
 //! `aarp-probe resolve`: asks once, and says who answered.
 
-use std::io::stdout;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::io::{Write, stdout};
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant, SystemTime};
 
-use aarp_core::address::{Scope, scope};
-use aarp_core::mapping::Answer;
-use aarp_core::policy::{Interest, Patience, plan};
+use aarp_core::bypass::Bypass;
+use aarp_core::probing::Ignored;
 use aarp_core::settings::Settings;
-use aarp_sys::ask::{AskError, Inquiry, Report, ask};
-use aarp_sys::interrupt::Interruptible;
-use aarp_sys::route::Origin;
+use serde::Serialize;
 
 use crate::exit;
-use crate::output::{self, Row};
+use crate::options::{Asking, Output, duration};
+use crate::paint::{Brush, Tone, headings, table};
+use crate::prometheus::{self, Metrics};
+use crate::question::{Asker, Outcome, in_words, not_asked_by_library};
+use crate::record::{self, ms};
+use crate::statistics::millis;
+use crate::target::{Target, targets};
 
 /// Options of `aarp-probe resolve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// IPv6 addresses, or names that have some.
+    /// IPv6 addresses, or names that have some
     #[arg(required = true, value_name = "ADDR|NAME")]
     destinations: Vec<String>,
-    /// One JSON record a line, instead of a table.
-    #[arg(long, env = "AARP_PROBE_JSON")]
-    json: bool,
-    /// How long to wait for an answer, such as 300ms or 2s; the budget of the
-    /// configuration when it is not given.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration,
-          env = "AARP_PROBE_TIMEOUT")]
-    timeout: Option<Duration>,
+    #[command(flatten)]
+    asking: Asking,
+    /// Ask so many times
+    #[arg(long, short, value_name = "N", default_value_t = 1, env = "AARP_PROBE_COUNT",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// The time from one question to the next
+    #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = duration,
+          env = "AARP_PROBE_INTERVAL")]
+    interval: Duration,
+    #[command(flatten)]
+    output: Output,
 }
 
-/// What became of one address.
-pub(crate) enum Outcome {
-    /// It was asked.
-    Asked(Report),
-    /// It could not be.
-    NotAsked(AskError),
-    /// It is no address that can be asked about.
-    Ineligible(&'static str),
-    /// A name without an address.
-    NoAddress(String),
+/// One address and what became of it.
+struct Row {
+    target: Target,
+    outcome: Outcome,
+    /// Why the library, by its configuration, would not ask.
+    library: Option<Bypass>,
 }
 
-impl Outcome {
-    /// The exit code for this one.
-    fn code(&self) -> u8 {
-        match self {
-            Outcome::Asked(report) => match report.answer {
-                Answer::Pinned { .. } => exit::PINNED,
-                Answer::Direct { .. } => exit::CANNOT_BE_PINNED,
-                Answer::Untrusted { .. } => exit::UNTRUSTED,
-                Answer::None { .. } => exit::NO_ANSWER,
-            },
-            Outcome::NotAsked(AskError::NotPermitted) => exit::NOT_PERMITTED,
-            Outcome::NotAsked(AskError::NoRoute) => exit::NO_ANSWER,
-            Outcome::NotAsked(AskError::System(..)) => exit::SOFTWARE,
-            Outcome::NotAsked(_) | Outcome::Ineligible(_) => exit::CANNOT_BE_PINNED,
-            Outcome::NoAddress(_) => exit::NO_ANSWER,
+/// The record of one address; `docs/json.md` has the fields.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record<'r> {
+    name: &'r str,
+    anycast: Option<Ipv6Addr>,
+    state: &'static str,
+    unicast: Option<Ipv6Addr>,
+    rtt_ms: Option<f64>,
+    method: Option<&'static str>,
+    socket: Option<&'static str>,
+    probes: u32,
+    ignored: serde_json::Map<String, serde_json::Value>,
+    reason: Option<String>,
+    bypass: Option<&'static str>,
+    library_bypass: Option<&'static str>,
+}
+
+impl<'r> Record<'r> {
+    /// What became of a destination.
+    pub(crate) fn new(target: &'r Target, outcome: &Outcome, library: Option<Bypass>) -> Self {
+        let report = outcome.report();
+        let mut ignored = serde_json::Map::new();
+        for reason in Ignored::ALL {
+            let count = report.map_or(0, |report| report.ignored[reason as usize]);
+            if count > 0 {
+                ignored.insert(reason.name().to_owned(), count.into());
+            }
+        }
+        Record {
+            name: &target.name,
+            anycast: target.address.clone().ok(),
+            state: outcome.state(),
+            unicast: outcome.unicast(),
+            rtt_ms: outcome.rtt().map(ms),
+            method: report.map(|report| report.method.name()),
+            socket: report.map(|report| report.socket.name()),
+            probes: report.map_or(0, |report| report.sent),
+            ignored,
+            reason: outcome.reason(),
+            bypass: outcome.bypass().map(Bypass::name),
+            library_bypass: library.map(Bypass::name),
         }
     }
 }
 
 /// Asks, prints, and returns the exit code.
-pub(crate) fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<u8> {
+pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> anyhow::Result<u8> {
+    let asker = Asker::new(settings, &arguments.asking);
     let targets: Vec<Target> = arguments
         .destinations
         .iter()
         .flat_map(|text| targets(text))
         .collect();
-    // All at once: addresses that are silent cost one timeout, not one each.
-    let rows: Vec<Row> = std::thread::scope(|scope| {
+    let mut codes = Vec::new();
+    let mut due = Instant::now();
+    for round in 0..arguments.count {
+        if round > 0 {
+            due += arguments.interval;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let rows = ask_all(asker, &targets);
+        codes.extend(rows.iter().map(|row| row.outcome.code()));
+        print(arguments, brush, &rows)?;
+        if let Some(path) = &arguments.output.prom_textfile {
+            metrics(&rows).write(path)?;
+        }
+    }
+    Ok(exit::overall(codes.into_iter()))
+}
+
+/// All at once: addresses that are silent cost one timeout, not one each.
+fn ask_all(asker: Asker<'_>, targets: &[Target]) -> Vec<Row> {
+    let answer = |target: &Target| {
+        let (outcome, library) = match &target.address {
+            Ok(a) => (asker.ask(*a), not_asked_by_library(asker.settings, *a)),
+            Err(error) => (Outcome::NoAddress(error.clone()), None),
+        };
+        Row {
+            target: target.clone(),
+            outcome,
+            library,
+        }
+    };
+    std::thread::scope(|scope| {
         let threads: Vec<_> = targets
-            .into_iter()
-            .map(|target| scope.spawn(|| answer(settings, target, arguments.timeout)))
+            .iter()
+            .map(|target| scope.spawn(move || answer(target)))
             .collect();
         threads
             .into_iter()
             .map(|thread| thread.join().expect("asking does not panic"))
             .collect()
-    });
-    let mut stdout = stdout().lock();
-    if arguments.json {
-        output::json(&mut stdout, &rows)?;
-    } else {
-        output::table(&mut stdout, &rows)?;
-    }
-    Ok(overall(rows.iter().map(|row| row.outcome.code())))
-}
-
-/// A destination as it was given, and one address of it.
-struct Target {
-    name: String,
-    address: Result<Ipv6Addr, String>,
-}
-
-/// The addresses of a destination: itself, or what the system's resolver knows.
-fn targets(text: &str) -> Vec<Target> {
-    let target = |address| Target {
-        name: text.to_owned(),
-        address,
-    };
-    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-        return vec![target(Ok(address))];
-    }
-    let found = match (text, 0).to_socket_addrs() {
-        Ok(found) => found,
-        Err(error) => return vec![target(Err(error.to_string()))],
-    };
-    let mut addresses: Vec<Ipv6Addr> = Vec::new();
-    for address in found {
-        if let SocketAddr::V6(address) = address
-            && !addresses.contains(address.ip())
-        {
-            addresses.push(*address.ip());
-        }
-    }
-    if addresses.is_empty() {
-        return vec![target(Err("it has no IPv6 address".to_owned()))];
-    }
-    addresses
-        .into_iter()
-        .map(|address| target(Ok(address)))
-        .collect()
-}
-
-fn answer(settings: &Settings, target: Target, timeout: Option<Duration>) -> Row {
-    let (address, outcome) = match target.address {
-        Ok(a) => (Some(a), resolve(settings, a, timeout)),
-        Err(error) => (None, Outcome::NoAddress(error)),
-    };
-    Row {
-        name: target.name,
-        address,
-        outcome,
-    }
-}
-
-fn resolve(settings: &Settings, a: Ipv6Addr, timeout: Option<Duration>) -> Outcome {
-    match scope(a) {
-        Scope::Global | Scope::UniqueLocal => {}
-        Scope::LinkLocal => return Outcome::Ineligible("link-local"),
-        Scope::Loopback => return Outcome::Ineligible("the loopback address"),
-        Scope::Unspecified => return Outcome::Ineligible("the unspecified address"),
-        Scope::Multicast => return Outcome::Ineligible("multicast"),
-        Scope::V4 => return Outcome::Ineligible("IPv4 in IPv6 form"),
-    }
-    // A person who asks has the patience of `prefixes`, wherever the address lies.
-    let mut plan = plan(settings, a, Interest::Configured, Patience::Blocking);
-    let budget = timeout.unwrap_or(plan.budget);
-    plan.budget = budget;
-    let origin = Origin::default();
-    let inquiry = Inquiry {
-        settings,
-        a,
-        scope: 0,
-        plan,
-        budget,
-        origin,
-        interruptible: Interruptible::Never,
-    };
-    match ask(&inquiry) {
-        Ok(report) => Outcome::Asked(report),
-        Err(error) => Outcome::NotAsked(error),
-    }
-}
-
-/// One code for all: their own when they agree.
-fn overall(mut codes: impl Iterator<Item = u8>) -> u8 {
-    let Some(first) = codes.next() else {
-        return exit::USAGE;
-    };
-    codes.fold(first, |all, code| match code {
-        _ if all == code => all,
-        // What hinders the asking is not a result to be mixed.
-        exit::NOT_PERMITTED | exit::SOFTWARE => code,
-        _ if all == exit::NOT_PERMITTED || all == exit::SOFTWARE => all,
-        _ => exit::MIXED,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn print(arguments: &Arguments, brush: Brush, rows: &[Row]) -> std::io::Result<()> {
+    let mut stdout = stdout().lock();
+    if arguments.output.json {
+        for row in rows {
+            let record = Record::new(&row.target, &row.outcome, row.library);
+            record::write(&mut stdout, "resolve", SystemTime::now(), &record)?;
+        }
+        return Ok(());
+    }
+    stdout.write_all(in_columns(brush, rows).as_bytes())?;
+    stdout.flush()
+}
 
-    #[test]
-    fn codes_of_several_addresses() {
-        for (codes, expected) in [
-            (vec![0], 0),
-            (vec![1, 1], 1),
-            (vec![0, 2], exit::MIXED),
-            (vec![0, 2, 0], exit::MIXED),
-            (vec![0, 77], 77),
-            (vec![77, 1], 77),
-        ] {
-            assert_eq!(overall(codes.into_iter()), expected);
+/// A table for people.
+fn in_columns(brush: Brush, rows: &[Row]) -> String {
+    let mut lines = vec![headings(&[
+        "ANYCAST", "UNICAST", "STATE", "RTT", "METHOD", "NOTE",
+    ])];
+    let dash = || "-".to_owned();
+    for row in rows {
+        let Row {
+            target, outcome, ..
+        } = row;
+        let address = target.address.as_ref().map(Ipv6Addr::to_string);
+        let address = address.unwrap_or_else(|_| target.name.clone());
+        // For an address of this host or the link it is all the same reason.
+        let library = row.library.filter(|_| outcome.report().is_some());
+        let notes = [
+            (address != target.name).then(|| target.name.clone()),
+            outcome.reason(),
+            library.map(|bypass| in_words(bypass).to_owned()),
+        ];
+        let tone = tone(outcome.state());
+        let plain = |text: String| (text, Tone::Plain);
+        lines.push(vec![
+            plain(address),
+            plain(outcome.unicast().map_or_else(dash, |u| u.to_string())),
+            (outcome.state().to_owned(), tone),
+            plain(
+                outcome
+                    .rtt()
+                    .map_or_else(dash, |rtt| format!("{} ms", millis(rtt))),
+            ),
+            plain(
+                outcome
+                    .report()
+                    .map_or_else(dash, |report| report.method.name().to_owned()),
+            ),
+            plain(notes.into_iter().flatten().collect::<Vec<_>>().join("; ")),
+        ]);
+    }
+    table(brush, &lines)
+}
+
+/// How a state looks.
+pub(crate) fn tone(state: &str) -> Tone {
+    match state {
+        "pinned" => Tone::Good,
+        "direct" | "bypass" => Tone::Note,
+        _ => Tone::Bad,
+    }
+}
+
+const STATES: [&str; 5] = ["pinned", "direct", "unanswered", "untrusted", "bypass"];
+
+fn metrics(rows: &[Row]) -> Metrics {
+    let mut metrics = Metrics::default();
+    for row in rows {
+        let a = row.target.address.as_ref().map(Ipv6Addr::to_string);
+        let a = a.unwrap_or_default();
+        let labels = [("name", row.target.name.as_str()), ("anycast", a.as_str())];
+        for state in STATES {
+            metrics.gauge(
+                "aarp_probe_state",
+                "1 for the state of the destination, 0 for the others.",
+                &[labels[0], labels[1], ("state", state)],
+                f64::from(u8::from(row.outcome.state() == state)),
+            );
+        }
+        let u = row.outcome.unicast().map(|u| u.to_string());
+        if let (Some(u), Some(rtt)) = (u, row.outcome.rtt()) {
+            metrics.gauge(
+                "aarp_probe_rtt_seconds",
+                "The round trip of the answer, by the unicast address that gave it.",
+                &[labels[0], labels[1], ("unicast", &u)],
+                rtt.as_secs_f64(),
+            );
         }
     }
+    prometheus::timestamp(&mut metrics, "resolve");
+    metrics
 }
