@@ -14,6 +14,8 @@
 //! | 77 | not permitted |
 //! | 78 | bad configuration |
 
+mod census;
+mod echo;
 mod exit;
 mod options;
 mod paint;
@@ -24,6 +26,7 @@ mod resolve;
 mod statistics;
 mod target;
 mod watch;
+mod who;
 
 use std::process::ExitCode;
 
@@ -68,6 +71,14 @@ enum Command {
         the exit code is 3 if the responder changed."
     )]
     Watch(watch::Arguments),
+    /// Ask on many flows, and count the responders behind the address
+    #[command(
+        after_help = "Flows differ in flow label, identifier and source address, by one or \
+        another of which routers choose\namong paths of equal cost. Asked by echo; with \
+        CAP_NET_RAW every flow has an identifier of its own,\nwithout it there are sixteen for \
+        each source address."
+    )]
+    Census(census::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -116,5 +127,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
         Command::Resolve(arguments) => resolve::run(arguments, settings, brush),
         Command::Watch(arguments) => watch::run(arguments, settings, brush),
+        Command::Census(arguments) => census::run(arguments, settings, brush),
     }
 }

@@ -52,12 +52,6 @@ impl<'s> Asker<'s> {
         Self { once: true, ..self }
     }
 
-    /// How long an answer is awaited for `a`.
-    pub(crate) fn budget(&self, a: Ipv6Addr) -> Duration {
-        let plan = plan(self.settings, a, Interest::Configured, Patience::Blocking);
-        self.timeout.unwrap_or(plan.budget)
-    }
-
     /// Asks about `a`, whatever `prefixes` and `exclude` say: a person wants to know,
     /// and has the patience of `prefixes`.
     pub(crate) fn ask(&self, a: Ipv6Addr) -> Outcome {
@@ -87,7 +81,7 @@ impl<'s> Asker<'s> {
 }
 
 /// Whether an address of this kind can be asked about, in words.
-fn eligible(a: Ipv6Addr) -> Result<(), (Bypass, &'static str)> {
+pub(crate) fn eligible(a: Ipv6Addr) -> Result<(), (Bypass, &'static str)> {
     match scope(a) {
         Scope::Global | Scope::UniqueLocal => Ok(()),
         Scope::LinkLocal => Err((Bypass::Local, "link-local")),

@@ -6,52 +6,12 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, SystemTime};
 
 use crate::statistics::RoundTrips;
+use crate::who::Who;
 
 /// Rounds that the timeline goes back.
 const STRIP: usize = 1024;
 /// Events that are kept for the summary.
 const EVENTS: usize = 256;
-
-/// Who answered for A.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// This unicast address, to which a program would be moved.
-    Unicast(Ipv6Addr),
-    /// This address, which must not be used.
-    Refused(Ipv6Addr),
-    /// A itself: unicast, or no responder there. Which node it is cannot be told.
-    Itself,
-}
-
-impl std::fmt::Display for Who {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Who::Unicast(u) => u.fmt(f),
-            Who::Refused(u) => write!(f, "{u} (untrusted)"),
-            Who::Itself => f.write_str("itself"),
-        }
-    }
-}
-
-impl Who {
-    /// The unicast address, where there is one.
-    pub(crate) fn address(self) -> Option<Ipv6Addr> {
-        match self {
-            Who::Unicast(u) | Who::Refused(u) => Some(u),
-            Who::Itself => None,
-        }
-    }
-
-    /// The state, by the names of logs and metrics.
-    pub(crate) fn state(who: Option<Who>) -> &'static str {
-        match who {
-            Some(Who::Unicast(_)) => "pinned",
-            Some(Who::Refused(_)) => "untrusted",
-            Some(Who::Itself) => "direct",
-            None => "unanswered",
-        }
-    }
-}
 
 /// One round: what was sent to A, and to the unicast address of each responder that
 /// is known, at the same time.

@@ -25,7 +25,8 @@ use crate::question::{Asker, Outcome, in_words, not_asked_by_library};
 use crate::record::{self, ms, rfc3339};
 use crate::statistics::{RoundTrips, rounded};
 use crate::target::first;
-use history::{Event, History, Round, Who};
+use crate::who::Who;
+use history::{Event, History, Round};
 use screen::Screen;
 use view::{Title, Trip};
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::history::{Event, History, Mark, Responder, Who, letter};
+use super::history::{Event, History, Mark, Responder, letter};
 use crate::paint::{Brush, Tone, cut, headings, table};
 use crate::record::rfc3339;
 use crate::statistics::{RoundTrips, millis, millis_or_dash, percent};
+use crate::who::Who;
 
 /// Columns of the label in front of a timeline, and of the numbers behind it.
 const LABEL: usize = 6;
@@ -109,13 +110,20 @@ fn heading(brush: Brush, title: &Title, history: &History, now: SystemTime) -> S
         }),
     };
     format!(
-        "{} is {present}   every {}, for {}, {} rounds, {} changes",
+        "{} is {present}   every {}, for {}, {} rounds, {}",
         brush.paint(Tone::Bold, &title.what),
         humantime::format_duration(title.interval),
         humantime::format_duration(watched),
         history.rounds,
-        history.changes,
+        changes(history.changes),
     )
+}
+
+fn changes(count: u64) -> String {
+    match count {
+        1 => "1 change".to_owned(),
+        n => format!("{n} changes"),
+    }
 }
 
 /// Three rows, one column a round: how long A took, how long U took, and who it was.
@@ -279,10 +287,7 @@ pub(crate) fn summary(brush: Brush, width: usize, title: &Title, history: &Histo
                     .unwrap_or(u64::MAX)
             )),
             history.unanswered,
-            match history.changes {
-                1 => "1 change".to_owned(),
-                n => format!("{n} changes"),
-            },
+            changes(history.changes),
         ),
     );
     text.push('\n');
@@ -336,7 +341,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
         let lines = live(PLAIN, 100, &title(), &moved(), now);
         let expected = "\
-www.any.test (2001:db8:a::53) is 2001:db8:52::2   every 200ms, for 9s, 10 rounds, 1 changes
+www.any.test (2001:db8:a::53) is 2001:db8:52::2   every 200ms, for 9s, 10 rounds, 1 change
 
 to A  ▁▁▁▁▁×████                                                         40.00 ms  loss 10.0 %
 to U  ▁▁▁▁▁▁████                                                         40.00 ms  loss 0.0 %

@@ -27,6 +27,8 @@ pub mod syscall;
 pub mod user;
 
 #[cfg(feature = "std")]
+pub mod flow;
+#[cfg(feature = "std")]
 pub mod inherited;
 #[cfg(feature = "std")]
 pub mod netns;

@@ -5,18 +5,7 @@ use std::process::Output;
 use aarp_lab::{Filter, HostSpec, Lab, Network, rootless};
 use serde_json::Value;
 
-/// Answers our own probes from the unicast address, as aarp-responder has it.
-fn answers_from(a: &str, u: &str) -> String {
-    format!(
-        "table inet answers {{
-            chain to_{} {{
-                type filter hook output priority mangle; policy accept;
-                ip6 saddr {a} icmpv6 type echo-reply @th,64,32 0x41415250 ip6 saddr set {u}
-            }}
-        }}\n",
-        a.replace(':', "_")
-    )
-}
+use crate::site::answers_from;
 
 const PINNED: &str = "2001:db8:a::1";
 const DIRECT: &str = "2001:db8:a::2";
@@ -102,6 +91,7 @@ impl Probe<'_> {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap());
         let records: Vec<Value> = records.collect();
+        crate::schema::validate(&records);
         for record in &records {
             assert_eq!(record["schema"], 1);
             assert_eq!(record["type"], "resolve");
