@@ -15,8 +15,12 @@
 //! | 78 | bad configuration |
 
 mod census;
+mod configuration;
+mod doctor;
 mod echo;
 mod exit;
+mod explain;
+mod generate;
 mod options;
 mod paint;
 mod prometheus;
@@ -32,7 +36,8 @@ use std::process::ExitCode;
 
 use aarp_core::settings::Settings;
 use aarp_sys::settings::OwnEnvironment;
-use clap::{Parser, Subcommand};
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use paint::{Brush, Color};
 
 /// Who answers for an IPv6 anycast address, and what a program would be moved to
@@ -79,6 +84,27 @@ enum Command {
         each source address."
     )]
     Census(census::Arguments),
+    /// Say what the library would do, and which line of the configuration decides
+    #[command(
+        after_help = "Where the library would not ask, nobody is asked, and the exit code is \
+        2; with --offline it is 0\nwhere the library would ask."
+    )]
+    Explain(explain::Arguments),
+    /// Find what keeps programs from being pinned, and say what mends it
+    #[command(
+        after_help = "The exit code is 0 only if nothing hinders; else 78, 77, 70, 1, 4 or 2, \
+        the first that applies."
+    )]
+    Doctor(doctor::Arguments),
+    /// Write manual pages or shell completions
+    #[command(hide = true)]
+    Generate(generate::Arguments),
+    /// Say whether this process has a library loaded
+    #[command(hide = true)]
+    Loaded {
+        /// The library
+        library: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -116,17 +142,32 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let brush = Brush::of_stdout(arguments.color);
+    match &arguments.command {
+        Command::Generate(arguments) => return generate::run(arguments, Arguments::command()),
+        Command::Loaded { library } => {
+            let loaded = doctor::library::in_child(library).context("own memory map")?;
+            return Ok(u8::from(!loaded));
+        }
+        _ => {}
+    }
     let mut settings = Settings::DEFAULT;
     let loaded = aarp_sys::settings::load(&mut settings, &OwnEnvironment);
+    // Threads that are left behind at the end have it too.
+    let settings: &'static Settings = Box::leak(Box::new(settings));
+    if let Command::Doctor(arguments) = &arguments.command {
+        return doctor::run(arguments, loaded.as_ref().map(|()| settings), brush);
+    }
     if let Err(error) = loaded {
         eprintln!("aarp-probe: {error}");
         return Ok(exit::CONFIGURATION);
     }
-    // Threads that are left behind at the end have it too.
-    let settings: &'static Settings = Box::leak(Box::new(settings));
     match &arguments.command {
         Command::Resolve(arguments) => resolve::run(arguments, settings, brush),
         Command::Watch(arguments) => watch::run(arguments, settings, brush),
         Command::Census(arguments) => census::run(arguments, settings, brush),
+        Command::Explain(arguments) => explain::run(arguments, settings, brush),
+        Command::Doctor(_) | Command::Generate(_) | Command::Loaded { .. } => {
+            unreachable!("done above")
+        }
     }
 }

@@ -52,6 +52,20 @@ impl<'s> Asker<'s> {
         Self { once: true, ..self }
     }
 
+    /// How long an answer from `a` is awaited.
+    pub(crate) fn budget(&self, a: Ipv6Addr) -> Duration {
+        let plan = plan(self.settings, a, Interest::Configured, Patience::Blocking);
+        self.timeout.unwrap_or(plan.budget)
+    }
+
+    /// By these methods, and no others.
+    pub(crate) fn by(self, methods: Methods) -> Self {
+        Self {
+            methods: Some(methods),
+            ..self
+        }
+    }
+
     /// Asks about `a`, whatever `prefixes` and `exclude` say: a person wants to know,
     /// and has the patience of `prefixes`.
     pub(crate) fn ask(&self, a: Ipv6Addr) -> Outcome {
@@ -60,7 +74,7 @@ impl<'s> Asker<'s> {
         }
         let mut plan = plan(self.settings, a, Interest::Configured, Patience::Blocking);
         plan.methods = self.methods.unwrap_or(plan.methods);
-        plan.budget = self.timeout.unwrap_or(plan.budget);
+        plan.budget = self.budget(a);
         if self.once {
             plan.times.retransmit = Retransmits::NONE;
         }

@@ -2,6 +2,9 @@
 #![allow(unreachable_pub)]
 
 mod census;
+mod doctor;
+mod explain;
+mod files;
 mod resolve;
 mod schema;
 mod site;

@@ -1,0 +1,292 @@
+//! What keeps programs from being pinned to the responder of one address.
+
+use std::io::{self, ErrorKind};
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use aarp_core::accept::Refusal;
+use aarp_core::bypass::Bypass;
+use aarp_core::mapping::Answer;
+use aarp_core::policy::{Interest, Patience, interest, plan};
+use aarp_core::settings::Settings;
+use aarp_sys::ask::{AskError, Report};
+use aarp_sys::process::random;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::finding::Finding;
+use super::host::invalid_packets;
+use crate::configuration;
+use crate::echo::{EchoSocket, Kind};
+use crate::exit;
+use crate::question::{Asker, Outcome, eligible, not_asked_by_library};
+use crate::statistics::millis;
+
+/// What is found about `a`.
+pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> Vec<Finding> {
+    let settings = asker.settings;
+    let mut findings = Vec::new();
+    if let Err((_, what)) = eligible(a) {
+        let detail = format!("{a} is never asked about: {what}");
+        return vec![Finding::hindrance("policy", exit::CANNOT_BE_PINNED, detail)];
+    }
+    findings.push(policy(settings, a));
+    let invalid_before = invalid_packets();
+    match asker.ask(a) {
+        Outcome::Asked(report) => {
+            let invalid = invalid_before
+                .zip(invalid_packets())
+                .map(|(before, after)| after.saturating_sub(before));
+            findings.extend(answer(asker, a, &report, invalid));
+        }
+        // Said of the sockets already.
+        Outcome::NotAsked(AskError::NotPermitted) => {}
+        other => {
+            let code = match other.code() {
+                exit::PINNED => exit::SOFTWARE,
+                code => code,
+            };
+            let reason = other.reason().unwrap_or_default();
+            let finding = Finding::hindrance("answer", code, format!("{a}: {reason}"));
+            findings.push(match other {
+                Outcome::NotAsked(AskError::NoRoute) => finding.remedy(
+                    "see which routes there are:",
+                    [format!("ip -6 route get {a}")],
+                ),
+                _ => finding,
+            });
+        }
+    }
+    findings
+}
+
+fn policy(settings: &Settings, a: Ipv6Addr) -> Finding {
+    const CHECK: &str = "policy";
+    let Some(bypass) = not_asked_by_library(settings, a) else {
+        let how = match interest(settings, a) {
+            Ok(Interest::Configured) => "inside `prefixes`: with the full budget",
+            _ => "no `prefixes` are set: by echo alone, with the small budget",
+        };
+        return Finding::ok(CHECK, format!("the library asks about {a}, {how}"));
+    };
+    let places = configuration::places();
+    let (why, source) = match bypass {
+        Bypass::Excluded => {
+            let found = places.containing(a, "resolve.exclude");
+            let (prefix, source) =
+                found.unwrap_or_else(|| ("exclude".to_owned(), places.last("resolve.exclude")));
+            (format!("inside {prefix} of `exclude`"), source)
+        }
+        Bypass::Off => (
+            "daemon.use is \"require\"".to_owned(),
+            places.last("daemon.use"),
+        ),
+        _ => (
+            "outside of all `prefixes`".to_owned(),
+            places.last("resolve.prefixes"),
+        ),
+    };
+    let detail = format!("the library does not ask about {a}: {why} ({source})");
+    let finding = Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail);
+    match (&source.file, source.line) {
+        (Some(file), Some(line)) => finding.remedy(
+            "change that line:",
+            [format!("${{EDITOR:-vi}} +{line} {file}")],
+        ),
+        _ => finding.remedy(
+            "change that variable:",
+            [format!("echo \"${}\"", source.name)],
+        ),
+    }
+}
+
+fn answer(asker: Asker<'_>, a: Ipv6Addr, report: &Report, invalid: Option<u64>) -> Vec<Finding> {
+    const CHECK: &str = "answer";
+    match report.answer {
+        Answer::Pinned { u, rtt } => {
+            let mut findings = vec![Finding::ok(
+                CHECK,
+                format!(
+                    "{u} answers for {a} in {} ms: programs are moved there",
+                    millis(rtt)
+                ),
+            )];
+            findings.extend(budget(asker.settings, a, rtt));
+            findings
+        }
+        Answer::Direct { .. } => vec![
+            Finding::hindrance(
+                CHECK,
+                exit::CANNOT_BE_PINNED,
+                format!(
+                    "{a} answers our probe itself: there it is an ordinary address, as one on lo, \
+                     and no unicast address is told"
+                ),
+            )
+            .remedy(
+                "on each responder, as root (A stays as it is for everybody else):",
+                [format!("aarp-responder run --anycast {a}")],
+            )
+            .remedy(
+                "or, where it is a unicast address, spare the question:",
+                [format!("AARP_EXCLUDE={a}/128 aarp-run CMD")],
+            ),
+        ],
+        Answer::Untrusted { u } => vec![untrusted(a, u, report)],
+        Answer::None { .. } => unanswered(a, asker.budget(a), report, invalid),
+    }
+}
+
+/// Whether the answer comes in time.
+fn budget(settings: &Settings, a: Ipv6Addr, rtt: Duration) -> Option<Finding> {
+    const CHECK: &str = "budget";
+    let interest = interest(settings, a).ok()?;
+    let of = |patience| plan(settings, a, interest, patience).budget;
+    let (blocking, nonblocking) = (of(Patience::Blocking), of(Patience::NonBlocking));
+    let time = humantime::format_duration;
+    let widen = format!("AARP_PREFIXES={a}/128 aarp-run CMD");
+    let what = "name it in `prefixes`, or give it a larger budget:";
+    let late = |who: &str, budget| {
+        format!(
+            "the answer takes {} ms, and {who} wait {} for it",
+            millis(rtt),
+            time(budget)
+        )
+    };
+    if rtt >= blocking {
+        let detail = late("all calls", blocking);
+        return Some(
+            Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail).remedy(what, [widen]),
+        );
+    }
+    (rtt >= nonblocking).then(|| {
+        Finding::note(CHECK, late("non-blocking calls", nonblocking)).remedy(what, [widen])
+    })
+}
+
+fn untrusted(a: Ipv6Addr, u: Ipv6Addr, report: &Report) -> Finding {
+    let refusal = report.refused.map(|(_, refusal)| refusal);
+    let why = refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
+    let finding = Finding::hindrance(
+        "answer",
+        exit::UNTRUSTED,
+        format!("{u} answers for {a} and is refused{why}"),
+    );
+    match refusal {
+        Some(Refusal::NotTrusted) => finding.remedy(
+            "if it is a responder, add its prefix to `trusted`, where that stands:",
+            [format!("aarp-probe explain --offline {a}")],
+        ),
+        Some(Refusal::Inside) => finding.remedy(
+            "if it is a responder of your own network, route A as specifically as U:",
+            [
+                format!("ip -6 route get {u}"),
+                format!("ip -6 route add {a}/128 via GATEWAY"),
+            ],
+        ),
+        _ => finding,
+    }
+}
+
+/// An ordinary ping tells whether A or only the answer from U is lost.
+fn unanswered(
+    a: Ipv6Addr,
+    patience: Duration,
+    report: &Report,
+    invalid: Option<u64>,
+) -> Vec<Finding> {
+    const CHECK: &str = "answer";
+    let silence = |detail: String| {
+        let detail = if report.unreachable {
+            format!("{detail} (the network says that it is unreachable)")
+        } else {
+            detail
+        };
+        Finding::hindrance(CHECK, exit::NO_ANSWER, detail)
+    };
+    let ping = match ping(a, patience.max(Duration::from_secs(1))) {
+        Ok(ping) => ping,
+        Err(error) => return vec![silence(format!("{a} does not answer; ping: {error}"))],
+    };
+    let Some(rtt) = ping else {
+        let detail = format!("{a} answers neither our probe nor an ordinary ping");
+        return vec![silence(detail).remedy(
+            "see how far packets come:",
+            [format!("traceroute -6 -n {a}")],
+        )];
+    };
+    let lost = format!(
+        "{a} answers an ordinary ping ({} ms) and not our probe: the answer, which comes from the \
+         unicast address, is lost on its way back, as at a stateful packet filter",
+        millis(rtt)
+    );
+    let (place, own) = match invalid {
+        Some(0) => ("; conntrack of this host has not seen it", false),
+        Some(_) => ("; conntrack of this host has called it invalid", true),
+        None => ("", false),
+    };
+    let finding = silence(format!("{lost}{place}"));
+    if own {
+        return vec![finding.remedy(
+            "let echo replies in; see the chains of this host's filter:",
+            ["nft list ruleset".to_owned()],
+        )];
+    }
+    vec![
+        finding
+            .remedy(
+                "on the filter on the way (a router, a firewall), as root, in the chain that drops:",
+                ["nft insert rule inet filter forward icmpv6 type echo-reply accept".to_owned()],
+            )
+            .remedy(
+                "or ask by a method that such filters let pass, where `unreach` is available:",
+                [format!(
+                    "AARP_PREFIXES={a}/128 AARP_TRUSTED=PREFIX-OF-THE-RESPONDERS \
+                     AARP_METHODS=echo,unreach aarp-run CMD"
+                )],
+            ),
+    ]
+}
+
+/// Three ordinary echoes to `a`, as of any ping: the round trip of the first answer
+/// from there.
+fn ping(a: Ipv6Addr, timeout: Duration) -> io::Result<Option<Duration>> {
+    let socket =
+        EchoSocket::open(Kind::Ping, None).or_else(|_| EchoSocket::open(Kind::Raw, None))?;
+    let mut data = [0; 56];
+    random(&mut data).map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
+    // Nothing that a responder takes for a probe.
+    data[..4].copy_from_slice(b"ping");
+    let ident = u16::from_ne_bytes([data[4], data[5]]);
+    let mut sent = Vec::new();
+    let began = Instant::now();
+    let mut next = began;
+    loop {
+        let now = Instant::now();
+        if sent.len() < 3 && now >= next {
+            socket.send(a, None, ident, sent.len() as u16, &data)?;
+            sent.push(now);
+            next = now + timeout / 4;
+        }
+        while let Some(reply) = socket.receive()? {
+            let ours = reply.source == a
+                && reply.data == data
+                && (socket.kind() == Kind::Ping || reply.ident == ident);
+            if let Some(at) = sent.get(usize::from(reply.sequence)).filter(|_| ours) {
+                return Ok(Some(at.elapsed()));
+            }
+        }
+        let end = began + timeout;
+        let until = if sent.len() < 3 { end.min(next) } else { end };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() && until == end {
+            return Ok(None);
+        }
+        let left = left
+            .try_into()
+            .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What of this host keeps programs from being pinned, whatever the destination.
+
+use std::net::Ipv6Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use aarp_core::address::is_routable;
+use aarp_core::settings::{DaemonUse, Settings};
+use aarp_sys::route::{Origin, RouteSocket};
+use aarp_sys::settings::SettingsError;
+use aarp_wire::route::RouteType;
+use serde_json::Value;
+
+use super::finding::Finding;
+use super::{firewall, library};
+use crate::configuration;
+use crate::echo::{EchoSocket, Kind};
+use crate::exit;
+
+/// Which groups may open ping sockets; the setting covers IPv6 too, and belongs to
+/// the network namespace.
+const PING_GROUP_RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
+
+/// Whether the configuration is good, and where it stands.
+pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Finding {
+    const CHECK: &str = "configuration";
+    let settings = match loaded {
+        Ok(settings) => settings,
+        Err(error) => {
+            let finding = Finding::hindrance(
+                CHECK,
+                exit::CONFIGURATION,
+                format!("{error}; the library pins nothing"),
+            );
+            return match error.file.as_str() {
+                "" => finding,
+                file => finding.remedy("mend that line:", [format!("${{EDITOR:-vi}} {file}")]),
+            };
+        }
+    };
+    let there: Vec<String> = configuration::files()
+        .into_iter()
+        .filter(|file| Path::new(file).exists())
+        .collect();
+    let files = match there.as_slice() {
+        [] => "no file; defaults".to_owned(),
+        files => files.join(", "),
+    };
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            let known = aarp_core::config::VARIABLES
+                .iter()
+                .any(|(_, of)| *of == name);
+            (known && !value.is_empty()).then_some(name)
+        })
+        .collect::<Vec<_>>();
+    let variables = match variables.as_slice() {
+        [] => String::new(),
+        names => format!("; variables: {}", names.join(", ")),
+    };
+    let detail = format!("good: {files}{variables}");
+    if settings.daemon_use == DaemonUse::Require {
+        let detail = "daemon.use is \"require\", and there is no aarpd: nothing is pinned";
+        return Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail);
+    }
+    Finding::ok(CHECK, detail)
+}
+
+/// Whether the library can be loaded.
+pub(crate) fn library(named: Option<&Path>) -> Finding {
+    const CHECK: &str = "library";
+    match library::find(named) {
+        Err(places) => {
+            let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+            let detail = format!("not found; looked for {}", places.join(", "));
+            Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail).remedy(
+                "install it, or name it with --library:",
+                ["./install.sh".to_owned()],
+            )
+        }
+        Ok(path) => match library::load(&path) {
+            Ok(()) => Finding::ok(
+                CHECK,
+                format!("{}, seen in the memory of a child process", path.display()),
+            ),
+            Err(complaint) => Finding::hindrance(
+                CHECK,
+                exit::CANNOT_BE_PINNED,
+                format!("{} cannot be loaded: {complaint}", path.display()),
+            )
+            .remedy("see what aarp-run says:", ["aarp-run --check".to_owned()]),
+        },
+    }
+}
+
+/// Whether probing is permitted, and how.
+pub(crate) fn sockets() -> Finding {
+    const CHECK: &str = "probe sockets";
+    let range = std::fs::read_to_string(PING_GROUP_RANGE).map_or_else(
+        |error| format!("unknown ({error})"),
+        |text| {
+            format!(
+                "\"{}\"",
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
+            )
+        },
+    );
+    let ping = EchoSocket::open(Kind::Ping, None);
+    let raw = EchoSocket::open(Kind::Raw, None);
+    let everybody = || {
+        (
+            "let everybody open ping sockets, as root, in this network namespace, now and at the \
+             next start:"
+                .to_owned(),
+            [
+                "sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"".to_owned(),
+                "echo 'net.ipv4.ping_group_range = 0 2147483647' >/etc/sysctl.d/60-aarp.conf"
+                    .to_owned(),
+            ],
+        )
+    };
+    match (ping, raw) {
+        (Ok(_), raw) => {
+            let raw = if raw.is_ok() { ", and raw sockets" } else { "" };
+            Finding::ok(
+                CHECK,
+                format!("ping sockets are permitted{raw} (ping_group_range {range})"),
+            )
+        }
+        (Err(error), Ok(_)) => {
+            let (what, commands) = everybody();
+            Finding::note(
+                CHECK,
+                format!(
+                    "raw sockets are permitted to this user, ping sockets are not: {error} \
+                     (ping_group_range {range}); programs without CAP_NET_RAW cannot ask"
+                ),
+            )
+            .remedy(what, commands)
+        }
+        (Err(ping), Err(raw)) => {
+            let (what, commands) = everybody();
+            Finding::hindrance(
+                CHECK,
+                exit::NOT_PERMITTED,
+                format!("ping socket: {ping}; raw socket: {raw} (ping_group_range {range})"),
+            )
+            .remedy(what, commands)
+            .remedy(
+                "or give one program the capability for raw sockets, as root:",
+                [
+                    "setpriv --reuid USER --regid GROUP --init-groups --inh-caps +net_raw \
+                  --ambient-caps +net_raw aarp-run CMD"
+                        .to_owned(),
+                ],
+            )
+        }
+    }
+}
+
+/// Whether this host has IPv6 at all.
+pub(crate) fn connectivity() -> Finding {
+    const CHECK: &str = "IPv6";
+    let disabled = std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+    match disabled.as_deref().map(str::trim) {
+        Ok("1") => {
+            return Finding::hindrance(CHECK, exit::NO_ANSWER, "switched off").remedy(
+                "switch it on, as root:",
+                ["sysctl -w net.ipv6.conf.all.disable_ipv6=0".to_owned()],
+            );
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let detail = format!("the kernel has none: {error}");
+            return Finding::hindrance(CHECK, exit::NO_ANSWER, detail);
+        }
+    }
+    let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let addresses = table.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok()?;
+        let interface = words.nth(4)?;
+        Some(Ipv6Addr::from(address)).filter(|a| is_routable(*a) && interface != "lo")
+    });
+    let count = addresses.count();
+    // 2000::/3 is all of global unicast: its first address matches a default route,
+    // and no more specific one.
+    let default = RouteSocket::open()
+        .and_then(|mut routes| routes.to(Ipv6Addr::from(0x2000 << 112), &Origin::default()));
+    let default = matches!(default, Ok(Some(route)) if route.route_type == RouteType::Unicast);
+    match (count, default) {
+        (0, _) => Finding::hindrance(
+            CHECK,
+            exit::NO_ANSWER,
+            "no interface has an address of more than the link's scope",
+        ),
+        (count, true) => Finding::ok(CHECK, format!("{count} addresses, and a default route")),
+        (count, false) => Finding::note(
+            CHECK,
+            format!("{count} addresses, and no default route: only what is routed can be reached"),
+        ),
+    }
+}
+
+/// Whether the packet filter of this host loses answers; none where it cannot be read.
+pub(crate) fn own_firewall() -> Option<Finding> {
+    const CHECK: &str = "packet filter";
+    let ruleset = ruleset()?;
+    let losses = firewall::losses(&ruleset);
+    let Some(loss) = losses.iter().find(|loss| !loss.perhaps).or(losses.first()) else {
+        return Some(Finding::ok(
+            CHECK,
+            "lets in an echo reply that conntrack calls invalid, as one from U to a question to A",
+        ));
+    };
+    let command = format!(
+        "nft insert rule {} {} {} icmpv6 type echo-reply accept",
+        loss.family, loss.table, loss.chain
+    );
+    let detail = |verb: &str| {
+        format!(
+            "{loss} {verb} answers: one from U to a question to A is invalid for conntrack, \
+             unlike an ordinary ping's"
+        )
+    };
+    let finding = if loss.perhaps {
+        Finding::note(CHECK, detail("may lose"))
+    } else {
+        Finding::hindrance(CHECK, exit::NO_ANSWER, detail("loses"))
+    };
+    Some(finding.remedy(
+        "let echo replies in, as root (and in the file that it is loaded from):",
+        [command],
+    ))
+}
+
+/// What nft lists; none where it is not there or may not.
+fn ruleset() -> Option<Value> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("nft")
+        .args(["--json", "list", "ruleset"])
+        // Where an ordinary user's PATH does not look.
+        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+/// How many packets conntrack has called invalid in this network namespace so far;
+/// none where that cannot be read.
+pub(crate) fn invalid_packets() -> Option<u64> {
+    count_invalid(&std::fs::read_to_string("/proc/net/stat/nf_conntrack").ok()?)
+}
+
+/// A line of headings, and one for each processor, in hexadecimal.
+fn count_invalid(table: &str) -> Option<u64> {
+    let mut lines = table.lines();
+    let headings = lines.next()?.split_ascii_whitespace();
+    let column = headings.into_iter().position(|word| word == "invalid")?;
+    lines
+        .map(|line| {
+            let word = line.split_ascii_whitespace().nth(column)?;
+            u64::from_str_radix(word, 16).ok()
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_packets_are_summed_over_processors() {
+        let table = "entries  clashres found new invalid ignore\n\
+                     00000000 00000000 00000000 00000000 0000000a 00000000\n\
+                     00000000 00000000 00000000 00000000 00000001 00000000\n";
+        assert_eq!(count_invalid(table), Some(11));
+        assert_eq!(count_invalid("entries found\n0 0\n"), None);
+        assert_eq!(count_invalid(""), None);
+    }
+}

@@ -1,0 +1,447 @@
+//! `aarp-probe explain`: what the library would do, and which line decides.
+
+pub(crate) mod places;
+
+use std::io::{Write, stdout};
+use std::net::Ipv6Addr;
+use std::time::{Duration, SystemTime};
+
+use aarp_core::bypass::Bypass;
+use aarp_core::mapping::Answer;
+use aarp_core::policy::{Interest, Patience, Plan, interest, plan};
+use aarp_core::settings::{DaemonUse, GetAddrInfo, Methods, OnFailure, Settings};
+use aarp_wire::probe::Method;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::configuration;
+use crate::exit;
+use crate::options::{Asking, Output};
+use crate::paint::{Brush, Tone, headings, table};
+use crate::question::{Asker, Outcome, eligible};
+use crate::record::{self, ms};
+use crate::resolve::tone;
+use crate::statistics::millis;
+use crate::target::{Target, targets};
+use places::{Places, Source, default};
+
+/// Options of `aarp-probe explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// IPv6 addresses, or names that have some
+    #[arg(required = true, value_name = "ADDR|NAME")]
+    destinations: Vec<String>,
+    /// Send nothing: say what the configuration says, and no more
+    #[arg(long, env = "AARP_PROBE_OFFLINE",
+          value_parser = clap::builder::FalseyValueParser::new())]
+    offline: bool,
+    #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// One decision, and the setting that makes it.
+#[derive(Debug, Serialize)]
+struct Decision {
+    decision: &'static str,
+    value: String,
+    source: Source,
+}
+
+/// What the library would do with one destination.
+struct Explanation {
+    target: Target,
+    /// Why it would not ask.
+    bypass: Option<Bypass>,
+    decisions: Vec<Decision>,
+    outcome: Option<Outcome>,
+    meaning: String,
+}
+
+/// Explains, prints, and returns the exit code.
+pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> anyhow::Result<u8> {
+    let places = configuration::places();
+    let mut codes = Vec::new();
+    let targets = arguments.destinations.iter().flat_map(|text| targets(text));
+    for (number, target) in targets.enumerate() {
+        let explanation = match target.address {
+            Ok(a) => explain(arguments, settings, &places, target.clone(), a),
+            Err(ref error) => Explanation {
+                meaning: format!("{error}: there is nobody to ask."),
+                outcome: Some(Outcome::NoAddress(error.clone())),
+                target,
+                bypass: None,
+                decisions: Vec::new(),
+            },
+        };
+        codes.push(explanation.code());
+        let mut stdout = stdout().lock();
+        if arguments.output.json {
+            let record = explanation.record();
+            record::write(&mut stdout, "explain", SystemTime::now(), &record)?;
+        } else {
+            let gap = if number > 0 { "\n" } else { "" };
+            write!(stdout, "{gap}{}", explanation.in_columns(brush))?;
+            stdout.flush()?;
+        }
+    }
+    Ok(exit::overall(codes.into_iter()))
+}
+
+fn explain(
+    arguments: &Arguments,
+    settings: &Settings,
+    places: &Places,
+    target: Target,
+    a: Ipv6Addr,
+) -> Explanation {
+    let (asks, decision) = policy(settings, places, a);
+    let mut decisions = vec![decision];
+    if settings.daemon_use == DaemonUse::Require {
+        decisions.push(Decision {
+            decision: "daemon",
+            value: "required, and there is no aarpd: nothing is pinned".to_owned(),
+            source: places.last("daemon.use"),
+        });
+    }
+    let off = (settings.daemon_use == DaemonUse::Require).then_some(Bypass::Off);
+    let interest = match (asks, off) {
+        (Ok(interest), None) => interest,
+        (asked, off) => {
+            let bypass = off.or(asked.err()).unwrap_or(Bypass::Off);
+            return Explanation {
+                target,
+                bypass: Some(bypass),
+                decisions,
+                outcome: None,
+                meaning: "A program goes to this address as if the library were not there."
+                    .to_owned(),
+            };
+        }
+    };
+    let plans = [Patience::Blocking, Patience::NonBlocking]
+        .map(|patience| plan(settings, a, interest, patience));
+    decisions.extend(how(settings, places, a, interest, &plans));
+    let outcome = (!arguments.offline).then(|| {
+        let asker = Asker::new(settings, &arguments.asking);
+        let asker = if arguments.asking.method.is_empty() {
+            asker.by(plans[0].methods)
+        } else {
+            asker
+        };
+        asker.ask(a)
+    });
+    let meaning = match &outcome {
+        None => format!(
+            "A program waits up to {} to learn which unicast address answers, and goes there if \
+             it may; else to this address.",
+            time(plans[0].budget)
+        ),
+        Some(outcome) => meaning(settings, &plans, outcome),
+    };
+    let bypass = outcome
+        .as_ref()
+        .and_then(Outcome::bypass)
+        .filter(|bypass| *bypass == Bypass::Local);
+    Explanation {
+        target,
+        bypass,
+        decisions,
+        outcome,
+        meaning,
+    }
+}
+
+/// Whether the library asks, and what says so.
+fn policy(
+    settings: &Settings,
+    places: &Places,
+    a: Ipv6Addr,
+) -> (Result<Interest, Bypass>, Decision) {
+    let asks = interest(settings, a);
+    let decision = |value: String, source: Source| Decision {
+        decision: "asked about",
+        value,
+        source,
+    };
+    let in_list = |key: &str| {
+        let found = places.containing(a, key);
+        found.unwrap_or_else(|| (String::new(), default(key)))
+    };
+    let decided = match asks {
+        Ok(Interest::Configured) => {
+            let (prefix, source) = in_list("resolve.prefixes");
+            decision(format!("yes, inside {prefix}"), source)
+        }
+        Ok(Interest::Unconfigured) => decision(
+            "yes, as every address: no prefixes are set".to_owned(),
+            places.last("resolve.prefixes"),
+        ),
+        Err(Bypass::Excluded) => {
+            let (prefix, source) = in_list("resolve.exclude");
+            decision(format!("no, inside {prefix}"), source)
+        }
+        Err(Bypass::Policy) => decision(
+            "no, outside of all prefixes".to_owned(),
+            places.last("resolve.prefixes"),
+        ),
+        Err(_) => {
+            let what = eligible(a).err().map_or("", |(_, what)| what);
+            decision(format!("never: {what}"), default("built in"))
+        }
+    };
+    (asks, decided)
+}
+
+/// How it asks, what it trusts, and what it does afterwards.
+fn how(
+    settings: &Settings,
+    places: &Places,
+    a: Ipv6Addr,
+    interest: Interest,
+    plans: &[Plan; 2],
+) -> Vec<Decision> {
+    let [blocking, nonblocking] = plans;
+    let times = &blocking.times;
+    let configured = interest == Interest::Configured;
+    let key = |configured_key: &'static str| match configured {
+        true => places.last_for(a, configured_key),
+        // The small budget is one for all.
+        false => places.last("times.budget_unconfigured"),
+    };
+    let methods = match configured {
+        true => places.last_for(a, "resolve.methods"),
+        false => places.last("resolve.methods"),
+    };
+    let decision = |decision, value, source| Decision {
+        decision,
+        value,
+        source,
+    };
+    let mut decisions = vec![
+        decision("methods", names(blocking.methods), methods),
+        decision(
+            "blocking calls wait",
+            time(blocking.budget),
+            key("times.budget"),
+        ),
+        decision(
+            "non-blocking calls wait",
+            time(nonblocking.budget),
+            key("times.budget_nonblocking"),
+        ),
+        decision(
+            "asked again after",
+            match times.retransmit.as_slice() {
+                [] => "never".to_owned(),
+                list => list
+                    .iter()
+                    .map(|at| time(*at))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            },
+            places.last_for(a, "times.retransmit"),
+        ),
+    ];
+    decisions.extend(trusted(places, a));
+    decisions.push(decision(
+        "an answer is used for",
+        time(times.ttl),
+        places.last_for(a, "times.ttl"),
+    ));
+    decisions.push(decision(
+        "if it cannot be pinned",
+        match settings.on_failure {
+            OnFailure::Pass => "the program goes to the anycast address".to_owned(),
+            OnFailure::Refuse => "the call fails with EHOSTUNREACH".to_owned(),
+        },
+        places.last("resolve.on_failure"),
+    ));
+    decisions.push(decision(
+        "getaddrinfo",
+        match settings.getaddrinfo {
+            GetAddrInfo::Prefetch => "prefetch",
+            GetAddrInfo::Rewrite => "rewrite",
+            GetAddrInfo::Off => "off",
+        }
+        .to_owned(),
+        places.last("resolve.getaddrinfo"),
+    ));
+    decisions
+}
+
+/// What U must be inside of: every list there is counts.
+fn trusted(places: &Places, a: Ipv6Addr) -> Vec<Decision> {
+    let key = "resolve.trusted";
+    let general = places.all(key);
+    // Of one layer the last one counts; the layers are files and the environment.
+    let mut lists: Vec<_> = general.chain(places.in_rules(a, key)).collect();
+    lists.dedup_by(|a, b| a.source == b.source);
+    let said = lists.into_iter().map(|entry| {
+        let values: Vec<&str> = entry.values.iter().map(|(text, _)| text.as_str()).collect();
+        Decision {
+            decision: "trusted",
+            value: match values.as_slice() {
+                [] => "nothing".to_owned(),
+                values => format!("inside {}", values.join(", ")),
+            },
+            source: entry.source.clone(),
+        }
+    });
+    let mut said: Vec<Decision> = said.collect();
+    if said.is_empty() {
+        said.push(Decision {
+            decision: "trusted",
+            value: "any unicast address that is not inside this host's own network".to_owned(),
+            source: default(key),
+        });
+    }
+    said
+}
+
+fn names(methods: Methods) -> String {
+    let known = [Method::Echo, Method::Unreach];
+    let names: Vec<&str> = known
+        .into_iter()
+        .filter(|method| methods.contains(*method))
+        .map(Method::name)
+        .collect();
+    match names.as_slice() {
+        [] => "none that may be used here".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+fn time(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+/// What becomes of a program's next connection.
+fn meaning(settings: &Settings, plans: &[Plan; 2], outcome: &Outcome) -> String {
+    let [blocking, nonblocking] = plans;
+    let times = &blocking.times;
+    let unpinned = match settings.on_failure {
+        OnFailure::Pass => "goes to the anycast address",
+        OnFailure::Refuse => "fails with EHOSTUNREACH",
+    };
+    match outcome {
+        Outcome::Asked(report) => match report.answer {
+            Answer::Pinned { u, rtt } => {
+                let mut text = format!(
+                    "A program's next connection goes to {u} and stays there; for {} nobody is \
+                     asked again.",
+                    time(times.ttl)
+                );
+                let rtt_text = millis(rtt);
+                if rtt >= blocking.budget {
+                    text = format!(
+                        "The answer took {rtt_text} ms, longer than any call waits: a program's \
+                         connection {unpinned}."
+                    );
+                } else if rtt >= nonblocking.budget {
+                    text.push_str(&format!(
+                        " The answer took {rtt_text} ms, longer than a non-blocking call waits: \
+                         one that is the first to ask {unpinned}."
+                    ));
+                }
+                text
+            }
+            Answer::Direct { .. } => format!(
+                "A itself answered: it is unicast, or has no responder. Programs go there, and \
+                 for {} nobody is asked again.",
+                time(times.direct)
+            ),
+            Answer::Untrusted { u } => {
+                let why = report
+                    .refused
+                    .map_or_else(String::new, |(_, why)| format!(": {why}"));
+                format!(
+                    "{u} answered and is not used{why}. A program's connection {unpinned}; after \
+                     {} the question is asked again.",
+                    time(times.unanswered)
+                )
+            }
+            Answer::None { .. } => format!(
+                "Nobody answered. A program's connection {unpinned}, after waiting once for {}; \
+                 it is asked again after {}, and ever more seldom, up to {}.",
+                time(blocking.budget),
+                time(times.unanswered),
+                time(times.unanswered_max)
+            ),
+        },
+        other => {
+            let reason = other.reason().unwrap_or_default();
+            let fails = other.bypass().is_some_and(Bypass::is_failure);
+            let does = if fails {
+                unpinned
+            } else {
+                "goes to the anycast address"
+            };
+            format!("It cannot be asked: {reason}. A program's connection {does}.")
+        }
+    }
+}
+
+impl Explanation {
+    fn code(&self) -> u8 {
+        match (&self.outcome, self.bypass) {
+            (Some(outcome), _) => outcome.code(),
+            (None, Some(_)) => exit::CANNOT_BE_PINNED,
+            (None, None) => exit::PINNED,
+        }
+    }
+
+    fn record(&self) -> serde_json::Value {
+        let answer = self.outcome.as_ref().map(|outcome| {
+            json!({
+                "state": outcome.state(),
+                "unicast": outcome.unicast(),
+                "rtt_ms": outcome.rtt().map(ms),
+                "reason": outcome.reason(),
+            })
+        });
+        json!({
+            "name": self.target.name,
+            "anycast": self.target.address.clone().ok(),
+            "asks": self.bypass.is_none() && self.target.address.is_ok(),
+            "bypass": self.bypass.map(Bypass::name),
+            "decisions": self.decisions,
+            "answer": answer,
+            "meaning": self.meaning,
+        })
+    }
+
+    fn in_columns(&self, brush: Brush) -> String {
+        let mut text = format!("{}\n", brush.paint(Tone::Bold, &self.target.describe()));
+        if !self.decisions.is_empty() {
+            let mut rows = vec![headings(&["DECISION", "VALUE", "DECIDED BY"])];
+            for Decision {
+                decision,
+                value,
+                source,
+            } in &self.decisions
+            {
+                rows.push(vec![
+                    ((*decision).to_owned(), Tone::Plain),
+                    (value.clone(), Tone::Plain),
+                    (source.to_string(), Tone::Faint),
+                ]);
+            }
+            text.push_str(&table(brush, &rows));
+        }
+        if let Some(outcome) = &self.outcome {
+            let state = brush.paint(tone(outcome.state()), outcome.state());
+            let unicast = outcome.unicast().map(|u| format!(", {u}"));
+            let rtt = outcome.rtt().map(|rtt| format!(", {} ms", millis(rtt)));
+            text.push_str(&format!(
+                "asked now: {state}{}{}\n",
+                unicast.unwrap_or_default(),
+                rtt.unwrap_or_default()
+            ));
+        }
+        text.push_str(&self.meaning);
+        text.push('\n');
+        text
+    }
+}

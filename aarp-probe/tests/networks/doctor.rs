@@ -1,0 +1,307 @@
+//! `aarp-probe doctor`: what hinders is found, and what it prints mends it.
+
+use std::path::{Path, PathBuf};
+
+use aarp_lab::{Host, Lab, rootless};
+use serde_json::Value;
+
+use crate::site::{A, Ended, NAME, answers_from, ended, probe, program, responders, silence, u};
+
+/// The installed library, or where nothing is installed a shared object that does
+/// nothing but be loaded.
+fn library(lab: &Lab) -> PathBuf {
+    let stage = std::env::var_os("AARP_STAGE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/stage"),
+        PathBuf::from,
+    );
+    let installed = stage.join("lib/aarp/libaarp.so");
+    if installed.is_file() {
+        return installed;
+    }
+    let source = lab.work().join("stand-in.c");
+    let output = lab.work().join("libaarp.so");
+    std::fs::write(&source, "int aarp_version = 1;\n").unwrap();
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"])
+        .arg(&output)
+        .arg(&source);
+    assert!(cc.status().unwrap().success());
+    output
+}
+
+struct Doctor<'l> {
+    client: &'l Host,
+    library: PathBuf,
+}
+
+impl<'l> Doctor<'l> {
+    fn new(lab: &'l Lab) -> Self {
+        Self {
+            client: lab.host("client").unwrap(),
+            library: library(lab),
+        }
+    }
+
+    /// Where an answer is expected.
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+        self.run_within("30s", arguments, variables)
+    }
+
+    /// Where none is expected that counts: it is awaited to the end.
+    fn run_in_vain(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+        self.run_within("3s", arguments, variables)
+    }
+
+    fn run_within(&self, timeout: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let timeout = ["doctor", "--json", "--timeout", timeout];
+        let command = probe(self.client, &[&timeout[..], arguments].concat())
+            .env("AARP_LIBRARY", &self.library)
+            .envs(variables.iter().copied());
+        ended(command)
+    }
+}
+
+/// The finding of a check.
+fn finding<'r>(records: &'r [Value], check: &str) -> &'r Value {
+    let found = records.iter().find(|record| record["check"] == check);
+    found.unwrap_or_else(|| panic!("{check}: {records:#?}"))
+}
+
+fn verdicts(records: &[Value]) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let findings = records
+        .iter()
+        .filter(|record| record["type"] == "doctor-finding");
+    findings
+        .map(|record| (text(&record["check"]), text(&record["verdict"])))
+        .collect()
+}
+
+/// The first command of the first remedy of a finding.
+fn command(finding: &Value) -> String {
+    finding["remedies"][0]["commands"][0]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// Does what was printed.
+fn obey(host: &Host, command: &str) {
+    host.command("sh").args(["-c", command]).run().unwrap();
+}
+
+#[test]
+fn where_all_is_well_nothing_hinders() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        for arguments in [&[][..], &[NAME]] {
+            let run = doctor.run(arguments, &[]);
+            let records = run.records();
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{records:#?}");
+            assert!(
+                verdicts(&records)
+                    .iter()
+                    .all(|(_, verdict)| verdict == "ok"),
+                "{records:#?}"
+            );
+            assert_eq!(records.last().unwrap()["ready"], true);
+        }
+        let text = ended(probe(doctor.client, &["doctor", A]).env("AARP_LIBRARY", &doctor.library));
+        assert!(
+            text.stdout.contains(&format!("{} answers for {A}", u(1))),
+            "{}",
+            text.stdout
+        );
+        assert!(
+            text.stdout.ends_with("\nnothing hinders\n"),
+            "{}",
+            text.stdout
+        );
+    });
+}
+
+#[test]
+fn a_plain_address_on_lo_is_told_and_mended_on_the_responder() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        let server = lab.host("s1").unwrap();
+        server
+            .nft("delete table inet answers_2001_db8_a__53\n")
+            .unwrap();
+        let run = doctor.run(&[A], &[]);
+        let records = run.records();
+        assert_eq!(run.code, 2);
+        let found = finding(&records, "answer");
+        assert_eq!(found["verdict"], "hindrance");
+        assert!(
+            found["detail"]
+                .as_str()
+                .unwrap()
+                .contains("ordinary address"),
+            "{found}"
+        );
+        assert_eq!(command(found), format!("aarp-responder run --anycast {A}"));
+        server.nft(&answers_from(A, &u(1))).unwrap();
+        assert_eq!(doctor.run(&[A], &[]).code, 0);
+    });
+}
+
+const STATEFUL: &str = "table inet filter {
+    chain CHAIN {
+        type filter hook CHAIN priority 0; policy drop
+        ct state established,related accept
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, echo-request } accept
+    }
+}
+";
+
+#[test]
+fn a_stateful_filter_of_this_host_is_found_and_mended() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        doctor
+            .client
+            .nft(&STATEFUL.replace("CHAIN", "input"))
+            .unwrap();
+        let run = doctor.run_in_vain(&[A], &[]);
+        let records = run.records();
+        assert_eq!(run.code, 1, "{records:#?}");
+        let filter = finding(&records, "packet filter");
+        assert_eq!(filter["verdict"], "hindrance");
+        let answer = finding(&records, "answer");
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(detail.contains("answers an ordinary ping"), "{detail}");
+        assert!(
+            detail.contains("conntrack of this host has called it invalid"),
+            "{detail}"
+        );
+        obey(doctor.client, &command(filter));
+        let records = doctor.run(&[A], &[]).records();
+        assert_eq!(records.last().unwrap()["ready"], true, "{records:#?}");
+    });
+}
+
+#[test]
+fn a_stateful_filter_on_the_way_is_found_by_an_ordinary_ping() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        let router = lab.host("router").unwrap();
+        router.nft(&STATEFUL.replace("CHAIN", "forward")).unwrap();
+        let run = doctor.run_in_vain(&[A], &[]);
+        let records = run.records();
+        assert_eq!(run.code, 1, "{records:#?}");
+        assert_eq!(finding(&records, "packet filter")["verdict"], "ok");
+        let answer = finding(&records, "answer");
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(detail.contains("answers an ordinary ping"), "{detail}");
+        assert!(!detail.contains("called it invalid"), "{detail}");
+        obey(router, &command(answer));
+        assert_eq!(doctor.run(&[A], &[]).code, 0);
+        // Without a filter, and without anybody.
+        silence(lab.host("s1").unwrap());
+        let records = doctor.run_in_vain(&[A], &[]).records();
+        let detail = finding(&records, "answer")["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("neither our probe nor an ordinary ping"),
+            "{detail}"
+        );
+    });
+}
+
+#[test]
+fn the_configuration_and_the_library_are_examined() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        let file = lab.work().join("aarp.toml");
+        let path = file.to_str().unwrap();
+        std::fs::write(&file, "[resolve]\nprefixes = [\"nonsense\"]\n").unwrap();
+        let run = doctor.run(&[A], &[("AARP_CONFIG", path)]);
+        let records = run.records();
+        assert_eq!(run.code, 78);
+        let found = finding(&records, "configuration");
+        assert!(
+            found["detail"].as_str().unwrap().contains("line 2"),
+            "{found}"
+        );
+        // The rest is looked at all the same.
+        assert_eq!(finding(&records, "answer")["verdict"], "ok");
+
+        std::fs::write(&file, "[resolve]\nexclude = [\n  \"2001:db8:a::/48\"]\n").unwrap();
+        let run = doctor.run(&[A], &[("AARP_CONFIG", path)]);
+        let records = run.records();
+        let found = finding(&records, "policy");
+        assert_eq!((run.code, &found["verdict"]), (2, &"hindrance".into()));
+        assert!(command(found).ends_with(&format!("+3 {path}")), "{found}");
+
+        let run = doctor.run(&[], &[("AARP_LIBRARY", "/nowhere/libaarp.so")]);
+        assert_eq!(
+            (run.code, &finding(&run.records(), "library")["verdict"]),
+            (2, &"hindrance".into())
+        );
+        // There, and no library.
+        let run = doctor.run(&[], &[("AARP_LIBRARY", path)]);
+        let records = run.records();
+        let found = finding(&records, "library")["detail"].as_str().unwrap();
+        assert!(found.contains("cannot be loaded"), "{found}");
+        assert_eq!(run.code, 2);
+
+        let run = doctor.run_in_vain(&[A], &[("AARP_TRUSTED", "2001:db8:99::/48")]);
+        assert_eq!(run.code, 4);
+        assert_eq!(doctor.run(&["nowhere.invalid"], &[]).code, 1);
+        assert_eq!(doctor.run(&["ff02::1"], &[]).code, 2);
+    });
+}
+
+#[test]
+fn without_a_permission_it_prints_how_to_give_it() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        if let Err(error) = doctor.client.sysctl("net.ipv4.ping_group_range", "1 0") {
+            // A user namespace has one group, and no way to write that it has none.
+            assert!(rootless::is_inside(), "{error}");
+            let name = "without_a_permission_it_prints_how_to_give_it";
+            rootless::skipped(name, &error.to_string());
+            return;
+        }
+        let unprivileged = || {
+            let command = doctor
+                .client
+                .command("setpriv")
+                .args([
+                    "--bounding-set=-all",
+                    "--inh-caps=-all",
+                    "--no-new-privs",
+                    "--",
+                ])
+                .arg(program())
+                .args(["doctor", "--json", A])
+                .env("AARP_CONFIG", "/dev/null")
+                .env("AARP_LIBRARY", &doctor.library);
+            ended(command)
+        };
+        let run = unprivileged();
+        let records = run.records();
+        let found = finding(&records, "probe sockets");
+        assert_eq!((run.code, &found["verdict"]), (77, &"hindrance".into()));
+        obey(doctor.client, &command(found));
+        let run = unprivileged();
+        assert_eq!(run.code, 0, "{}", run.stdout);
+        // With privileges it is a thing to know.
+        doctor
+            .client
+            .sysctl("net.ipv4.ping_group_range", "1 0")
+            .unwrap();
+        let run = doctor.run(&[], &[]);
+        let records = run.records();
+        assert_eq!(
+            (run.code, &finding(&records, "probe sockets")["verdict"]),
+            (0, &"note".into())
+        );
+    });
+}

@@ -1,0 +1,130 @@
+//! What is made from the definition of the command line: manual pages, completions.
+//! And metrics that cannot be written.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::site::program;
+
+const SUBCOMMANDS: [&str; 5] = ["resolve", "watch", "census", "explain", "doctor"];
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program())
+        .args(arguments)
+        .env("AARP_CONFIG", "/dev/null")
+        .output()
+        .unwrap()
+}
+
+fn generate(what: &str, folder: &Path) -> Vec<PathBuf> {
+    let output = run(&["generate", what, folder.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(PathBuf::from).collect()
+}
+
+fn has(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output();
+    found.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn manual_pages_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = generate("man", folder.path());
+    let mut names = vec!["aarp-probe.1".to_owned()];
+    names.extend(SUBCOMMANDS.map(|name| format!("aarp-probe-{name}.1")));
+    let mut found: Vec<String> = pages
+        .iter()
+        .map(|page| page.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    found.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(found, names);
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for section in [".SH NAME", ".SH SYNOPSIS", ".SH OPTIONS"] {
+            assert!(text.contains(section), "{}: {section}", page.display());
+        }
+        if !has("man") {
+            aarp_lab::rootless::skipped("manual_pages_are_whole", "man is not installed");
+            return;
+        }
+        let shown = Command::new("man")
+            .args(["--warnings", "-E", "UTF-8", "-l"])
+            .arg(page)
+            .env("MANWIDTH", "80")
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap();
+        let warnings = String::from_utf8_lossy(&shown.stderr);
+        assert!(
+            shown.status.success() && warnings.is_empty(),
+            "{}: {warnings}",
+            page.display()
+        );
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            String::from_utf8_lossy(&shown.stdout).contains(name),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn completions_are_ones_that_their_shells_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = generate("completions", folder.path());
+    assert_eq!(files.len(), 3);
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        for subcommand in SUBCOMMANDS {
+            assert!(
+                text.contains(subcommand),
+                "{}: {subcommand}",
+                file.display()
+            );
+        }
+    }
+    // As bash itself does: the function that is registered, called with the words.
+    let script = format!(
+        "source {}; function=$(complete -p aarp-probe | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+         COMP_WORDS=(aarp-probe ce); COMP_CWORD=1; \
+         \"$function\" aarp-probe ce aarp-probe; echo \"${{COMPREPLY[@]}}\"",
+        folder.path().join("aarp-probe.bash").display()
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "census");
+    for (shell, file) in [("zsh", "_aarp-probe"), ("fish", "aarp-probe.fish")] {
+        if has(shell) {
+            let path = folder.path().join(file);
+            let output = Command::new(shell).arg("-n").arg(path).output().unwrap();
+            assert!(output.status.success(), "{shell}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_hidden_is_not_in_the_help() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for subcommand in SUBCOMMANDS {
+        assert!(help.contains(&format!("\n  {subcommand}")), "{help}");
+        assert_eq!(run(&[subcommand, "--help"]).status.code(), Some(0));
+        assert_eq!(run(&[subcommand, "--bogus"]).status.code(), Some(64));
+    }
+    assert!(
+        !help.contains("generate") && !help.contains("loaded"),
+        "{help}"
+    );
+}
+
+#[test]
+fn metrics_that_cannot_be_written_are_an_error() {
+    let output = run(&["resolve", "--prom-textfile", "/nowhere/aarp.prom", "::1"]);
+    assert_eq!(output.status.code(), Some(73), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("/nowhere/aarp.prom"), "{text}");
+}
