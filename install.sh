@@ -12,6 +12,7 @@ environment variables:
   PREFIX    where it goes                        [/usr/local]
   BINDIR    programs                             [PREFIX/bin]
   LIBDIR    the library, as LIBDIR/aarp/libaarp.so   [PREFIX/lib]
+            (manual pages and completions are below PREFIX/share)
   DESTDIR   put before all of these while copying, for making packages
 
 Options:
@@ -297,6 +298,20 @@ done
 for name in LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md docs/*.md docs/adr/*.md; do
     [ ! -f "$name" ] || plan "$source_folder/$name" "$DOCDIR/${name#docs/}" 644
 done
+for name in docs/json-schema/*.json; do
+    plan "$source_folder/$name" "$DOCDIR/${name#docs/}" 644
+done
+# Made by the program itself, from the definition of its command line.
+"$output/release/aarp-probe" generate man "$scratch/man" >"$scratch/pages" ||
+    fail 69 "cannot make the manual pages"
+for page in "$scratch"/man/*.1; do plan "$page" "$PREFIX/share/man/man1/${page##*/}" 644; done
+"$output/release/aarp-probe" generate completions "$scratch/completions" >"$scratch/pages" ||
+    fail 69 "cannot make the completions"
+plan "$scratch/completions/aarp-probe.bash" \
+    "$PREFIX/share/bash-completion/completions/aarp-probe" 644
+plan "$scratch/completions/_aarp-probe" "$PREFIX/share/zsh/site-functions/_aarp-probe" 644
+plan "$scratch/completions/aarp-probe.fish" \
+    "$PREFIX/share/fish/vendor_completions.d/aarp-probe.fish" 644
 if [ -f packaging/aarp.toml ]; then
     plan "$source_folder/packaging/aarp.toml" "$DATADIR/aarp.toml.example" 644
 fi

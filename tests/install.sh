@@ -62,6 +62,15 @@ for name in aarp-run aarp-probe aarp-responder aarp-lab; do
 done
 check "the licences are there" test -f "$root/share/doc/aarp/LICENSE-MIT" \
     -a -f "$root/share/doc/aarp/LICENSE-APACHE"
+for name in aarp-probe aarp-probe-watch; do
+    check "there is a manual page $name" grep -q '^\.SH SYNOPSIS' "$root/share/man/man1/$name.1"
+done
+check "no page for what is hidden" test ! -e "$root/share/man/man1/aarp-probe-generate.1"
+for name in bash-completion/completions/aarp-probe zsh/site-functions/_aarp-probe \
+    fish/vendor_completions.d/aarp-probe.fish; do
+    check "there is $name" grep -q census "$root/share/$name"
+done
+check "the schemas of records are there" test -f "$root/share/doc/aarp/json-schema/resolve.json"
 check "nothing outside the prefix" test -z "$(find "$dest" -type f ! -path "$root/*")"
 check "the manifest has final paths" \
     grep -q '^file [0-9a-f]\{64\} /usr/local/lib/aarp/libaarp.so$' "$root/share/aarp/manifest"

@@ -195,11 +195,21 @@ pub(crate) fn connectivity() -> Finding {
             exit::NO_ANSWER,
             "no interface has an address of more than the link's scope",
         ),
-        (count, true) => Finding::ok(CHECK, format!("{count} addresses, and a default route")),
+        (count, true) => Finding::ok(CHECK, format!("{}, and a default route", plural(count))),
         (count, false) => Finding::note(
             CHECK,
-            format!("{count} addresses, and no default route: only what is routed can be reached"),
+            format!(
+                "{}, and no default route: only what is routed can be reached",
+                plural(count)
+            ),
         ),
+    }
+}
+
+fn plural(addresses: usize) -> String {
+    match addresses {
+        1 => "1 address".to_owned(),
+        n => format!("{n} addresses"),
     }
 }
 

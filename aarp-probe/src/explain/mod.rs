@@ -220,7 +220,7 @@ fn how(
         source,
     };
     let mut decisions = vec![
-        decision("methods", names(blocking.methods), methods),
+        decision("methods", allowed_methods(settings, a, blocking), methods),
         decision(
             "blocking calls wait",
             time(blocking.budget),
@@ -232,7 +232,7 @@ fn how(
             key("times.budget_nonblocking"),
         ),
         decision(
-            "asked again after",
+            "repeated after",
             match times.retransmit.as_slice() {
                 [] => "never".to_owned(),
                 list => list
@@ -298,6 +298,21 @@ fn trusted(places: &Places, a: Ipv6Addr) -> Vec<Decision> {
         });
     }
     said
+}
+
+/// The methods, and what keeps others from being among them.
+fn allowed_methods(settings: &Settings, a: Ipv6Addr, plan: &Plan) -> String {
+    let rule = settings.rules.matching(a);
+    let set = rule
+        .and_then(|rule| rule.methods)
+        .unwrap_or(settings.methods);
+    let kept_out = set.contains(Method::Unreach) && !plan.methods.contains(Method::Unreach);
+    let condition = if kept_out {
+        "; unreach only inside `prefixes`, and with `trusted`"
+    } else {
+        ""
+    };
+    format!("{}{condition}", names(plan.methods))
 }
 
 fn names(methods: Methods) -> String {

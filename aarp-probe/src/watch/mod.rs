@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use aarp_core::mapping::Answer;
-use aarp_core::settings::Settings;
+use aarp_core::settings::{Methods, Settings};
 use aarp_sys::ask::AskError;
 use anyhow::Context as _;
 use serde::Serialize;
@@ -169,7 +169,10 @@ impl Prober<'_> {
             let outcome = asker.ask(a);
             let own: Vec<_> = own
                 .into_iter()
-                .map(|(u, thread)| (u, thread.join().expect("asking does not panic")))
+                .filter_map(|(u, thread)| {
+                    let rtt = thread.join().expect("asking does not panic");
+                    Some((u, rtt?))
+                })
                 .collect();
             (outcome, own)
         });
@@ -186,7 +189,7 @@ impl Prober<'_> {
         };
         if let Some(Who::Unicast(u)) = who {
             if !self.followed.contains(&u) {
-                own.push((u, own_rtt(asker, u)));
+                own.extend(own_rtt(asker, u).map(|rtt| (u, rtt)));
             }
             self.followed.retain(|known| *known != u);
             self.followed.insert(0, u);
@@ -202,14 +205,17 @@ impl Prober<'_> {
     }
 }
 
-/// The round trip of a probe that is sent to the unicast address itself.
-fn own_rtt(asker: Asker<'_>, u: Ipv6Addr) -> Option<Duration> {
-    match asker.ask(u) {
-        Outcome::Asked(report) => match report.answer {
+/// The round trip of an echo that is sent to the unicast address itself, or that it
+/// was lost; none where it could not be asked.
+fn own_rtt(asker: Asker<'_>, u: Ipv6Addr) -> Option<Option<Duration>> {
+    // By echo, whatever A is asked by: other methods are for A alone.
+    match asker.by(Methods::ECHO).ask(u) {
+        Outcome::Asked(report) => Some(match report.answer {
             // It answers for itself, as every unicast address does.
             Answer::Direct { rtt } => Some(rtt),
             _ => None,
-        },
+        }),
+        Outcome::NotAsked(AskError::NoRoute) => Some(None),
         _ => None,
     }
 }
@@ -302,15 +308,11 @@ impl Show<'_> {
             return Ok(());
         };
         let (columns, rows) = size();
-        let above: Vec<String> = above
-            .iter()
-            .map(|line| crate::paint::cut(line, columns))
-            .collect();
         let now = SystemTime::now();
         let mut lines = view::live(self.brush, columns, &self.title, &self.history, now);
         // One row is the cursor's: more lines could not be painted over.
         lines.truncate(rows.saturating_sub(1).max(1));
-        screen.paint(&above, &lines)?;
+        screen.paint(above, &lines)?;
         Ok(())
     }
 

@@ -18,6 +18,10 @@ fn two() -> (Network, impl Fn(&Lab)) {
     let far = network.links.pop().expect("the link of the second");
     let [one, other] = far.ends;
     network = network.add_link(LinkSpec::new(one, other).delay(Duration::from_millis(8)));
+    // Neither is nearer than the time that a busy machine takes.
+    let near = network.links.remove(1);
+    let [one, other] = near.ends;
+    network = network.add_link(LinkSpec::new(one, other).delay(Duration::from_millis(3)));
     (network, |lab: &Lab| move_to(lab, 1))
 }
 
@@ -228,7 +232,7 @@ fn on_a_terminal_a_view_lives_during_a_move() {
         // A terminal of its own: `script` copies what is shown there to its output.
         let program = crate::site::program();
         let line = format!(
-            "stty cols 100 rows 30 && exec {} watch --interval 50ms {NAME}",
+            "stty cols 100 rows 30 && exec {} watch --interval 100ms {NAME}",
             program.display()
         );
         let mut watch = client
@@ -253,6 +257,13 @@ fn on_a_terminal_a_view_lives_during_a_move() {
         wait_for("the second in the timeline", &watch, |text| {
             row(text, "BBBBBBBBBBBBBBB")
         });
+        // No route at all for a while, and then back to the first.
+        lab.ip("router", &format!("-6 route del {A}/128")).unwrap();
+        wait_for("losses in the timeline", &watch, |text| {
+            row(text, "B××××××")
+        });
+        move_to(&lab, 1);
+        wait_for("the first again", &watch, |text| row(text, "×AAAAAAAAAA"));
         let frame = seen(&watch.stdout().unwrap()).text();
         // Ctrl-C, as from a keyboard.
         let mut keyboard = watch.take_stdin().unwrap();
@@ -271,14 +282,19 @@ fn on_a_terminal_a_view_lives_during_a_move() {
             format!("changed: {} -> {}", u(1), u(2)),
             "\nto A ".to_owned(),
             "\nto U ".to_owned(),
-            format!("is {}", u(2)),
+            format!("no answer any more (last by {})", u(2)),
+            format!("changed: {} -> {}", u(2), u(1)),
+            format!("is {}", u(1)),
         ] {
             assert_eq!(frame.matches(&line).count(), 1, "{line}: {frame}");
         }
         // The live view is gone, and the events stay above the summary.
         let last = Terminal::after(&text.replace("^C", "")).text();
         assert!(!last.contains("Ctrl-C"), "{last}");
-        assert!(last.contains("1 change of responder"), "{last}");
+        assert!(last.contains("2 changes of responder"), "{last}");
+        // While A was lost, the second was still there by its own address.
+        let loss = last.lines().filter(|line| line.ends_with("0.0 %")).count();
+        assert!(loss >= 2, "{last}");
         if let Some(folder) = std::env::var_os("AARP_RECORD") {
             let folder = std::path::PathBuf::from(folder);
             std::fs::write(folder.join("watch-frame.txt"), frame).unwrap();
