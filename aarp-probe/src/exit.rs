@@ -14,6 +14,24 @@ pub(crate) const NOT_WRITTEN: u8 = 73;
 pub(crate) const NOT_PERMITTED: u8 = 77;
 pub(crate) const CONFIGURATION: u8 = 78;
 
+/// What each code means, for help and manual pages.
+pub(crate) const MEANINGS: [(u8, &str); 11] = [
+    (PINNED, "pinned; doctor: nothing hinders"),
+    (
+        NO_ANSWER,
+        "no answer, no route, or a name without an address",
+    ),
+    (CANNOT_BE_PINNED, "cannot be pinned"),
+    (CHANGED, "watch: the responder changed"),
+    (UNTRUSTED, "an answer was refused as untrusted"),
+    (MIXED, "several addresses, of which not all ended alike"),
+    (USAGE, "usage"),
+    (SOFTWARE, "something of this host failed"),
+    (NOT_WRITTEN, "the file for metrics could not be written"),
+    (NOT_PERMITTED, "not permitted"),
+    (CONFIGURATION, "bad configuration"),
+];
+
 /// The code for one answer.
 pub(crate) fn of_answer(answer: &Answer) -> u8 {
     match answer {

@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use clap_complete::{Shell, generate_to};
 
+use crate::exit;
+
 /// Options of `aarp-probe generate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -44,7 +46,6 @@ pub(crate) fn run(arguments: &Arguments, command: clap::Command) -> anyhow::Resu
 
 /// A page for the program, and one for each subcommand that is for people.
 fn man(folder: &Path, command: clap::Command) -> anyhow::Result<()> {
-    // A page that is the same whenever it is made.
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let subcommands: Vec<clap::Command> = command
@@ -57,12 +58,69 @@ fn man(folder: &Path, command: clap::Command) -> anyhow::Result<()> {
             subcommand.clone().name(name)
         })
         .collect();
-    for page in std::iter::once(&command).chain(&subcommands) {
+    let pages: Vec<&clap::Command> = std::iter::once(&command).chain(&subcommands).collect();
+    for page in &pages {
         let path = folder.join(format!("{}.1", page.get_name()));
-        let mut text = Vec::new();
-        clap_mangen::Man::new(page.clone()).render(&mut text)?;
-        fs::write(&path, text)?;
+        let others = pages.iter().map(|other| other.get_name());
+        let others: Vec<&str> = others.filter(|other| *other != page.get_name()).collect();
+        fs::write(&path, render(page, &others)?)?;
         println!("{}", path.display());
     }
     Ok(())
+}
+
+fn render(page: &clap::Command, others: &[&str]) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let man = clap_mangen::Man::new(page.clone())
+        .title(page.get_name().to_uppercase())
+        .manual("AARP")
+        .source(concat!("aarp ", env!("CARGO_PKG_VERSION")));
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    let is_whole = page.get_subcommands().next().is_some();
+    if is_whole {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let mut sections = String::new();
+    if let Some(notes) = page.get_after_help().filter(|_| !is_whole) {
+        sections.push_str(&format!(".SH NOTES\n{}\n", escaped(&notes.to_string())));
+    }
+    sections.push_str(".SH EXIT STATUS\n");
+    for (code, meaning) in exit::MEANINGS {
+        sections.push_str(&format!(".TP\n{code}\n{}\n", escaped(meaning)));
+    }
+    sections.push_str(&format!(".SH FILES\n{}\n", escaped(crate::SETTINGS)));
+    sections.push_str(".SH SEE ALSO\n");
+    let others: Vec<String> = others
+        .iter()
+        .map(|other| format!("\\fB{}\\fR(1)", escaped(other)))
+        .collect();
+    sections.push_str(&format!("{}\n", others.join(", ")));
+    text.extend(sections.into_bytes());
+    Ok(text)
+}
+
+/// As text of a manual page, where some signs have a meaning.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines = text
+        .lines()
+        .map(|line| match line.starts_with(['.', '\'']) {
+            true => format!("\\&{line}"),
+            false => line.to_owned(),
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_roff_would_read_is_escaped() {
+        assert_eq!(escaped(".TH a-b \\c\n'd"), "\\&.TH a\\-b \\ec\n\\&'d");
+    }
 }

@@ -43,14 +43,7 @@ use paint::{Brush, Color};
 /// Who answers for an IPv6 anycast address, and what a program would be moved to
 #[derive(Debug, Parser)]
 #[command(name = "aarp-probe", version, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 pinned, 1 no answer, 2 cannot be pinned, 3 the responder \
-    changed, 4 refused as untrusted,\n5 mixed results, 64 usage, 77 not permitted, 78 bad \
-    configuration.\n\n\
-    What may be trusted, and times, are those of the library: /etc/aarp/aarp.toml (AARP_CONFIG), \
-    the user's\nfile, and the AARP_* variables. An address is asked about whatever prefixes and \
-    exclude say."
-)]
+#[command(after_help = after_help())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -79,15 +72,15 @@ enum Command {
     /// Ask on many flows, and count the responders behind the address
     #[command(
         after_help = "Flows differ in flow label, identifier and source address, by one or \
-        another of which routers choose\namong paths of equal cost. Asked by echo; with \
-        CAP_NET_RAW every flow has an identifier of its own,\nwithout it there are sixteen for \
+        another of which routers choose among paths of equal cost. Asked by echo; with \
+        CAP_NET_RAW every flow has an identifier of its own, without it there are sixteen for \
         each source address."
     )]
     Census(census::Arguments),
     /// Say what the library would do, and which line of the configuration decides
     #[command(
         after_help = "Where the library would not ask, nobody is asked, and the exit code is \
-        2; with --offline it is 0\nwhere the library would ask."
+        2; with --offline it is 0 where the library would ask."
     )]
     Explain(explain::Arguments),
     /// Find what keeps programs from being pinned, and say what mends it
@@ -105,6 +98,19 @@ enum Command {
         /// The library
         library: std::path::PathBuf,
     },
+}
+
+/// The paragraph on where settings come from.
+const SETTINGS: &str = "What may be trusted, and times, are those of the library: \
+    /etc/aarp/aarp.toml (AARP_CONFIG), the user's file, and the AARP_* variables. A person may \
+    ask about any address, whatever prefixes and exclude say.";
+
+fn after_help() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for (code, meaning) in exit::MEANINGS {
+        text.push_str(&format!("  {code:>2}  {meaning}\n"));
+    }
+    format!("{text}\n{SETTINGS}")
 }
 
 fn main() -> ExitCode {

@@ -21,14 +21,16 @@ use crate::exit;
 use crate::question::{Asker, Outcome, eligible, not_asked_by_library};
 use crate::statistics::millis;
 
-/// What is found about `a`.
-pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> Vec<Finding> {
+/// What is found about `a`, and whether a unicast address answered that may be used.
+pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> (Vec<Finding>, bool) {
     let settings = asker.settings;
     let mut findings = Vec::new();
     if let Err((_, what)) = eligible(a) {
         let detail = format!("{a} is never asked about: {what}");
-        return vec![Finding::hindrance("policy", exit::CANNOT_BE_PINNED, detail)];
+        let finding = Finding::hindrance("policy", exit::CANNOT_BE_PINNED, detail);
+        return (vec![finding], false);
     }
+    let mut pinned = false;
     findings.push(policy(settings, a));
     let invalid_before = invalid_packets();
     match asker.ask(a) {
@@ -36,6 +38,7 @@ pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> Vec<Finding> {
             let invalid = invalid_before
                 .zip(invalid_packets())
                 .map(|(before, after)| after.saturating_sub(before));
+            pinned = matches!(report.answer, Answer::Pinned { .. });
             findings.extend(answer(asker, a, &report, invalid));
         }
         // Said of the sockets already.
@@ -56,7 +59,7 @@ pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> Vec<Finding> {
             });
         }
     }
-    findings
+    (findings, pinned)
 }
 
 fn policy(settings: &Settings, a: Ipv6Addr) -> Finding {
@@ -64,7 +67,7 @@ fn policy(settings: &Settings, a: Ipv6Addr) -> Finding {
     let Some(bypass) = not_asked_by_library(settings, a) else {
         let how = match interest(settings, a) {
             Ok(Interest::Configured) => "inside `prefixes`: with the full budget",
-            _ => "no `prefixes` are set: by echo alone, with the small budget",
+            _ => "as no `prefixes` are set: by echo alone, with the small budget",
         };
         return Finding::ok(CHECK, format!("the library asks about {a}, {how}"));
     };
@@ -106,8 +109,9 @@ fn answer(asker: Asker<'_>, a: Ipv6Addr, report: &Report, invalid: Option<u64>) 
             let mut findings = vec![Finding::ok(
                 CHECK,
                 format!(
-                    "{u} answers for {a} in {} ms: programs are moved there",
-                    millis(rtt)
+                    "{u} answers for {a} in {} ms by {}: programs are moved there",
+                    millis(rtt),
+                    report.method.name()
                 ),
             )];
             findings.extend(budget(asker.settings, a, rtt));
@@ -238,7 +242,7 @@ fn unanswered(
                 ["nft insert rule inet filter forward icmpv6 type echo-reply accept".to_owned()],
             )
             .remedy(
-                "or ask by a method that such filters let pass, where `unreach` is available:",
+                "or ask by a method that such filters let pass:",
                 [format!(
                     "AARP_PREFIXES={a}/128 AARP_TRUSTED=PREFIX-OF-THE-RESPONDERS \
                      AARP_METHODS=echo,unreach aarp-run CMD"

@@ -61,6 +61,15 @@ impl Finding {
         Self::new(check, Verdict::Hindrance, detail, code)
     }
 
+    /// What hinders one way of asking is a note where another way works.
+    pub(crate) fn unless(mut self, works: bool) -> Self {
+        if works && self.verdict == Verdict::Hindrance {
+            self.verdict = Verdict::Note;
+            self.detail.push_str("; here another method has an answer");
+        }
+        self
+    }
+
     /// With a way to mend it.
     pub(crate) fn remedy(
         mut self,

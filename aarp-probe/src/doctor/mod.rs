@@ -53,31 +53,37 @@ pub(crate) fn run(
         brush,
         all: Vec::new(),
     };
-    findings.add(host::configuration(loaded))?;
-    findings.add(host::library(
-        arguments
-            .library
-            .as_deref()
-            .filter(|path| !path.as_os_str().is_empty()),
-    ))?;
-    findings.add(host::sockets())?;
-    findings.add(host::connectivity())?;
-    if let Some(finding) = host::own_firewall() {
-        findings.add(finding)?;
-    }
+    // Whether it works tells what a finding about this host means.
     let asker = Asker::new(settings, &arguments.asking);
+    let mut of_destination = Vec::new();
+    let mut works = false;
     for target in arguments.destination.iter().flat_map(|text| targets(text)) {
         match target.address {
             Ok(a) => {
-                for finding in destination::examine(asker, a) {
-                    findings.add(finding)?;
-                }
+                let (found, pinned) = destination::examine(asker, a);
+                of_destination.extend(found);
+                works |= pinned;
             }
             Err(error) => {
                 let detail = format!("{}: {error}", target.name);
-                findings.add(Finding::hindrance("name", exit::NO_ANSWER, detail))?;
+                of_destination.push(Finding::hindrance("name", exit::NO_ANSWER, detail));
             }
         }
+    }
+    let of_host = [
+        Some(host::configuration(loaded)),
+        Some(host::library(
+            arguments
+                .library
+                .as_deref()
+                .filter(|path| !path.as_os_str().is_empty()),
+        )),
+        Some(host::sockets()).map(|finding| finding.unless(works)),
+        Some(host::connectivity()),
+        host::own_firewall().map(|finding| finding.unless(works)),
+    ];
+    for finding in of_host.into_iter().flatten().chain(of_destination) {
+        findings.add(finding)?;
     }
     findings.finish()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aarp_lab::{Filter, Lab, rootless};
 use serde_json::Value;
 
-use crate::site::{A, NAME, ended, probe, responders, silence, u};
+use crate::site::{A, NAME, answers_from, ended, probe, responders, silence, u};
 
 fn seen(record: &Value) -> BTreeSet<String> {
     let list = record["responders"].as_array().unwrap();
@@ -119,7 +119,21 @@ fn silence_and_what_cannot_be_told_apart() {
             (2, &"direct".into())
         );
         assert_eq!(record["responders"][0]["unicast"], Value::Null);
-        silence(lab.host("s1").unwrap());
+        let server = lab.host("s1").unwrap();
+        server
+            .nft("delete table inet answers_2001_db8_a__53\n")
+            .unwrap();
+        server.nft(&answers_from(A, "2001:db8:1::99")).unwrap();
+        let run = census(A);
+        let record = &run.records()[0];
+        let seen = &record["responders"][0];
+        assert_eq!(
+            (run.code, &seen["state"]),
+            (4, &"untrusted".into()),
+            "{record}"
+        );
+        assert_eq!(seen["unicast"], "2001:db8:1::99");
+        silence(server);
         let run = census_within("300ms", A);
         let record = &run.records()[0];
         assert_eq!((run.code, &record["flows_answered"]), (1, &0.into()));

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use aarp_lab::{Host, Lab, rootless};
 use serde_json::Value;
 
-use crate::site::{A, Ended, NAME, answers_from, ended, probe, program, responders, silence, u};
+use crate::site::{
+    A, Ended, NAME, answers_from, ended, probe, program, responders, silence, stateful, u,
+};
 
 /// The installed library, or where nothing is installed a shared object that does
 /// nothing but be loaded.
@@ -148,24 +150,12 @@ fn a_plain_address_on_lo_is_told_and_mended_on_the_responder() {
     });
 }
 
-const STATEFUL: &str = "table inet filter {
-    chain CHAIN {
-        type filter hook CHAIN priority 0; policy drop
-        ct state established,related accept
-        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, echo-request } accept
-    }
-}
-";
-
 #[test]
 fn a_stateful_filter_of_this_host_is_found_and_mended() {
     rootless::test(|| {
         let lab = Lab::new(&responders(1)).unwrap();
         let doctor = Doctor::new(&lab);
-        doctor
-            .client
-            .nft(&STATEFUL.replace("CHAIN", "input"))
-            .unwrap();
+        doctor.client.nft(&stateful("input")).unwrap();
         let run = doctor.run_in_vain(&[A], &[]);
         let records = run.records();
         assert_eq!(run.code, 1, "{records:#?}");
@@ -190,7 +180,7 @@ fn a_stateful_filter_on_the_way_is_found_by_an_ordinary_ping() {
         let lab = Lab::new(&responders(1)).unwrap();
         let doctor = Doctor::new(&lab);
         let router = lab.host("router").unwrap();
-        router.nft(&STATEFUL.replace("CHAIN", "forward")).unwrap();
+        router.nft(&stateful("forward")).unwrap();
         let run = doctor.run_in_vain(&[A], &[]);
         let records = run.records();
         assert_eq!(run.code, 1, "{records:#?}");
@@ -209,6 +199,28 @@ fn a_stateful_filter_on_the_way_is_found_by_an_ordinary_ping() {
             detail.contains("neither our probe nor an ordinary ping"),
             "{detail}"
         );
+    });
+}
+
+#[test]
+fn where_another_method_works_a_filter_is_a_thing_to_know() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        doctor.client.nft(&stateful("input")).unwrap();
+        let prefixes = format!("{A}/128");
+        let set = [
+            ("AARP_PREFIXES", prefixes.as_str()),
+            ("AARP_TRUSTED", "2001:db8:51::/64"),
+            ("AARP_METHODS", "echo,unreach"),
+        ];
+        // The answer by echo, which would count for more, is awaited to the end.
+        let run = doctor.run_in_vain(&[A], &set);
+        let records = run.records();
+        assert_eq!(run.code, 0, "{records:#?}");
+        assert_eq!(finding(&records, "packet filter")["verdict"], "note");
+        let detail = finding(&records, "answer")["detail"].as_str().unwrap();
+        assert!(detail.contains("by unreach"), "{detail}");
     });
 }
 

@@ -157,8 +157,19 @@ fn every_verdict_has_its_exit_code() {
                 "{ineligible}"
             );
         }
-        let (code, records) = probe.resolve(&["four.any.test"]);
-        assert_eq!((code, &records[0]["anycast"]), (1, &Value::Null));
+        for (name, reason) in [
+            ("four.any.test", "no IPv6 address"),
+            ("nowhere.invalid", "was not resolved"),
+        ] {
+            let (code, records) = probe.resolve(&[name]);
+            let record = &records[0];
+            assert_eq!((code, &record["anycast"]), (1, &Value::Null));
+            assert_eq!(record["state"], "bypass");
+            assert!(
+                record["reason"].as_str().unwrap().contains(reason),
+                "{record}"
+            );
+        }
 
         let (code, records) = probe.resolve(&["--timeout", "300ms", INSIDE]);
         assert_eq!((code, &records[0]["state"]), (4, &"untrusted".into()));
@@ -195,6 +206,18 @@ fn trust_and_configuration_come_from_the_environment() {
         probe.variables = vec![("AARP_TRUSTED", "2001:db8:2::/48")];
         assert_eq!(probe.resolve(&[PINNED]).0, 0);
 
+        // Asked all the same, and said.
+        for (variable, list, bypass) in [
+            ("AARP_EXCLUDE", "2001:db8:a::/48", "excluded"),
+            ("AARP_PREFIXES", "2001:db8:b::/48", "policy"),
+        ] {
+            probe.variables = vec![(variable, list)];
+            let (code, records) = probe.resolve(&[PINNED]);
+            assert_eq!((code, &records[0]["state"]), (0, &"pinned".into()));
+            assert_eq!(records[0]["library_bypass"], bypass);
+            let (_, text, _) = probe.run(&["resolve", PINNED]);
+            assert!(text.contains("the library would not ask"), "{text}");
+        }
         probe.variables = vec![("AARP_TTL", "soon")];
         let (code, stdout, stderr) = probe.run(&["resolve", PINNED]);
         assert_eq!((code, stdout.as_str()), (78, ""));

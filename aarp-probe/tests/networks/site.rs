@@ -25,6 +25,7 @@ pub fn answers_from(a: &str, u: &str) -> String {
             chain out {{
                 type filter hook output priority mangle; policy accept;
                 ip6 saddr {a} icmpv6 type echo-reply @th,64,32 0x41415250 ip6 saddr set {u}
+                ip6 saddr {a} icmpv6 type destination-unreachable @th,448,32 0x41415250 ip6 saddr set {u}
             }}
         }}\n"
     )
@@ -60,6 +61,21 @@ pub fn responders(count: usize) -> Network {
 pub fn move_to(lab: &Lab, n: usize) {
     lab.ip("router", &format!("-6 route replace {A}/128 via {}", u(n)))
         .unwrap();
+}
+
+/// A filter that lets in what belongs to something that was sent, and no more, in the
+/// chain of that hook.
+pub fn stateful(hook: &str) -> String {
+    format!(
+        "table inet filter {{
+            chain {hook} {{
+                type filter hook {hook} priority 0; policy drop
+                ct state established,related accept
+                icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, echo-request }} accept
+                udp dport 33999 accept
+            }}
+        }}\n"
+    )
 }
 
 /// From now on a host hears nothing that is sent to A.

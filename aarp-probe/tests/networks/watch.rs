@@ -8,7 +8,8 @@ use aarp_lab::{Lab, LinkSpec, Network, Process, Signal, rootless, wait_until};
 use serde_json::Value;
 
 use crate::site::{
-    A, NAME, PATIENCE, answers_from, ended, move_to, probe, records, responders, silence, u,
+    A, NAME, PATIENCE, answers_from, ended, move_to, probe, records, responders, silence, stateful,
+    u,
 };
 use crate::terminal::Terminal;
 
@@ -197,6 +198,73 @@ fn each_end_has_its_exit_code() {
 }
 
 #[test]
+fn by_unreach_a_stateful_router_is_no_hindrance() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        lab.host("router")
+            .unwrap()
+            .nft(&stateful("forward"))
+            .unwrap();
+        let client = lab.host("client").unwrap();
+        let watch = |method: &str, time: &str, trusted: &str| {
+            let few = ["watch", "--json", "--count", "2", "--interval", "1ms"];
+            let how = ["--method", method, "--timeout", time, A];
+            let command = probe(client, &[&few[..], &how].concat())
+                .env("AARP_PREFIXES", format!("{A}/128"))
+                .env("AARP_TRUSTED", trusted);
+            ended(command)
+        };
+        let list = "2001:db8:51::/64";
+        assert_eq!(watch("echo", "300ms", list).code, 1);
+        let run = watch("unreach", "30s", list);
+        assert_eq!(run.code, 0, "{} {}", run.stdout, run.stderr);
+        let records = run.records();
+        assert_eq!(records[0]["unicast"], u(1));
+        // U itself is asked by echo, whose replies are no surprise to the router.
+        assert_eq!(records.last().unwrap()["to_u"]["loss"], 0.0);
+        // Without a list of what is trusted there is no such method.
+        let run = watch("unreach", "30s", "");
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
+        assert!(run.stderr.contains("no probe method"), "{}", run.stderr);
+    });
+}
+
+#[test]
+fn of_several_addresses_the_first_is_watched() {
+    rootless::test(|| {
+        let network = responders(1)
+            .name("both.any.test", A)
+            .name("both.any.test", u(1));
+        let lab = Lab::new(&network).unwrap();
+        let client = lab.host("client").unwrap();
+        let run = ended(probe(
+            client,
+            &["watch", "--json", "--count", "1", "both.any.test"],
+        ));
+        let watched = run.records()[0]["anycast"].as_str().unwrap().to_owned();
+        assert!(
+            run.stderr
+                .contains(&format!("this is about {watched}, not ")),
+            "{}",
+            run.stderr
+        );
+        let resolved = ended(probe(
+            client,
+            &[
+                "resolve",
+                "--json",
+                "--count",
+                "2",
+                "-i",
+                "1ms",
+                "both.any.test",
+            ],
+        ));
+        assert_eq!((resolved.code, resolved.records().len()), (5, 4));
+    });
+}
+
+#[test]
 fn elsewhere_than_on_a_terminal_there_is_a_line_for_each_change() {
     rootless::test(|| {
         let (network, begin) = two();
@@ -289,7 +357,7 @@ fn on_a_terminal_a_view_lives_during_a_move() {
             assert_eq!(frame.matches(&line).count(), 1, "{line}: {frame}");
         }
         // The live view is gone, and the events stay above the summary.
-        let last = Terminal::after(&text.replace("^C", "")).text();
+        let last = Terminal::after(&text).text();
         assert!(!last.contains("Ctrl-C"), "{last}");
         assert!(last.contains("2 changes of responder"), "{last}");
         // While A was lost, the second was still there by its own address.
