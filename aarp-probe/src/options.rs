@@ -70,3 +70,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         time => Ok(time),
     }
 }
+
+/// The time from one packet to the next: nobody is to be flooded.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time < Duration::from_millis(1) => Err("at least 1ms".to_owned()),
+        time => Ok(time),
+    }
+}

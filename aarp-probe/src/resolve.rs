@@ -10,7 +10,7 @@ use aarp_core::settings::Settings;
 use serde::Serialize;
 
 use crate::exit;
-use crate::options::{Asking, Output, duration};
+use crate::options::{Asking, Output, interval};
 use crate::paint::{Brush, Tone, headings, table};
 use crate::prometheus::{self, Metrics};
 use crate::question::{Asker, Outcome, in_words, not_asked_by_library};
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
           value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// The time from one question to the next
-    #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = duration,
+    #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = interval,
           env = "AARP_PROBE_INTERVAL")]
     interval: Duration,
     #[command(flatten)]

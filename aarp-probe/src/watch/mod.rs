@@ -1,6 +1,8 @@
 //! `aarp-probe watch`: who answers, and for how long it stays so.
 
 mod history;
+mod prober;
+mod records;
 mod screen;
 mod view;
 
@@ -9,29 +11,21 @@ use std::net::Ipv6Addr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use aarp_core::mapping::Answer;
-use aarp_core::settings::{Methods, Settings};
-use aarp_sys::ask::AskError;
+use aarp_core::settings::Settings;
 use anyhow::Context as _;
-use serde::Serialize;
-use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit;
-use crate::options::{Asking, Output, duration};
+use crate::options::{Asking, Output, interval};
 use crate::paint::Brush;
-use crate::prometheus::{self, Metrics};
 use crate::question::{Asker, Outcome, in_words, not_asked_by_library};
-use crate::record::{self, ms, rfc3339};
-use crate::statistics::{RoundTrips, rounded};
+use crate::record;
 use crate::target::first;
 use crate::who::Who;
-use history::{Event, History, Round};
+use history::{History, Round};
+use prober::Prober;
 use screen::Screen;
 use view::{Title, Trip};
-
-/// Responders whose own addresses are asked in every round.
-const FOLLOWED: usize = 8;
 
 /// Options of `aarp-probe watch`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +38,7 @@ pub(crate) struct Arguments {
           value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// The time from one round to the next
-    #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = duration,
+    #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = interval,
           env = "AARP_PROBE_INTERVAL")]
     interval: Duration,
     #[command(flatten)]
@@ -82,11 +76,7 @@ pub(crate) fn run(
     }
     let (sender, receiver) = channel();
     stop_on_signals(sender.clone())?;
-    let prober = Prober {
-        asker: Asker::new(settings, &arguments.asking).without_retransmission(),
-        a,
-        followed: Vec::new(),
-    };
+    let prober = Prober::new(Asker::new(settings, &arguments.asking), a);
     let show = Show {
         arguments,
         brush,
@@ -124,100 +114,6 @@ fn stop_on_signals(sender: Sender<Message>) -> anyhow::Result<()> {
         })
         .context("starting a thread")?;
     Ok(())
-}
-
-/// Asks, round after round.
-struct Prober<'s> {
-    asker: Asker<'s>,
-    a: Ipv6Addr,
-    /// The unicast addresses that are asked themselves, the latest first.
-    followed: Vec<Ipv6Addr>,
-}
-
-impl Prober<'_> {
-    fn run(mut self, count: Option<u64>, interval: Duration, to: &Sender<Message>) {
-        let mut due = Instant::now();
-        for round in 0..count.unwrap_or(u64::MAX) {
-            if round > 0 {
-                // A round that took longer is not made up for.
-                due = (due + interval).max(Instant::now());
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            }
-            let message = match self.round() {
-                Ok(round) => Message::Round(round),
-                Err(outcome) => Message::Hindered(outcome),
-            };
-            let last = matches!(message, Message::Hindered(_));
-            // Nobody listens any more: the program is about to end.
-            if to.send(message).is_err() || last {
-                return;
-            }
-        }
-        let _ = to.send(Message::Done);
-    }
-
-    /// One round: A and every responder's own address at the same time.
-    fn round(&mut self) -> Result<Round, Outcome> {
-        let at = SystemTime::now();
-        let (asker, a) = (self.asker, self.a);
-        let (outcome, mut own) = std::thread::scope(|scope| {
-            let own: Vec<_> = self
-                .followed
-                .iter()
-                .map(|u| (*u, scope.spawn(move || own_rtt(asker, *u))))
-                .collect();
-            let outcome = asker.ask(a);
-            let own: Vec<_> = own
-                .into_iter()
-                .filter_map(|(u, thread)| {
-                    let rtt = thread.join().expect("asking does not panic");
-                    Some((u, rtt?))
-                })
-                .collect();
-            (outcome, own)
-        });
-        let who = match &outcome {
-            Outcome::Asked(report) => match report.answer {
-                Answer::Pinned { u, .. } => Some(Who::Unicast(u)),
-                Answer::Untrusted { u } => Some(Who::Refused(u)),
-                Answer::Direct { .. } => Some(Who::Itself),
-                Answer::None { .. } => None,
-            },
-            // The route may come back.
-            Outcome::NotAsked(AskError::NoRoute) => None,
-            _ => return Err(outcome),
-        };
-        if let Some(Who::Unicast(u)) = who {
-            if !self.followed.contains(&u) {
-                own.extend(own_rtt(asker, u).map(|rtt| (u, rtt)));
-            }
-            self.followed.retain(|known| *known != u);
-            self.followed.insert(0, u);
-            self.followed.truncate(FOLLOWED);
-        }
-        Ok(Round {
-            at,
-            who,
-            rtt: outcome.rtt(),
-            own,
-            reason: outcome.reason().filter(|_| who.is_none()),
-        })
-    }
-}
-
-/// The round trip of an echo that is sent to the unicast address itself, or that it
-/// was lost; none where it could not be asked.
-fn own_rtt(asker: Asker<'_>, u: Ipv6Addr) -> Option<Option<Duration>> {
-    // By echo, whatever A is asked by: other methods are for A alone.
-    match asker.by(Methods::ECHO).ask(u) {
-        Outcome::Asked(report) => Some(match report.answer {
-            // It answers for itself, as every unicast address does.
-            Answer::Direct { rtt } => Some(rtt),
-            _ => None,
-        }),
-        Outcome::NotAsked(AskError::NoRoute) => Some(None),
-        _ => None,
-    }
 }
 
 /// Shows what comes in.
@@ -336,169 +232,11 @@ impl Show<'_> {
         self.write_metrics()
     }
 
-    fn probe_record(&self, round: &Round) -> Value {
-        let own: Vec<Value> = round
-            .own
-            .iter()
-            .map(|(u, rtt)| json!({"unicast": u, "rtt_ms": rtt.map(ms)}))
-            .collect();
-        json!({
-            "name": self.arguments.destination,
-            "anycast": self.a,
-            "round": self.history.rounds,
-            "state": Who::state(round.who),
-            "unicast": round.who.and_then(Who::address),
-            "rtt_ms": round.rtt.map(ms),
-            "own": own,
-            "reason": round.reason,
-        })
-    }
-
-    fn change_record(&self, event: &Event) -> Value {
-        let (what, from, to) = match *event {
-            Event::First(to) => ("first", None, Some(to)),
-            Event::Changed(from, to) => ("changed", Some(from), Some(to)),
-            Event::Silent(from) => ("silent", from, None),
-            Event::Again(to, _) => ("again", Some(to), Some(to)),
-        };
-        json!({
-            "name": self.arguments.destination,
-            "anycast": self.a,
-            "event": what,
-            "from": from.and_then(Who::address),
-            "from_state": from.map(|who| Who::state(Some(who))),
-            "to": to.and_then(Who::address),
-            "to_state": Who::state(to),
-        })
-    }
-
-    fn summary_record(&self) -> Value {
-        let history = &self.history;
-        let responders: Vec<Value> = history
-            .responders
-            .iter()
-            .map(|responder| {
-                json!({
-                    "state": Who::state(Some(responder.who)),
-                    "unicast": responder.who.address(),
-                    "answers": responder.answers,
-                    "share": history.share(responder).map(rounded),
-                    "first": rfc3339(responder.first),
-                    "last": rfc3339(responder.last),
-                    "to_a": Trips::from(&responder.to_a),
-                    "to_u": Trips::from(&responder.to_u),
-                })
-            })
-            .collect();
-        json!({
-            "name": self.arguments.destination,
-            "anycast": self.a,
-            "rounds": history.rounds,
-            "unanswered": history.unanswered,
-            "changes": history.changes,
-            "duration_ms": ms(history.duration()),
-            "to_a": Trips::from(&history.to_a),
-            "to_u": Trips::from(&history.to_u),
-            "responders": responders,
-        })
-    }
-
     fn write_metrics(&self) -> anyhow::Result<()> {
         if let Some(path) = &self.arguments.output.prom_textfile {
             self.metrics().write(path)?;
         }
         Ok(())
-    }
-
-    fn metrics(&self) -> Metrics {
-        let mut metrics = Metrics::default();
-        let a = self.a.to_string();
-        let base = [
-            ("name", self.arguments.destination.as_str()),
-            ("anycast", a.as_str()),
-        ];
-        let history = &self.history;
-        for (name, help, value) in [
-            ("aarp_probe_watch_rounds", "Rounds so far.", history.rounds),
-            (
-                "aarp_probe_watch_unanswered",
-                "Rounds in which nobody answered.",
-                history.unanswered,
-            ),
-            (
-                "aarp_probe_watch_changes",
-                "Changes of responder.",
-                history.changes,
-            ),
-        ] {
-            metrics.gauge(name, help, &base, value as f64);
-        }
-        for responder in &history.responders {
-            let who = responder.who.address().unwrap_or(self.a).to_string();
-            let labels = [base[0], base[1], ("unicast", who.as_str())];
-            let present = history.present() == Some(responder.who);
-            metrics.gauge(
-                "aarp_probe_watch_present",
-                "1 for the responder that answered last, 0 for the others.",
-                &labels,
-                f64::from(u8::from(present)),
-            );
-            metrics.gauge(
-                "aarp_probe_watch_share",
-                "The share of answers that it gave.",
-                &labels,
-                history.share(responder).unwrap_or(0.0),
-            );
-            for (to, trips) in [("A", &responder.to_a), ("U", &responder.to_u)] {
-                for (quantile, q) in [("0.5", 0.5), ("0.99", 0.99)] {
-                    if let Some(rtt) = trips.quantile(q) {
-                        metrics.gauge(
-                            "aarp_probe_watch_rtt_seconds",
-                            "Round trips, sent to the anycast address (A) or to the responder's \
-                             own (U).",
-                            &[
-                                labels[0],
-                                labels[1],
-                                labels[2],
-                                ("to", to),
-                                ("quantile", quantile),
-                            ],
-                            rtt.as_secs_f64(),
-                        );
-                    }
-                }
-            }
-        }
-        prometheus::timestamp(&mut metrics, "watch");
-        metrics
-    }
-}
-
-/// Round trips in a record.
-#[derive(Debug, Serialize)]
-struct Trips {
-    sent: u64,
-    answered: u64,
-    loss: Option<f64>,
-    min_ms: Option<f64>,
-    avg_ms: Option<f64>,
-    p50_ms: Option<f64>,
-    p99_ms: Option<f64>,
-    max_ms: Option<f64>,
-}
-
-impl From<&RoundTrips> for Trips {
-    fn from(trips: &RoundTrips) -> Self {
-        Self {
-            sent: trips.sent(),
-            answered: trips.answered(),
-            loss: trips.loss().map(rounded),
-            min_ms: trips.min().map(ms),
-            avg_ms: trips.mean().map(ms),
-            p50_ms: trips.quantile(0.5).map(ms),
-            p99_ms: trips.quantile(0.99).map(ms),
-            max_ms: trips.max().map(ms),
-        }
     }
 }
 

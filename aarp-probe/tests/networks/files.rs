@@ -128,3 +128,19 @@ fn metrics_that_cannot_be_written_are_an_error() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("/nowhere/aarp.prom"), "{text}");
 }
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = Command::new(program())
+        .args(["resolve", "::1"])
+        .env("AARP_CONFIG", "/dev/null")
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(70));
+}
