@@ -189,17 +189,19 @@ struct Scale {
 impl Scale {
     /// One scale for A and U: they stand side by side to be compared. It spans a
     /// fifth of the longest round trip at the least, so that small differences look
-    /// small.
+    /// small; and it ends at the 95th percentile, so that the one packet for which a
+    /// neighbour had to be found does not flatten all others.
     fn of(marks: &[Mark]) -> Self {
-        let trips = || {
-            marks
-                .iter()
-                .flat_map(|mark| [mark.to_a, mark.to_u])
-                .flatten()
-        };
+        let mut trips: Vec<Duration> = marks
+            .iter()
+            .flat_map(|mark| [mark.to_a, mark.to_u])
+            .flatten()
+            .collect();
+        trips.sort_unstable();
+        let rank = (trips.len() * 95).div_ceil(100).max(1) - 1;
         let (least, most) = (
-            trips().min().unwrap_or_default(),
-            trips().max().unwrap_or_default(),
+            trips.first().copied().unwrap_or_default(),
+            trips.get(rank).copied().unwrap_or_default(),
         );
         Scale {
             least,
@@ -386,6 +388,24 @@ Ctrl-C ends it with a summary";
             line(Event::Silent(None), &Trip::default()),
             "1970-01-01T00:00:00.000Z  no answer"
         );
+    }
+
+    #[test]
+    fn one_outlier_does_not_flatten_the_rest() {
+        let mut history = History::default();
+        for second in 0..40 {
+            let who = Who::Unicast(u(u16::from(second >= 20)));
+            let mut seen = round(second, Some(who), &[]);
+            seen.rtt = Some(match second {
+                20 => 500 * MS,
+                0..20 => 10 * MS,
+                _ => 20 * MS,
+            });
+            history.observe(&seen);
+        }
+        let row = &timeline(PLAIN, 100, &history)[0];
+        let signs: Vec<char> = row.chars().skip(LABEL).take(40).collect();
+        assert_eq!((signs[0], signs[20], signs[39]), ('▁', '█', '█'), "{row}");
     }
 
     proptest! {
