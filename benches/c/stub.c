@@ -71,10 +71,17 @@ static ssize_t sent(const void *to, socklen_t len, size_t count)
     return count;
 }
 
-/* From where it was received, as far as there is room, as the kernel writes it. */
-static socklen_t source(void *name, socklen_t room)
+/*
+ * From where it was received. There is room for all of it. In words, not as memcpy()
+ * does, in two halves that overlap: who looked at it at once would wait for those to
+ * leave the store buffer, which they have long left behind a system call.
+ */
+static socklen_t source(void *name)
 {
-    memcpy(name, &stub.source, room < stub.source_len ? room : stub.source_len);
+    unsigned long *to = name;
+    const unsigned long *from = (const unsigned long *)&stub.source;
+    for (socklen_t at = 0; at < (stub.source_len + 7) / 8; at++)
+        ((volatile unsigned long *)to)[at] = from[at];
     return stub.source_len;
 }
 
@@ -109,7 +116,7 @@ ssize_t recvfrom(int fd, void *data, size_t count, int flags, struct sockaddr *f
     if (stub.mode == PASS)
         return REAL(recvfrom, fd, data, count, flags, from, len);
     if (from)
-        *len = source(from, *len);
+        *len = source(from);
     return 1;
 }
 
@@ -118,7 +125,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     if (stub.mode == PASS)
         return REAL(recvmsg, fd, message, flags);
     if (message->msg_name)
-        message->msg_namelen = source(message->msg_name, message->msg_namelen);
+        message->msg_namelen = source(message->msg_name);
     return 1;
 }
 
