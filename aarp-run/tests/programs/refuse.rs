@@ -61,7 +61,7 @@ fn a_folder_that_may_not_be_searched_has_no_command() {
     let prefix = Prefix::new();
     fs::create_dir(prefix.path("closed")).expect("folder");
     prefix.program("closed/hidden", "#!/bin/sh\n");
-    fs::set_permissions(prefix.path("closed"), Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(prefix.path("closed"), Permissions::from_mode(0o000)).expect("chmod");
     let mut command = prefix.as_nobody(prefix.path("bin/aarp-run"));
     let path = format!("{}:/bin", prefix.path("closed").display());
     let run = Run::of(command.env("PATH", path).arg("hidden"));
