@@ -131,7 +131,10 @@ pub(crate) fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
         sockets::set(fd, &Record::open(Kind::Other, nonblocking, false));
         return Err(Bypass::Policy);
     }
-    let record = Record::open(kind, nonblocking, origin != Origin::default());
+    let mut record = Record::open(kind, nonblocking, origin != Origin::default());
+    if kind == Kind::Datagram {
+        record.process = process::id();
+    }
     if !sockets::begin(fd, &record) && kind == Kind::Datagram {
         return Err(Bypass::Busy);
     }

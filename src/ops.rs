@@ -5,6 +5,7 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarp_core::bypass::Bypass;
+use aarp_core::state::ProcessState;
 use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
@@ -60,6 +61,8 @@ pub(crate) enum RawCall {
     SendMany,
     /// It receives messages, as libuv does it.
     ReceiveMany,
+    /// It connects a socket.
+    Connect(c_int),
 }
 
 /// Looks at a system call that the program makes by syscall(2).
@@ -76,6 +79,7 @@ pub(crate) fn raw_call(number: c_long, first: c_long, second: c_long, third: c_l
         libc::SYS_chroot | libc::SYS_pivot_root => RawCall::Root,
         libc::SYS_sendmmsg => RawCall::SendMany,
         libc::SYS_recvmmsg => RawCall::ReceiveMany,
+        libc::SYS_connect => RawCall::Connect(first as c_int),
         _ => RawCall::Other,
     }
 }
@@ -104,10 +108,13 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
         (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Kind::Datagram,
         _ => Kind::Other,
     };
-    sockets::begin(
-        fd,
-        &Record::open(what, kind & libc::SOCK_NONBLOCK != 0, false),
-    );
+    let mut record = Record::open(what, kind & libc::SOCK_NONBLOCK != 0, false);
+    // What a vfork child does with its descriptors is not to lose the pins of its
+    // parent's.
+    if what == Kind::Datagram && !is_barred() {
+        record.process = process::id();
+    }
+    sockets::begin(fd, &record);
 }
 
 /// Whether a record is that of another process with the same memory: a vfork child has
@@ -117,11 +124,9 @@ fn is_of_another_process(record: &Record) -> bool {
         return false;
     }
     let this = process::id();
-    match state::known() {
-        // Wiped by a fork, and asked for anew.
-        Some(state) => state.process(|| this) != this,
-        None => record.process != this,
-    }
+    // Wiped by a fork, and then asked for anew by the child, which is no other.
+    let owner = state::known().and_then(ProcessState::known_process);
+    owner.unwrap_or(record.process) != this
 }
 
 /// Whether the record of a descriptor is that of another process with the same memory.
@@ -144,6 +149,17 @@ pub(crate) fn bound(fd: c_int) {
     if source.is_none_or(|name| name.sin6_addr.s6_addr != [0; 16]) {
         sockets::change(fd, |record| record.fixed_origin = true);
     }
+}
+
+/// The program connects a socket past us: its datagrams are none of our business any
+/// more, because their answers might not get through.
+#[cold]
+pub(crate) fn connecting_past_us(fd: c_int) {
+    sockets::change(fd, |record| {
+        if record.kind == Kind::Datagram {
+            record.kind = Kind::Other;
+        }
+    });
 }
 
 /// connect() of something else than an IPv6 address has succeeded.

@@ -17,7 +17,7 @@ use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::{boottime, wall_coarse_ms};
 use aarp_sys::memory::leak_zeroed;
 use aarp_sys::user::SocketAddress;
-use aarp_sys::{errno, socket};
+use aarp_sys::{errno, process, socket};
 use once_cell::race::OnceRef;
 
 use crate::connect::{origin, record_of_inherited};
@@ -365,10 +365,13 @@ impl<'c> Sending<'c> {
     fn asker<'s>(&self, settings: &'s Settings) -> Result<Asker<'s>, Bypass> {
         let record = sockets::get(self.fd).ok_or(Bypass::Busy)?;
         let nonblocking = record.nonblocking || self.flags & libc::MSG_DONTWAIT != 0;
+        let state = state::get().ok_or(Bypass::Busy)?;
+        // A vfork child, which has this memory too, is told by it.
+        let _ = state.process(process::id);
         Ok(Asker {
             fd: self.fd,
             settings,
-            state: state::get().ok_or(Bypass::Busy)?,
+            state,
             interest: interest(settings, self.remote.address)?,
             patience: if nonblocking {
                 Patience::NonBlocking

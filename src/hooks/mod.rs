@@ -391,6 +391,7 @@ pub unsafe extern "C" fn syscall(
         RawCall::Close(fd) => ops::closing(fd),
         RawCall::CloseRange(first, last) => ops::closing_range(first, last),
         RawCall::Root => ops::changing_root(),
+        RawCall::Connect(fd) => ops::connecting_past_us(fd),
         RawCall::SendMany | RawCall::ReceiveMany => {
             let (fd, messages) = (a as c_int, b as *mut libc::mmsghdr);
             let (count, flags) = (c as c_uint, d as c_int);

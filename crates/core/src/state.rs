@@ -23,6 +23,12 @@ pub struct ProcessState {
 }
 
 impl ProcessState {
+    /// The id of the process whose memory this is, if it was asked for.
+    #[must_use]
+    pub fn known_process(&self) -> Option<i32> {
+        Some(self.id.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
     /// The id of the process whose memory this is; `ask` finds it out the first
     /// time.
     #[inline]
