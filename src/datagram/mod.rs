@@ -26,6 +26,7 @@ use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Datagrams, Kind, Record};
 use crate::{report, resolve, settings, state};
 
+pub(crate) mod at_once;
 pub(crate) mod peer;
 pub(crate) mod receive;
 
@@ -472,4 +473,18 @@ pub(crate) fn sending_failed(fd: c_int, pin: &Pin) -> bool {
     }
     errno::set(error);
     failed
+}
+
+/// The same, where only the destination is known.
+#[cold]
+pub(crate) fn sending_to_failed(fd: c_int, a: Ipv6Addr, port: u16) -> bool {
+    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {
+        return false;
+    };
+    let pin = pins.to(&Remote {
+        socket: datagrams.socket,
+        address: a,
+        port,
+    });
+    pin.is_some_and(|pin| sending_failed(fd, &pin))
 }

@@ -10,6 +10,7 @@ use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespe
 
 use super::behind;
 use super::send::message_of;
+use crate::datagram::at_once::{self, Source};
 use crate::datagram::{peer, receive as datagrams};
 use crate::symbols::Symbol;
 use crate::{ops, sockets};
@@ -85,9 +86,21 @@ unsafe fn show(fd: c_int, flags: c_int, name: *mut sockaddr, room: Option<usize>
                 });
             }
             _ => {
-                if let Some((source, port)) = written_source(name, len)
-                    && let Some(a) = datagrams::received(fd, source, port, flags)
-                {
+                let Some((source, port)) = written_source(name, len) else {
+                    return;
+                };
+                // From the error queue comes what was sent.
+                let at_once = if flags & libc::MSG_ERRQUEUE == 0 {
+                    at_once::received(fd, source, port)
+                } else {
+                    None
+                };
+                let shown = match at_once {
+                    Some(Source::AsItIs) => return,
+                    Some(Source::Shown(a)) => Some(a),
+                    None => datagrams::received(fd, source, port, flags),
+                };
+                if let Some(a) = shown {
                     show_address(name, SIN6 as usize, a);
                 }
             }

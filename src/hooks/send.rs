@@ -3,14 +3,16 @@
 use core::cell::Cell;
 use core::ffi::{c_int, c_uint, c_void};
 use core::mem::transmute;
+use core::net::Ipv6Addr;
 
-use aarp_sys::message::{SIN6, header, own_way};
+use aarp_sys::message::{SIN6, address_and_port, header, own_way};
 use aarp_sys::user::{SocketAddress, family, is_known_readable, is_readable, socket_address};
 use aarp_sys::{errno, socket};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::behind;
 use crate::connect::with_address;
+use crate::datagram::at_once::{self, AtOnce};
 use crate::datagram::{self, Course, peer};
 use crate::symbols::Symbol;
 use crate::{connect as life, ops, sockets};
@@ -24,19 +26,35 @@ fn unreachable() -> ssize_t {
     -1
 }
 
-/// Sends without a destination: to what the socket is connected to, if it is.
+/// Sends without a destination on a socket that is connected, or is not.
 #[inline]
 fn send_to_peer(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
-    if !sockets::is_observed(fd) {
-        return call();
+    if !at_once::sending(fd) {
+        return send_by_course(fd, 0, call);
     }
+    let saved = errno::get();
+    let sent = call();
+    if sent >= 0 || !peer::sending_failed(fd) {
+        return sent;
+    }
+    let sent = send_by_course(fd, 1, call);
+    if sent >= 0 {
+        errno::set(saved);
+    }
+    sent
+}
+
+/// The rest of [`send_to_peer`], when so many tries have been made.
+#[cold]
+#[inline(never)]
+fn send_by_course(fd: c_int, made: usize, call: impl Fn() -> ssize_t) -> ssize_t {
     if !peer::is_connected(fd) {
         let sent = call();
         ops::transferred(fd, sent, true);
         return sent;
     }
     let saved = errno::get();
-    for turn in 1..TRIES {
+    for turn in 1 + made..TRIES {
         if !peer::sending(fd) {
             return unreachable();
         }
@@ -77,12 +95,12 @@ unsafe fn destination(fd: c_int, name: *const sockaddr, len: socklen_t) -> Optio
     }
 }
 
-/// Sends to a destination, if there is one.
+/// Sends to a destination, if there is one, when so many tries have been `MADE`.
 ///
 /// # Safety
 /// As for sendto(2); `call` must take an address.
 #[inline]
-unsafe fn send_to(
+unsafe fn send_to<const MADE: usize>(
     fd: c_int,
     name: *const sockaddr,
     len: socklen_t,
@@ -96,12 +114,12 @@ unsafe fn send_to(
     let Some(to) = (unsafe { destination(fd, name, len) }) else {
         return call(name, len);
     };
-    if flags & libc::MSG_FASTOPEN != 0 && !ops::is_barred() && sockets::is_stream(fd) {
+    if MADE == 0 && flags & libc::MSG_FASTOPEN != 0 && !ops::is_barred() && sockets::is_stream(fd) {
         return open_fast(fd, &to, call);
     }
     let saved = errno::get();
     let mut sent = -1;
-    for turn in 0..=TRIES {
+    for turn in MADE..=TRIES {
         let mut moved = None;
         sent = match datagram::course(fd, &to, flags) {
             Course::Refused => return unreachable(),
@@ -187,7 +205,7 @@ pub unsafe extern "C" fn sendto(
         if !may_be_moved(fd, name, len) {
             return real(fd, data, count, flags, name, len);
         }
-        sendto_by_course(fd, data, count, flags, name, len)
+        sendto_ipv6(fd, data, count, flags, name, len)
     }
 }
 
@@ -197,7 +215,93 @@ pub unsafe extern "C" fn sendto(
 /// # Safety
 /// As for the function of this name.
 #[inline(never)]
-unsafe extern "C" fn sendto_by_course(
+unsafe extern "C" fn sendto_ipv6(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+    name: *const sockaddr,
+    len: socklen_t,
+) -> ssize_t {
+    let real = real_sendto();
+    // SAFETY: the program's own arguments, or a copy of its address with another in it.
+    unsafe {
+        match course_at_once(fd, name, len, flags) {
+            Some(AtOnce::Own) => real(fd, data, count, flags, name, len),
+            Some(AtOnce::Moved(u)) => {
+                let (moved, saved) = (moved_name(name, u), errno::get());
+                let sent = real(fd, data, count, flags, (&raw const moved).cast(), SIN6);
+                if sent >= 0 || !has_failed(fd, name) {
+                    return sent;
+                }
+                let sent = sendto_by_course::<1>(fd, data, count, flags, name, len);
+                if sent >= 0 {
+                    errno::set(saved);
+                }
+                sent
+            }
+            None => sendto_by_course::<0>(fd, data, count, flags, name, len),
+        }
+    }
+}
+
+/// What is known at once about the course of a datagram to an IPv6 address.
+///
+/// # Safety
+/// As for sendto(2).
+#[inline(always)]
+unsafe fn course_at_once(
+    fd: c_int,
+    name: *const sockaddr,
+    len: socklen_t,
+    flags: c_int,
+) -> Option<AtOnce> {
+    if len != SIN6
+        || flags & libc::MSG_FASTOPEN != 0
+        || ops::is_barred()
+        || !is_readable(name.cast(), SIN6 as usize)
+    {
+        return None;
+    }
+    // SAFETY: readable, as was just seen.
+    let (a, port) = unsafe { address_and_port(name) };
+    at_once::course(fd, a, port)
+}
+
+/// Whether what was sent to this address failed, and is to be sent again.
+///
+/// # Safety
+/// It must be readable as a whole.
+#[cold]
+unsafe fn has_failed(fd: c_int, name: *const sockaddr) -> bool {
+    // SAFETY: by the promise.
+    let (a, port) = unsafe { address_and_port(name) };
+    datagram::sending_to_failed(fd, a, port)
+}
+
+/// A copy of an IPv6 socket address of the program's with U in the place of A.
+///
+/// # Safety
+/// It must be readable as a whole.
+#[inline(always)]
+unsafe fn moved_name(name: *const sockaddr, u: Ipv6Addr) -> libc::sockaddr_in6 {
+    // SAFETY: by the promise.
+    let name = unsafe { name.cast::<libc::sockaddr_in6>().read_unaligned() };
+    libc::sockaddr_in6 {
+        sin6_addr: libc::in6_addr {
+            s6_addr: u.octets(),
+        },
+        ..name
+    }
+}
+
+/// The rest of [`sendto`] where its course has to be looked up, or decided.
+///
+/// # Safety
+/// As for the function of this name.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn sendto_by_course<const MADE: usize>(
     fd: c_int,
     data: *const c_void,
     count: size_t,
@@ -208,7 +312,7 @@ unsafe extern "C" fn sendto_by_course(
     let real = real_sendto();
     // SAFETY: the program's own arguments, but for a whole address of ours.
     unsafe {
-        send_to(fd, name, len, flags, |name, len| {
+        send_to::<MADE>(fd, name, len, flags, |name, len| {
             real(fd, data, count, flags, name, len)
         })
     }
@@ -232,7 +336,49 @@ pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int
         if !concerns {
             return real(fd, message, flags);
         }
-        sendmsg_by_course(fd, message, flags)
+        sendmsg_ipv6(fd, message, flags)
+    }
+}
+
+/// The rest of [`sendmsg`], as with [`sendto_ipv6`].
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn sendmsg_ipv6(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    let real = real_sendmsg();
+    // SAFETY: the program's own arguments, or a copy of them with an address of ours.
+    unsafe {
+        let Some(copy) =
+            header(message).filter(|header| header.msg_controllen == 0 && !ops::is_barred())
+        else {
+            return sendmsg_by_course::<0>(fd, message, flags);
+        };
+        let name: *const sockaddr = copy.msg_name.cast_const().cast();
+        if name.is_null() || copy.msg_namelen == 0 {
+            return send_to_peer(fd, || real(fd, message, flags));
+        }
+        match course_at_once(fd, name, copy.msg_namelen, flags) {
+            Some(AtOnce::Own) => real(fd, message, flags),
+            Some(AtOnce::Moved(u)) => {
+                let mut moved = moved_name(name, u);
+                let copy = msghdr {
+                    msg_name: (&raw mut moved).cast(),
+                    ..copy
+                };
+                let saved = errno::get();
+                let sent = real(fd, &raw const copy, flags);
+                if sent >= 0 || !has_failed(fd, name) {
+                    return sent;
+                }
+                let sent = sendmsg_by_course::<1>(fd, message, flags);
+                if sent >= 0 {
+                    errno::set(saved);
+                }
+                sent
+            }
+            None => sendmsg_by_course::<0>(fd, message, flags),
+        }
     }
 }
 
@@ -245,8 +391,13 @@ fn real_sendmsg() -> unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_
 ///
 /// # Safety
 /// As for the function of this name.
+#[cold]
 #[inline(never)]
-unsafe extern "C" fn sendmsg_by_course(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+unsafe extern "C" fn sendmsg_by_course<const MADE: usize>(
+    fd: c_int,
+    message: *const msghdr,
+    flags: c_int,
+) -> ssize_t {
     let real = real_sendmsg();
     // SAFETY: the program's own arguments, or a copy of them with a whole address of
     // ours.
@@ -258,7 +409,7 @@ unsafe extern "C" fn sendmsg_by_course(fd: c_int, message: *const msghdr, flags:
         if goes_its_own_way(fd, &copy) {
             return real(fd, message, flags);
         }
-        send_to(fd, name, len, flags, |moved, moved_len| {
+        send_to::<MADE>(fd, name, len, flags, |moved, moved_len| {
             if moved == name {
                 return real(fd, message, flags);
             }
@@ -530,7 +681,32 @@ pub unsafe extern "C" fn send(
     count: size_t,
     flags: c_int,
 ) -> ssize_t {
-    let real = behind!(c"send", fn(c_int, *const c_void, size_t, c_int) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    unsafe {
+        if !sockets::is_observed(fd) {
+            return real_send()(fd, data, count, flags);
+        }
+        send_connected(fd, data, count, flags)
+    }
+}
+
+#[inline]
+fn real_send() -> unsafe extern "C" fn(c_int, *const c_void, size_t, c_int) -> ssize_t {
+    behind!(c"send", fn(c_int, *const c_void, size_t, c_int) -> ssize_t)
+}
+
+/// The rest of [`send()`], as with [`sendto_ipv6`].
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn send_connected(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let real = real_send();
     // SAFETY: the program's own arguments.
     send_to_peer(fd, || unsafe { real(fd, data, count, flags) })
 }
@@ -541,7 +717,27 @@ pub unsafe extern "C" fn send(
 /// As for the function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, count: size_t) -> ssize_t {
-    let real = behind!(c"write", fn(c_int, *const c_void, size_t) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    unsafe {
+        if !sockets::is_observed(fd) {
+            return real_write()(fd, data, count);
+        }
+        write_connected(fd, data, count)
+    }
+}
+
+#[inline]
+fn real_write() -> unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t {
+    behind!(c"write", fn(c_int, *const c_void, size_t) -> ssize_t)
+}
+
+/// The rest of [`write()`], as with [`sendto_ipv6`].
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn write_connected(fd: c_int, data: *const c_void, count: size_t) -> ssize_t {
+    let real = real_write();
     // SAFETY: the program's own arguments.
     send_to_peer(fd, || unsafe { real(fd, data, count) })
 }
@@ -552,7 +748,27 @@ pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, count: size_t) ->
 /// As for the function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
-    let real = behind!(c"writev", fn(c_int, *const iovec, c_int) -> ssize_t);
+    // SAFETY: the program's own arguments.
+    unsafe {
+        if !sockets::is_observed(fd) {
+            return real_writev()(fd, parts, count);
+        }
+        writev_connected(fd, parts, count)
+    }
+}
+
+#[inline]
+fn real_writev() -> unsafe extern "C" fn(c_int, *const iovec, c_int) -> ssize_t {
+    behind!(c"writev", fn(c_int, *const iovec, c_int) -> ssize_t)
+}
+
+/// The rest of [`writev`], as with [`sendto_ipv6`].
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn writev_connected(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+    let real = real_writev();
     // SAFETY: the program's own arguments.
     send_to_peer(fd, || unsafe { real(fd, parts, count) })
 }

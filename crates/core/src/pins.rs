@@ -173,6 +173,25 @@ impl PinTable {
         })
     }
 
+    /// The pin in a place, if it is the one that [`Self::to`] finds: what was used last is
+    /// most often what is used next. `None` says nothing about other places.
+    #[must_use]
+    #[inline]
+    pub fn to_in(&self, place: Place, remote: &Remote) -> Option<Pin> {
+        let words = self.entry(place).pin.read()?;
+        let same = words[0] & !IDLE == key(remote) && words[1..3] == words_of(remote.address);
+        same.then(|| pin(usize::from(place.0), &words))
+    }
+
+    /// The same for [`Self::from`]: on one socket a U stands for one A.
+    #[must_use]
+    #[inline]
+    pub fn from_in(&self, place: Place, remote: &Remote) -> Option<Pin> {
+        let words = self.entry(place).pin.read()?;
+        let same = words[0] & !IDLE == key(remote) && words[3..5] == words_of(remote.address);
+        same.then(|| pin(usize::from(place.0), &words))
+    }
+
     /// Remembers what stands for a destination; where that is known already, what
     /// is known stays, and is returned. `None` when there is no place.
     pub fn insert(&self, remote: &Remote, u: Ipv6Addr, idle: u16, now: u64) -> Option<Pin> {
@@ -449,6 +468,16 @@ mod tests {
         ] {
             assert_eq!(table.from(&other), None, "{other:?}");
         }
+        // By its place it is found as by itself.
+        assert_eq!(table.to_in(pin.place, &remote(1, A)), Some(pin));
+        assert_eq!(table.from_in(pin.place, &remote(1, U)), Some(pin));
+        for other in [remote(2, A), remote(1, U)] {
+            assert_eq!(table.to_in(pin.place, &other), None, "{other:?}");
+        }
+        for other in [remote(2, U), remote(1, A)] {
+            assert_eq!(table.from_in(pin.place, &other), None, "{other:?}");
+        }
+        assert_eq!(table.to_in(Place(pin.place.0 ^ 1), &remote(1, A)), None);
         // What was decided stays.
         let other = address("2001:db8:52::2");
         assert_eq!(table.insert(&remote(1, A), other, 60, 2000), Some(pin));

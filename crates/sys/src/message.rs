@@ -86,11 +86,31 @@ pub unsafe fn written_source(
         return None;
     }
     // SAFETY: by the promise.
-    let name = unsafe { name.cast::<libc::sockaddr_in6>().read_unaligned() };
-    (i32::from(name.sin6_family) == libc::AF_INET6).then(|| {
-        let address = Ipv6Addr::from(name.sin6_addr.s6_addr);
-        (address, u16::from_be(name.sin6_port))
-    })
+    unsafe {
+        let family = name.cast::<libc::sa_family_t>().read_unaligned();
+        (i32::from(family) == libc::AF_INET6).then(|| address_and_port(name))
+    }
+}
+
+/// The address and port of an IPv6 socket address, each read where it stands: no copy
+/// of the whole that would be read in other pieces than it was written in.
+///
+/// # Safety
+/// There must be [`SIN6`] octets to be read.
+#[inline]
+#[must_use]
+pub unsafe fn address_and_port(name: *const libc::sockaddr) -> (Ipv6Addr, u16) {
+    let name = name.cast::<libc::sockaddr_in6>();
+    // SAFETY: by the promise; alignment is not asked for.
+    unsafe {
+        let halves = (&raw const (*name).sin6_addr).cast::<u64>();
+        let [high, low] = [halves, halves.add(1)].map(|half| u64::from_be(half.read_unaligned()));
+        let port = u16::from_be((&raw const (*name).sin6_port).read_unaligned());
+        (
+            Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)),
+            port,
+        )
+    }
 }
 
 /// Room for a whole socket address, for a program that has none.

@@ -132,6 +132,7 @@ impl SocketAddress {
 ///
 /// # Safety
 /// As for [`family`].
+#[inline]
 #[must_use]
 pub unsafe fn room(len: *const libc::socklen_t) -> Option<usize> {
     if !is_readable(len.cast(), size_of::<libc::socklen_t>()) {
@@ -178,6 +179,7 @@ pub unsafe fn room_by(
 /// # Safety
 /// An IPv6 socket address, or its first `room` octets, must just have been written
 /// there.
+#[inline]
 pub unsafe fn show_address(name: *mut libc::sockaddr, room: usize, address: Ipv6Addr) {
     let start = offset_of!(libc::sockaddr_in6, sin6_addr);
     let count = room.min(start + 16).saturating_sub(start);
