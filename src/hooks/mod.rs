@@ -11,6 +11,7 @@
 mod names;
 mod receive;
 mod send;
+mod sendmmsg;
 
 use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::mem::transmute;
@@ -400,7 +401,7 @@ pub unsafe extern "C" fn syscall(
                 if number == libc::SYS_recvmmsg {
                     receive::receive_many(fd, messages, count, flags, || call() as c_int)
                 } else {
-                    send::send_many(fd, messages, count, flags, |messages, count| {
+                    sendmmsg::send_many(fd, messages, count, flags, |messages, count| {
                         real(number, a, messages as c_long, count.into(), d, e, f) as c_int
                     })
                 }
