@@ -124,9 +124,12 @@ fn is_of_another_process(record: &Record) -> bool {
         return false;
     }
     let this = process::id();
-    // Wiped by a fork, and then asked for anew by the child, which is no other.
-    let owner = state::known().and_then(ProcessState::known_process);
-    owner.unwrap_or(record.process) != this
+    match state::known().map(ProcessState::known_process) {
+        Some(Some(owner)) => owner != this,
+        // Wiped by a fork: all this is the child's own.
+        Some(None) => false,
+        None => record.process != this,
+    }
 }
 
 /// Whether the record of a descriptor is that of another process with the same memory.

@@ -3,6 +3,7 @@
 
 use aarp_core::state::ProcessState;
 use aarp_sys::memory::leak_zeroed;
+use aarp_sys::process;
 use once_cell::race::OnceRef;
 
 static STATE: OnceRef<'static, ProcessState> = OnceRef::new();
@@ -21,5 +22,8 @@ pub(crate) fn get() -> Option<&'static ProcessState> {
     // Two threads that come at the same time both make one; one is used, and the
     // other's pages were never touched.
     let fresh = leak_zeroed(true).ok()?;
-    Some(STATE.get_or_init(|| fresh))
+    let state: &ProcessState = STATE.get_or_init(|| fresh);
+    // Known from the beginning: where it is not, a fork has wiped it.
+    let _ = state.process(process::id);
+    Some(state)
 }
