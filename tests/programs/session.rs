@@ -72,14 +72,6 @@ impl Program {
         }
     }
 
-    /// Whether it calls getaddrinfo; some do for an address too.
-    pub(crate) fn looks_up(self, target: Target) -> bool {
-        match self {
-            Self::Curl | Self::Asyncio | Self::Git => target == Target::Name,
-            Self::Wget | Self::HttpClient | Self::Ssh | Self::Nc => true,
-        }
-    }
-
     /// Starts what it talks to.
     pub(crate) fn serve(self, site: &mut Site) {
         match self {

@@ -10,7 +10,7 @@ use crate::{MEBI, TRIES, record, tried};
 /// How long an answer is awaited with nothing configured: a program waits while it
 /// looks up a name, and then what it asks about is the addresses of that name.
 fn budget(program: Program, target: Target) -> Duration {
-    let waits = program.looks_up(target) || !program.is_nonblocking();
+    let waits = target == Target::Name || !program.is_nonblocking();
     Duration::from_millis(if waits { 100 } else { 50 })
 }
 
