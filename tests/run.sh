@@ -50,6 +50,10 @@ unset LD_PRELOAD LD_LIBRARY_PATH PREFIX BINDIR LIBDIR DESTDIR RUSTFLAGS RUSTDOCF
     PROPTEST_CASES RUST_TEST_THREADS RUST_BACKTRACE XDG_CONFIG_HOME
 for name in $(compgen -e AARP_); do unset "$name"; done
 
+# Most tests wait for something most of the time.
+RUST_TEST_THREADS=$((2 * $(nproc) + 1))
+export RUST_TEST_THREADS
+
 target=${CARGO_TARGET_DIR:-$source_folder/target}
 case $target in /*) ;; *) target=$source_folder/$target ;; esac
 # Relative to the folder in which cargo runs, and that changes.
