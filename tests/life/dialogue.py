@@ -55,4 +55,4 @@ for line in sys.stdin:
             sys.exit(64)
     except OSError as error:
         said = "error " + errno.errorcode[error.errno]
-    print(f"{what} {text}: {said}", flush=True)
+    print(said, flush=True)

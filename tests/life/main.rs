@@ -7,29 +7,31 @@ mod base;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]
 mod common;
+mod failing;
+mod program;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use aarp_lab::{Direction, Filter, Packet, Process, rootless};
+use aarp_lab::{Direction, Filter, Packet, rootless};
 use base::{A, LIMIT, Node, Site, now, system};
+use program::{Program, script};
 
 const PORT: u16 = 7777;
-const U1: std::net::Ipv6Addr = Node::S1.unicast();
-const U2: std::net::Ipv6Addr = Node::S2.unicast();
+const U1: Ipv6Addr = Node::S1.unicast();
+const U2: Ipv6Addr = Node::S2.unicast();
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(name)
-}
+/// Another anycast address of the same responders.
+const B: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x54);
 
 /// A site whose responders answer every datagram with their name, the address that it
 /// was sent to, and its text.
 fn site() -> Site {
-    let mut site = Site::new(Duration::ZERO, &[A]);
+    site_with(&[A])
+}
+
+fn site_with(anycast: &[Ipv6Addr]) -> Site {
+    let mut site = Site::new(Duration::ZERO, anycast);
     for node in Node::ALL {
         let server = site.host(node).command(system("python3")).arg("-u");
         let server = server.arg(script("datagrams/scripts/echo_server.py"));
@@ -40,6 +42,14 @@ fn site() -> Site {
         site.host(node).wait_udp(PORT, LIMIT).unwrap();
         site.keep(server);
     }
+    site
+}
+
+/// A leads to the first responder, B to the second.
+fn site_of_two() -> Site {
+    let site = site_with(&[A, B]);
+    let words = format!("-6 route replace {B}/128 via 2001:db8:2::1");
+    site.lab.ip("r0", &words).unwrap();
     site
 }
 
@@ -57,82 +67,8 @@ fn fails(node: Node, verdict: &str) -> String {
     format!("ip6 daddr {} udp dport {PORT} {verdict}", node.unicast())
 }
 
-/// The program.
-struct Program {
-    process: Process,
-    stdin: ChildStdin,
-    began: Duration,
-    lines: usize,
-}
-
-impl Program {
-    fn start(site: &Site, variables: &[(&str, &str)]) -> Self {
-        let mut command = site
-            .under_arl(&system("python3"))
-            .env("AARP_PREFIXES", format!("{A}/128"))
-            .env("AARP_BUDGET", "10s")
-            .env("AARP_BUDGET_NONBLOCKING", "10s")
-            .env("AARP_STATS", "1");
-        for (name, value) in variables {
-            command = command.env(name, value);
-        }
-        let command = command.arg("-u").arg(script("life/dialogue.py"));
-        let command = command.args([A.to_string(), PORT.to_string()]);
-        let began = now();
-        let mut process = command.stdin(Stdio::piped()).spawn().unwrap();
-        let stdin = process.take_stdin().unwrap();
-        Self {
-            process,
-            stdin,
-            began,
-            lines: 0,
-        }
-    }
-
-    /// Has it do something, and returns what it says about it.
-    fn does(&mut self, what: &str) -> String {
-        writeln!(self.stdin, "{what}").unwrap();
-        self.lines += 1;
-        let said = |process: &Process| {
-            let text = process.stdout().unwrap();
-            text.lines().nth(self.lines - 1).map(str::to_owned)
-        };
-        let what = format!("an answer to {what}");
-        aarp_lab::wait_until(&what, LIMIT, || {
-            let complete = self.process.stdout()?.matches('\n').count() >= self.lines;
-            Ok(complete)
-        })
-        .unwrap_or_else(|error| panic!("{error}: {}", self.log()));
-        let line = said(&self.process).unwrap();
-        let (_, said) = line.split_once(": ").unwrap();
-        said.to_owned()
-    }
-
-    /// Has it ask, and expects that a node answers which was spoken to by this address;
-    /// what is shown is A.
-    fn asks(&mut self, what: &str, node: Node, address: std::net::Ipv6Addr) {
-        let text = what.split_once(' ').unwrap().1;
-        let text = text.split_once(' ').unwrap().1;
-        let said = self.does(what);
-        let expected = format!("{A} {} {address} {text}", node.name());
-        assert_eq!(said, expected, "{}", self.log());
-    }
-
-    fn log(&self) -> String {
-        self.process.stderr().unwrap()
-    }
-
-    fn end(self) -> String {
-        drop(self.stdin);
-        let status = self.process.wait(LIMIT).unwrap();
-        let log = self.process.stderr().unwrap();
-        assert!(status.success(), "{status}: {log}");
-        log
-    }
-}
-
 /// What the client has sent to an address since.
-fn sent(site: &Site, since: Duration, to: std::net::Ipv6Addr) -> Vec<Packet> {
+fn sent(site: &Site, since: Duration, to: Ipv6Addr) -> Vec<Packet> {
     let filter = Filter::udp().direction(Direction::Out).port(PORT).dst(to);
     let mut packets = site.seen_at("c");
     packets.retain(|packet| packet.time >= since && filter.matches(packet));
