@@ -9,6 +9,7 @@ mod base;
 mod common;
 mod failing;
 mod program;
+mod whose;
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
