@@ -7,6 +7,7 @@ mod base;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]
 mod common;
+mod copies;
 mod failing;
 mod program;
 mod whose;
