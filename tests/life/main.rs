@@ -1,6 +1,7 @@
 //! The life of a pinned datagram socket: it keeps its U while it uses it and U answers;
 //! a U that refuses, is silent or dies is given up, and the program never fares worse
 //! than with A.
+mod barred;
 #[path = "../common/site.rs"]
 #[allow(dead_code)]
 mod base;

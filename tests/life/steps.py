@@ -113,6 +113,11 @@ def has_error(s):
     return bool(poll.poll(20000))
 
 
+def has_datagram(s):
+    """Waits for a datagram that is at hand."""
+    return bool(select.select([s], [], [], 20)[0])
+
+
 def becomes_another_program(s):
     """Which inherits the socket."""
     s.set_inheritable(True)
