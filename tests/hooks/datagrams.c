@@ -180,6 +180,72 @@ static void receive_badly(int fd, const struct sockaddr_in6 *to) {
     CALL(recvfrom(-1, data, 8, 0, SA(&name), &len), "no descriptor");
 }
 
+/* A page of its own, which begins with these octets, and cannot be written to; nothing
+   comes after it. */
+static void *unwritable(const void *octets, int count) {
+    char *page = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        exit(1);
+    memcpy(page, octets, count);
+    MUST(munmap(page + PAGE, PAGE));
+    MUST(mprotect(page, PAGE, PROT_READ));
+    return page;
+}
+
+/* Where a name does not fit, nothing is to be written that the kernel did not write. */
+static void no_writing(int fd, const struct sockaddr_in6 *to) {
+    char data[64];
+    struct sockaddr_in6 name;
+    socklen_t rooms[] = {0, 8, 16, 24, 28, 128};
+    for (int at = 0; at < COUNT(rooms); at++) {
+        socklen_t room = rooms[at];
+        void *length = unwritable(&room, sizeof room), *page = unwritable("", 1);
+        memset(&name, 0, sizeof name);
+        ask(fd, to);
+        CALL(recvfrom(fd, data, 64, 0, SA(&name), length), "a length to read, room %u", room);
+        hex("name", &name, room < sizeof name ? room : sizeof name);
+        socklen_t len = room;
+        ask(fd, to);
+        CALL(recvfrom(fd, data, 64, 0, page, &len), "a name to read, room %u", room);
+        printf("  length %u\n", len);
+        struct iovec part = {data, sizeof data};
+        struct msghdr message = {&name, room, &part, 1, NULL, 0, 0};
+        void *header = unwritable(&message, sizeof message);
+        ask(fd, to);
+        CALL(recvmsg(fd, header, 0), "a header to read, room %u", room);
+        message.msg_name = page;
+        ask(fd, to);
+        CALL(recvmsg(fd, &message, 0), "a name to read by recvmsg, room %u", room);
+        printf("  length %u\n", message.msg_namelen);
+        struct mmsghdr one = {message, 77};
+        ask(fd, to);
+        CALL(recvmmsg(fd, &one, 1, 0, NULL), "a name to read by recvmmsg, room %u", room);
+        printf("  length %u %u\n", one.msg_hdr.msg_namelen, one.msg_len);
+        MUST(munmap(length, PAGE));
+        MUST(munmap(page, PAGE));
+        MUST(munmap(header, PAGE));
+    }
+    /* What is sent comes from memory to read only, but its length cannot be said. */
+    struct iovec part = {"x", 1};
+    struct mmsghdr one = {{(void *)to, sizeof *to, &part, 1, NULL, 0, 0}, 77};
+    struct mmsghdr *vector = unwritable(&one, sizeof one);
+    CALL(sendmmsg(fd, vector, 1, 0), "a vector to read");
+    drain(fd, to);
+    one.msg_hdr.msg_name = unwritable(to, sizeof *to);
+    CALL(sendto(fd, "x", 1, 0, one.msg_hdr.msg_name, sizeof *to), "a destination to read");
+    CALL(sendmmsg(fd, &one, 1, 0), "and one in a vector");
+    printf("  %u\n", one.msg_len);
+    drain(fd, to);
+    /* The second header of two is where there is no memory. */
+    char *end = bad + PAGE - sizeof one;
+    memcpy(end, &one, sizeof one);
+    CALL(sendmmsg(fd, (void *)end, 2, 0), "one header of two");
+    drain(fd, to);
+    MUST(munmap(vector, PAGE));
+    MUST(munmap(one.msg_hdr.msg_name, PAGE));
+}
+
 #define MANY 40
 
 static void many(int fd, const struct sockaddr_in6 *to) {
@@ -386,6 +452,7 @@ static void *everything(void *nothing) {
     receive_ways(fd, &echo);
     send_to_ways(fd, &echo);
     receive_badly(fd, &echo);
+    no_writing(fd, &echo);
     many(fd, &echo);
     int on = 1;
     MUST(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on));
