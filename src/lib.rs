@@ -1,10 +1,12 @@
 //! libaarp.so: the Anycast Resolving Layer (seed 003, §3), as a library to preload.
 //!
 //! ```text
-//! hooks.rs     one table of C functions, no logic
+//! hooks/       one table of C functions, no logic: connections and descriptors,
+//!              what sends, what receives, names
 //! ops.rs       what each call means, but for connect
 //! connect.rs   the life of one connect()
-//! datagram.rs  the life of datagrams
+//! datagram/    the life of datagrams: what is sent, connected sockets, what comes
+//!              back, and what is known of most at once
 //! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking

@@ -186,7 +186,7 @@ struct Sending<'c> {
     flags: c_int,
 }
 
-/// What was decided, and how sure that is.
+/// Whom a datagram is sent to.
 enum Decision {
     /// To U.
     U(crate::resolve::Target),
