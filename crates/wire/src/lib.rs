@@ -1,4 +1,4 @@
-//! Byte formats of AARP: ICMPv6 messages, the probe payload, and of Linux the route
+//! Byte formats of AARP: ICMPv6 messages, the probe payload, Mobile IPv6, and of Linux the route
 //! messages of netlink and the errors of a socket's queue.
 //!
 //! Nothing here does I/O, allocates, or panics on foreign bytes. A format has a
@@ -10,6 +10,7 @@
 
 pub mod errqueue;
 pub mod icmpv6;
+pub mod mobility;
 pub mod probe;
 pub mod route;
 
