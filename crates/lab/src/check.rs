@@ -2,6 +2,7 @@
 //! has one meaning.
 use std::collections::BTreeSet;
 
+use crate::packet::Filter;
 use crate::scenario::{Expect, Scenario, Service, Step, Wait};
 
 type Check<T = ()> = Result<T, String>;
@@ -73,10 +74,12 @@ impl<'s> Known<'s> {
             step.mark.is_some(),
             step.expect.is_some(),
             step.tally.is_some(),
+            step.chart.is_some(),
         ];
         if actions.iter().filter(|given| **given).count() != 1 {
             return Err(
-                "exactly one of run, start, finish, stop, wait, ip, mark, expect, tally".to_owned(),
+                "exactly one of run, start, finish, stop, wait, ip, mark, expect, tally, chart"
+                    .to_owned(),
             );
         }
         if let Some(run) = &step.run {
@@ -117,6 +120,13 @@ impl<'s> Known<'s> {
             for row in &tally.rows {
                 self.marks(&row.since, &row.until)?;
             }
+        }
+        if let Some(chart) = &step.chart {
+            is_known(&self.captures, "capture", &chart.capture)?;
+            for host in &chart.columns {
+                is_known(&self.hosts, "host", host)?;
+            }
+            self.marks(&chart.since, &chart.until)?;
         }
         self.marks.extend(step.mark.as_deref());
         Ok(())
@@ -168,6 +178,12 @@ impl<'s> Known<'s> {
         ];
         if kinds.iter().filter(|given| **given).count() != 1 {
             return Err("expect: exactly one of capture, same, stdout, file".to_owned());
+        }
+        if expect.decoded.is_some() && expect.capture.is_none() {
+            return Err("expect: decoded goes with capture".to_owned());
+        }
+        if expect.decoded.is_some() && expect.packets != Filter::default() {
+            return Err("expect: either decoded or packets".to_owned());
         }
         if expect.capture.is_some() != expect.count.is_some() {
             return Err("expect: capture and count belong together".to_owned());

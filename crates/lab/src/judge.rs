@@ -1,4 +1,5 @@
 //! Whether what a scenario promised is what was seen.
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
@@ -13,8 +14,17 @@ impl Runner {
     /// Whether an expectation holds, and what was seen.
     pub(crate) fn judge(&self, expect: &Expect) -> Result<(bool, String)> {
         if let (Some(capture), Some(count)) = (&expect.capture, expect.count) {
-            let packets = self.packets(capture, &expect.since, &expect.until)?;
-            let number = expect.packets.count(&packets);
+            let number = match &expect.decoded {
+                Some(filter) => {
+                    let none = BTreeMap::new();
+                    self.decoded(capture, filter, &none, &expect.since, &expect.until)?
+                        .len()
+                }
+                None => {
+                    let packets = self.packets(capture, &expect.since, &expect.until)?;
+                    expect.packets.count(&packets)
+                }
+            };
             return Ok((
                 count.allows(number),
                 format!("{number} packet{}", if number == 1 { "" } else { "s" }),

@@ -18,9 +18,11 @@
 //! ```
 mod capture;
 mod catalogue;
+mod chart;
 mod check;
 mod command;
 pub mod condition;
+mod decode;
 mod error;
 mod expand;
 mod folder;

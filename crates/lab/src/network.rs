@@ -1,5 +1,6 @@
 //! The description of a network: hosts, links and names.
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -189,6 +190,33 @@ impl Network {
         self
     }
 
+    /// Which host has an address. One that several have is nobody's.
+    pub(crate) fn hosts_by_address(&self) -> BTreeMap<Ipv6Addr, String> {
+        let of_links = self.links.iter().flat_map(|link| &link.ends);
+        let of_links = of_links.filter_map(|text| End::parse(text));
+        let of_links = of_links.map(|end| (end.host, end.addresses));
+        let of_hosts = self.hosts.iter().flat_map(|(name, host)| {
+            let lists = host.addresses.values();
+            lists.map(move |list| (name.as_str(), list.iter().map(String::as_str).collect()))
+        });
+        let mut owners: BTreeMap<Ipv6Addr, Option<&str>> = BTreeMap::new();
+        for (host, addresses) in of_links.chain(of_hosts) {
+            for text in addresses {
+                let Some(Ok(address)) = text.split('/').next().map(str::parse) else {
+                    continue;
+                };
+                let owner = owners.entry(address).or_insert(Some(host));
+                if *owner != Some(host) {
+                    *owner = None;
+                }
+            }
+        }
+        owners
+            .into_iter()
+            .filter_map(|(address, host)| Some((address, host?.to_owned())))
+            .collect()
+    }
+
     pub(crate) fn check(&self, file: &str) -> Result<()> {
         let error = |message| Error::Scenario {
             file: file.to_owned(),
@@ -220,5 +248,23 @@ impl Network {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_belongs_to_the_one_host_that_has_it() {
+        let network = Network::new()
+            .host("a", HostSpec::new().address("lo", "2001:db8::a/128"))
+            .host("b", HostSpec::new().address("lo", "2001:db8::a/128"))
+            .link("a:eth0 2001:db8::1/64", "b:eth0 2001:db8::2/64");
+        let hosts = network.hosts_by_address();
+        let of = |text: &str| hosts.get(&text.parse().unwrap()).map(String::as_str);
+        assert_eq!(of("2001:db8::1"), Some("a"));
+        assert_eq!(of("2001:db8::2"), Some("b"));
+        assert_eq!(of("2001:db8::a"), None);
     }
 }

@@ -221,7 +221,7 @@ impl<'de> Deserialize<'de> for FlagPattern {
 }
 
 /// Which packets are meant: all that is given must hold.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Filter {
     /// Protocol.

@@ -3,6 +3,8 @@ use std::fmt;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::chart::Chart;
+
 /// A line of a report: something promised, and what was seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
@@ -17,6 +19,7 @@ pub(crate) struct Line {
 pub(crate) struct Part {
     pub(crate) heading: String,
     pub(crate) lines: Vec<Line>,
+    pub(crate) charts: Vec<Chart>,
 }
 
 /// Counts of packets: a column for each capture.
@@ -51,17 +54,25 @@ impl Report {
     pub(crate) fn begin(&mut self, heading: &str) {
         self.parts.push(Part {
             heading: heading.to_owned(),
-            lines: Vec::new(),
+            ..Part::default()
         });
     }
 
     pub(crate) fn push(&mut self, line: Line) {
+        self.part().lines.push(line);
+    }
+
+    pub(crate) fn draw(&mut self, chart: Chart) {
+        self.part().charts.push(chart);
+    }
+
+    /// The part that goes on.
+    fn part(&mut self) -> &mut Part {
         if self.parts.is_empty() {
             self.begin("");
         }
-        if let Some(part) = self.parts.last_mut() {
-            part.lines.push(line);
-        }
+        let last = self.parts.len() - 1;
+        &mut self.parts[last]
     }
 }
 
@@ -79,9 +90,18 @@ fn table() -> Table {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in self.parts.iter().filter(|part| !part.lines.is_empty()) {
+        for part in &self.parts {
+            if part.lines.is_empty() && part.charts.is_empty() {
+                continue;
+            }
             if !part.heading.is_empty() {
                 writeln!(f, "\n{}", part.heading)?;
+            }
+            for chart in &part.charts {
+                writeln!(f, "\n{chart}")?;
+            }
+            if part.lines.is_empty() {
+                continue;
             }
             let mut table = table();
             table.set_header(["What was done", "What was promised", "What was seen", ""]);

@@ -7,13 +7,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::capture::{Capture, Snap};
+use crate::chart::Chart;
 use crate::command::{Command, Process};
 use crate::condition::Condition;
+use crate::decode::{Decoded, decode};
 use crate::error::Context;
 use crate::expand::Variables;
 use crate::packet::Packet;
 use crate::report::{Counts, Line, Report};
-use crate::scenario::{CaptureSpec, Exit, Finish, Run, Scenario, Service, Step, Tally, Wait};
+use crate::scenario::{
+    CaptureSpec, ChartSpec, Exit, Finish, Run, Scenario, Service, Step, Tally, Wait,
+};
 use crate::wait::wait_until;
 use crate::{Error, Lab, Result, tools};
 
@@ -237,6 +241,8 @@ impl Runner {
             Ok(())
         } else if let Some(tally) = &step.tally {
             self.tally(tally)
+        } else if let Some(chart) = &step.chart {
+            self.chart(chart)
         } else {
             Ok(())
         }
@@ -336,6 +342,29 @@ impl Runner {
         result
     }
 
+    fn captured(&self, name: &str) -> Result<&Capture> {
+        self.captures.get(name).ok_or_else(|| Error::Unknown {
+            kind: "capture",
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether a time lies between two marks.
+    fn between(
+        &self,
+        since: &Option<String>,
+        until: &Option<String>,
+    ) -> Result<impl Fn(Duration) -> bool + use<>> {
+        let mark = |name: &Option<String>| match name {
+            Some(name) => self.lab.marked(name).map(Some),
+            None => Ok(None),
+        };
+        let (since, until) = (mark(since)?, mark(until)?);
+        Ok(move |time| {
+            since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
+        })
+    }
+
     /// The packets of a capture between two marks.
     pub(crate) fn packets(
         &self,
@@ -343,21 +372,43 @@ impl Runner {
         since: &Option<String>,
         until: &Option<String>,
     ) -> Result<Vec<Packet>> {
-        let capture = self.captures.get(capture).ok_or_else(|| Error::Unknown {
-            kind: "capture",
-            name: capture.to_owned(),
-        })?;
-        let mark = |name: &Option<String>| match name {
-            Some(name) => self.lab.marked(name).map(Some),
-            None => Ok(None),
-        };
-        let (since, until) = (mark(since)?, mark(until)?);
-        let mut packets = capture.packets()?;
-        packets.retain(|packet| {
-            since.is_none_or(|since| packet.time >= since)
-                && until.is_none_or(|until| packet.time < until)
-        });
+        let between = self.between(since, until)?;
+        let mut packets = self.captured(capture)?.packets()?;
+        packets.retain(|packet| between(packet.time));
         Ok(packets)
+    }
+
+    /// What tshark makes of those of them that a display filter lets through.
+    pub(crate) fn decoded(
+        &self,
+        capture: &str,
+        filter: &str,
+        fields: &BTreeMap<String, String>,
+        since: &Option<String>,
+        until: &Option<String>,
+    ) -> Result<Vec<Decoded>> {
+        let between = self.between(since, until)?;
+        let capture = self.captured(capture)?;
+        // Has everything written out, and nothing lost.
+        capture.packets()?;
+        let mut packets = decode(capture.path(), filter, fields)?;
+        packets.retain(|packet| between(packet.time));
+        Ok(packets)
+    }
+
+    fn chart(&mut self, spec: &ChartSpec) -> Result<()> {
+        let packets = self.decoded(
+            &spec.capture,
+            &spec.decoded,
+            &spec.fields,
+            &spec.since,
+            &spec.until,
+        )?;
+        let hosts = self.scenario.network().hosts_by_address();
+        let labels: Vec<_> = spec.fields.keys().collect();
+        let chart = Chart::new(&spec.title, &spec.columns, &hosts, &labels, &packets);
+        self.report.draw(chart);
+        Ok(())
     }
 
     fn tally(&mut self, tally: &Tally) -> Result<()> {

@@ -127,6 +127,8 @@ pub struct Step {
     pub expect: Option<Expect>,
     /// Counts for the end of the report.
     pub tally: Option<Tally>,
+    /// A message chart for the report.
+    pub chart: Option<ChartSpec>,
 }
 
 /// A command and its end.
@@ -261,6 +263,8 @@ pub struct Expect {
     /// Which of them.
     #[serde(default)]
     pub packets: Filter,
+    /// Which of them, as a display filter of tshark's, which then decodes them.
+    pub decoded: Option<String>,
     /// Not before this mark.
     pub since: Option<String>,
     /// Before this mark.
@@ -344,6 +348,28 @@ pub struct TallyRow {
     pub label: String,
     /// What is counted.
     pub packets: Filter,
+    /// Not before this mark.
+    pub since: Option<String>,
+    /// Before this mark.
+    pub until: Option<String>,
+}
+
+/// A message chart: the packets of a capture as arrows between hosts, with what
+/// tshark says about each.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChartSpec {
+    /// Its heading.
+    pub title: String,
+    /// Of which capture; it should keep whole packets.
+    pub capture: String,
+    /// Which packets, as a display filter of tshark's.
+    pub decoded: String,
+    /// The hosts, from left to right.
+    pub columns: Vec<String>,
+    /// Fields of tshark's to be shown, by the words that name them in the chart.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
     /// Not before this mark.
     pub since: Option<String>,
     /// Before this mark.

@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("sshd", "openssh-server"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
     ("wget", "wget"),
 ];
 
