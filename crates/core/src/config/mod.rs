@@ -16,6 +16,7 @@ use core::fmt::{self, Write as _};
 
 pub use document::{SOURCE_MAX, TOKENS, end_token, read_document};
 pub use schema::{Key, VARIABLES};
+pub use value::read_duration;
 
 use crate::settings::{Layer, Settings};
 use crate::text::Text;

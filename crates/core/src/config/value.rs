@@ -62,7 +62,13 @@ pub(super) fn form(key: Key) -> (Form, Expected) {
     }
 }
 
-/// A duration with its unit: h, m, s, ms or us.
+/// A duration with its unit: h, m, s, ms or us; none if it is not one above zero
+/// and up to thirty days.
+#[must_use]
+pub fn read_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 fn duration(text: &str) -> Result<Duration, Expected> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().map_err(|_| DURATION)?;

@@ -1,0 +1,6 @@
+//! What aarp-binding and aarp-agent share: reading their tables of aarp.toml, the
+//! keys of RFC 4285, the channel for control messages, and the two ends of the
+//! tunnel.
+
+pub mod document;
+pub mod keys;
