@@ -161,10 +161,13 @@ part() {
     left=$(grep -cE '(^|\.\.\. )SKIPPED:' "$log")
     case $kind in
     cargo)
-        read -r good bad < <(sed -n \
-            's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed;.* 0 filtered out.*/\1 \2/p' "$log" |
-            awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }')
-        # Lines of tests that a test started anew, alone, have others filtered out.
+        # The last result of each program is its own; those before it are of tests
+        # that it started anew, alone.
+        read -r good bad < <(awk '
+            function count() { good += passed; bad += failed; passed = failed = 0 }
+            /^ +(Running|Doc-tests) / { count() }
+            /^test result: / { passed = $4; failed = $6 }
+            END { count(); print good + 0, bad + 0 }' "$log")
         # For the harness a test that skips itself has passed.
         good=$((good > left ? good - left : 0))
         ;;
