@@ -5,7 +5,7 @@
 use core::mem::size_of;
 use core::net::Ipv6Addr;
 
-use crate::Error;
+use crate::{Error, array};
 
 /// `SO_EE_ORIGIN_ICMP6`: the error is an ICMPv6 message that came in.
 pub const ORIGIN_ICMP6: u8 = 3;
@@ -98,11 +98,6 @@ impl QueuedError {
         }
         octets
     }
-}
-
-fn array<const N: usize>(octets: &[u8], at: usize) -> Result<[u8; N], Error> {
-    let octets = octets.get(at..at + N).ok_or(Error::Truncated)?;
-    octets.try_into().map_err(|_| Error::Truncated)
 }
 
 #[cfg(test)]

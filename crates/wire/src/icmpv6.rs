@@ -178,20 +178,7 @@ pub fn fill_checksum(src: Ipv6Addr, dst: Ipv6Addr, message: &mut [u8]) -> Result
 /// §8.1). Zero when computed over a message whose checksum field is right.
 #[must_use]
 pub fn checksum(src: Ipv6Addr, dst: Ipv6Addr, message: &[u8]) -> u16 {
-    let mut sum = u64::from(NEXT_HEADER) + message.len() as u64;
-    let mut add = |octets: &[u8]| {
-        for pair in octets.chunks(2) {
-            let low = pair.get(1).copied().unwrap_or(0);
-            sum += u64::from(u16::from_be_bytes([pair[0], low]));
-        }
-    };
-    add(&src.octets());
-    add(&dst.octets());
-    add(message);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+    crate::checksum::upper_layer(src, dst, NEXT_HEADER, message)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Byte formats of AARP: ICMPv6 messages, the probe payload, Mobile IPv6, and of Linux the route
-//! messages of netlink and the errors of a socket's queue.
+//! Byte formats of AARP: IPv6 and its extension headers, ICMPv6 messages, the probe
+//! payload, Mobile IPv6, and of Linux the route messages of netlink and the errors of
+//! a socket's queue.
 //!
 //! Nothing here does I/O, allocates, or panics on foreign bytes. A format has a
 //! *view* (`…Packet`) that borrows the bytes and knows the field offsets, and a
@@ -8,6 +9,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod checksum;
 pub mod errqueue;
 pub mod icmpv6;
 pub mod mobility;
@@ -32,10 +34,14 @@ pub enum Error {
     Checksum,
     /// The magic of an AARP payload is missing.
     Magic,
-    /// A version that this code does not know.
+    /// A version of the format that this code does not know.
     Version,
     /// A field with a value that the format does not define.
     Value,
+    /// A header or an option in a place where it may not stand.
+    Order,
+    /// A header or an option that may stand there once only.
+    Duplicate,
 }
 
 impl fmt::Display for Error {
@@ -47,8 +53,10 @@ impl fmt::Display for Error {
             Error::Code => "code is not defined for this type",
             Error::Checksum => "checksum is wrong",
             Error::Magic => "not an AARP payload",
-            Error::Version => "unknown version of the AARP payload",
+            Error::Version => "unknown version",
             Error::Value => "field has an undefined value",
+            Error::Order => "header or option is in the wrong place",
+            Error::Duplicate => "header or option occurs twice",
         })
     }
 }
@@ -57,6 +65,12 @@ impl core::error::Error for Error {}
 
 /// The 16 bits at `at`, in network byte order.
 fn be16(bytes: &[u8], at: usize) -> Result<u16, Error> {
-    let two = bytes.get(at..at + 2).ok_or(Error::Truncated)?;
-    Ok(u16::from_be_bytes([two[0], two[1]]))
+    array(bytes, at).map(u16::from_be_bytes)
+}
+
+
+/// The `N` octets at `at`.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
+    let rest = bytes.get(at..).ok_or(Error::Truncated)?;
+    rest.first_chunk().copied().ok_or(Error::Truncated)
 }
