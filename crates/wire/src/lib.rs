@@ -12,6 +12,7 @@
 pub mod checksum;
 pub mod errqueue;
 pub mod icmpv6;
+pub mod ipv6;
 pub mod mobility;
 pub mod probe;
 pub mod route;
@@ -68,6 +69,10 @@ fn be16(bytes: &[u8], at: usize) -> Result<u16, Error> {
     array(bytes, at).map(u16::from_be_bytes)
 }
 
+/// The 32 bits at `at`, in network byte order.
+fn be32(bytes: &[u8], at: usize) -> Result<u32, Error> {
+    array(bytes, at).map(u32::from_be_bytes)
+}
 
 /// The `N` octets at `at`.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
