@@ -12,6 +12,7 @@
 pub mod checksum;
 pub mod errqueue;
 pub mod icmpv6;
+pub mod icmpv6_error;
 pub mod ipv6;
 pub mod mobility;
 pub mod probe;
