@@ -116,6 +116,18 @@ impl UpdateFlags {
     pub const LINK_LOCAL: Self = Self(0x2000);
     /// K: key management survives movements.
     pub const KEY_MANAGEMENT: Self = Self(0x1000);
+    /// M: the receiver is to be the mobility anchor point (RFC 5380 §4.2).
+    pub const MOBILITY_ANCHOR: Self = Self(0x0800);
+    /// R: the sender is a mobile router (RFC 3963 §4.1).
+    pub const MOBILE_ROUTER: Self = Self(0x0400);
+    /// P: the sender is a mobile access gateway (RFC 5213 §8.1).
+    pub const PROXY: Self = Self(0x0200);
+    /// F: UDP encapsulation is forced (RFC 5555 §4.1).
+    pub const FORCE_UDP: Self = Self(0x0100);
+    /// T: a header tells the type of what is tunnelled (RFC 5845 §3.1).
+    pub const TLV_TUNNEL: Self = Self(0x0080);
+    /// O: all other bindings of the home address are removed (RFC 5648 §4.2).
+    pub const OVERWRITE: Self = Self(0x0040);
 
     /// Whether every flag of `other` is set.
     #[must_use]
