@@ -97,9 +97,12 @@ missing() {
         setcap:libcap2-bin shellcheck:shellcheck man:man-db sysctl:procps script:bsdutils \
         dnsmasq:dnsmasq-base dig:bind9-dnsutils kdig:knot-dnsutils ntpdig:ntpsec-ntpdig \
         node:nodejs iperf3:iperf3 openssl:openssl gnutls-cli:gnutls-bin \
-        gtlsclient:ngtcp2-client gtlsserver:ngtcp2-server bash-static:bash-static
+        gtlsclient:ngtcp2-client gtlsserver:ngtcp2-server bash-static:bash-static \
+        tshark:tshark
     python3 -c 'import jsonschema' 2>/dev/null || /usr/bin/python3 -c 'import jsonschema' \
         2>/dev/null || printf 'python3-jsonschema '
+    python3 -c 'import scapy' 2>/dev/null || /usr/bin/python3 -c 'import scapy' \
+        2>/dev/null || printf 'python3-scapy '
     # Some hundred megabytes.
     [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go
 }
