@@ -90,6 +90,50 @@ def icmp(message):
         keep("question", b"\x06" + sequence + nonce + b"\x00" + ident + b"\x00\x09\x01")
 
 
+# --- Mobile IPv6 ----------------------------------------------------------------
+
+
+def mobile():
+    """Packets of the captures, and their parts."""
+    for path in sorted(glob.glob(f"{ROOT}/tests/mip6/captures/*.pcap")):
+        with open(path, "rb") as file:
+            pcap = file.read()
+        link = {1: 14, 101: 0, 229: 0, 276: 20}[struct.unpack("<I", pcap[20:24])[0] & 0xFFFF]
+        for _, frame in frames(pcap):
+            packet = frame[link:]
+            keep("ipv6", packet)
+            for message_type, code, parameter in (1, 3, 0), (2, 0, 1400), (3, 0, 0), (4, 2, 46):
+                if packet[6] in (41, message_type):
+                    keep("icmpv6_error", struct.pack(">BBHI", message_type, code, 0, parameter) + packet)
+            upper(packet[6], packet[40:])
+    # Parameter Problems that answer a Mobility Header, an error and an echo request.
+    to = bytes(8) + socket.inet_pton(socket.AF_INET6, A)
+    for next_header, data in (135, b"\x3b\1\5" + bytes(13)), (58, b"\1" + bytes(7)), (58, b"\x80" + bytes(7)):
+        head = struct.pack(">IHBB", 6 << 28, len(data), next_header, 64)
+        keep("icmpv6_error", struct.pack(">BBHI", 4, 0, 0, 40) + head + to[8:] + to[8:] + data)
+    # A message with each option, by their order in the target: options have a number,
+    # what has a length has it before.
+    for kind in range(9):
+        for option in range(9):
+            body = bytes([1, option, 11]) if option in (4, 5) else bytes([1, option])
+            keep("mobility_options", bytes([kind]) + bytes(range(18)) + bytes([1 + 64 * (kind % 4)])
+                 + body + bytes(range(60)))
+    for last in 3, 6:
+        keep("mobility_options", b"\5" + bytes(18) + b"\x84" + b"\1\1" + bytes(16) + b"\1\4\5ar1@e\1"
+             + b"\1\7" + bytes(8) + bytes([1, last]) + bytes(range(52)))
+
+
+def upper(next_header, octets):
+    if next_header in (135, 62):
+        keep("mobility", octets)
+    elif next_header in (41, 60, 43) and len(octets) > 40:
+        if next_header == 41:
+            keep("ipv6", octets)
+            upper(octets[6], octets[40:])
+        else:
+            upper(octets[0], octets[8 + 8 * octets[1] :])
+
+
 # --- the kernel's and the tools' answers ----------------------------------------
 
 NETWORK = f"""
@@ -327,6 +371,7 @@ TEXTS = {
 
 if __name__ == "__main__":
     files()
+    mobile()
     captured()
     # A network namespace for the rest of this process; Python 3.11 has no call for it.
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:

@@ -40,6 +40,7 @@ mod state;
 mod input;
 mod lab;
 mod messages;
+mod mobile;
 mod programs;
 mod question;
 mod responder;
@@ -47,6 +48,7 @@ mod settings;
 
 pub use lab::{capture, frame, scenario};
 pub use messages::{echo, errqueue, payload, route, route_request};
+pub use mobile::{icmpv6_error, ipv6, mobility, mobility_options};
 pub use programs::{capabilities, elf, env, shebang};
 pub use question::{question, unreachable};
 pub use responder::{inventory, listeners, nft, record, responder_config};
@@ -56,7 +58,7 @@ pub use settings::{document, prefix, variable};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 26] = [
     ("capabilities", capabilities),
     ("capture", capture),
     ("document", document),
@@ -65,8 +67,12 @@ pub const TARGETS: [Target; 22] = [
     ("env", env),
     ("errqueue", errqueue),
     ("frame", frame),
+    ("icmpv6_error", icmpv6_error),
     ("inventory", inventory),
+    ("ipv6", ipv6),
     ("listeners", listeners),
+    ("mobility", mobility),
+    ("mobility_options", mobility_options),
     ("nft", nft),
     ("payload", payload),
     ("prefix", prefix),
