@@ -27,10 +27,18 @@ pub mod syscall;
 pub mod user;
 
 #[cfg(feature = "std")]
+mod descriptor;
+#[cfg(feature = "std")]
+pub mod failed;
+#[cfg(feature = "std")]
 pub mod flow;
 #[cfg(feature = "std")]
 pub mod inherited;
 #[cfg(feature = "std")]
+mod netlink;
+#[cfg(feature = "std")]
 pub mod netns;
 #[cfg(feature = "std")]
 pub mod packet;
+#[cfg(feature = "std")]
+pub mod tun;
