@@ -27,6 +27,10 @@ pub mod syscall;
 pub mod user;
 
 #[cfg(feature = "std")]
+pub mod batch;
+#[cfg(feature = "std")]
+mod control;
+#[cfg(feature = "std")]
 mod descriptor;
 #[cfg(feature = "std")]
 pub mod failed;
@@ -40,5 +44,7 @@ mod netlink;
 pub mod netns;
 #[cfg(feature = "std")]
 pub mod packet;
+#[cfg(feature = "std")]
+pub mod raw6;
 #[cfg(feature = "std")]
 pub mod tun;
