@@ -48,3 +48,5 @@ pub mod packet;
 pub mod raw6;
 #[cfg(feature = "std")]
 pub mod tun;
+#[cfg(feature = "std")]
+pub mod tunnel;
