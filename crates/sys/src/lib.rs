@@ -43,6 +43,8 @@ mod netlink;
 #[cfg(feature = "std")]
 pub mod netns;
 #[cfg(feature = "std")]
+pub mod nflog;
+#[cfg(feature = "std")]
 pub mod packet;
 #[cfg(feature = "std")]
 pub mod raw6;
