@@ -7,13 +7,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::choice;
 use crate::config::Spec;
-use crate::failure::Failure;
-use crate::host;
 use crate::rundir::{RunDir, is_alive};
 use crate::services::{Finding, Kind, Listener, Protocol, examine, parse};
 use crate::state::SCHEMA;
+use aarp_host::choice;
+use aarp_host::failure::Failure;
+use aarp_host::inventory::Inventory;
+use aarp_host::tool::Tool;
 
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,7 +64,7 @@ pub(crate) fn running(run_dir: &Path) -> Result<Vec<Spec>, Failure> {
 /// Prints what was found; whether there was anything.
 pub(crate) fn check(specs: &[Spec], json: bool, out: &mut impl Write) -> Result<bool, Failure> {
     let listeners = listeners()?;
-    let inventory = host::inventory()?;
+    let inventory = Inventory::read(&Tool::ip()?)?;
     let all: Vec<Ipv6Addr> = specs.iter().map(|s| s.anycast).collect();
     let mut findings = Vec::new();
     for spec in specs {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Table, Value};
 
-use crate::address::{Class, classify};
 use crate::ruleset::Answer;
+use aarp_host::address::{Class, classify};
 
 /// How the answers get their source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -26,26 +26,20 @@
 //! that is gone is worse than one from A; rules or an address removed by somebody else
 //! (`nft flush ruleset`) are put back.
 //!
-//! Layout: address, inventory, choice, ruleset, config, services and state decide and
-//! parse, without I/O; host, rundir and watch are the edge; ownership, run, status and
-//! check are the program.
+//! Layout: ruleset, config, services and state decide and parse, without I/O, as do
+//! address, inventory and choice of aarp-host; host and rundir are the edge, with the
+//! tools and the watch of aarp-host; ownership, run, status and check are the program.
 
-mod address;
 mod check;
-mod choice;
 mod config;
-mod failure;
 mod host;
-mod inventory;
 mod ownership;
-mod privilege;
 mod ruleset;
 mod run;
 mod rundir;
 mod services;
 mod state;
 mod status;
-mod watch;
 
 use std::io::Write;
 use std::net::Ipv6Addr;
@@ -54,8 +48,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use aarp_host::failure::{Failure, code};
 use config::{Recipe, Spec};
-use failure::{Failure, code};
 use ruleset::Answer;
 
 /// Makes this host answer for an IPv6 anycast address, and probes of it from a unicast address.

@@ -7,15 +7,15 @@
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::choice::{self, Choice};
 use crate::config::{Recipe, Spec};
-use crate::failure::{Failure, code};
 use crate::host::Host;
-use crate::inventory::Inventory;
 use crate::ruleset::{self, Observed};
 use crate::rundir::{Lock, RunDir};
 use crate::say;
 use crate::state::{Process, Record, SCHEMA, rfc3339};
+use aarp_host::choice::{self, Choice};
+use aarp_host::failure::{Failure, code};
+use aarp_host::inventory::Inventory;
 
 /// How long the kernel may take to enter the route of an address: it does so in a
 /// queue that all of its network namespaces share.

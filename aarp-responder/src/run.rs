@@ -5,18 +5,18 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::address::classify;
-use crate::choice::{self, Choice};
 use crate::config::{Recipe, Spec};
-use crate::failure::{Failure, code};
 use crate::host::Host;
-use crate::inventory::Inventory;
 use crate::ownership::{Ownership, tidy};
-use crate::privilege;
 use crate::ruleset;
 use crate::rundir::{Lock, RunDir, this_process};
 use crate::say;
-use crate::watch::{Event, Watch};
+use aarp_host::address::classify;
+use aarp_host::choice::{self, Choice};
+use aarp_host::failure::{Failure, code};
+use aarp_host::inventory::Inventory;
+use aarp_host::privilege;
+use aarp_host::watch::{Event, Watch};
 
 /// Duplicate address detection at boot takes a second or two.
 const TENTATIVE_PATIENCE: Duration = Duration::from_secs(4);

@@ -11,9 +11,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::failure::{Failure, code};
 use crate::say;
 use crate::state::{Process, Record, start_time};
+use aarp_host::failure::{Failure, code};
 
 /// How long a lock may be held by somebody who is only tidying up.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,13 +7,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::Recipe;
-use crate::failure::{Failure, code};
 use crate::host::Host;
-use crate::inventory::Inventory;
-use crate::privilege;
 use crate::ruleset::{self, Answer, Observed, TABLE};
 use crate::rundir::{RunDir, is_alive};
 use crate::state::{Record, SCHEMA};
+use aarp_host::failure::{Failure, code};
+use aarp_host::inventory::Inventory;
+use aarp_host::privilege;
 
 /// One record of the output.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -19,14 +19,8 @@ mod script;
 
 /// And of aarp-responder; they refer to one another by these names.
 #[allow(dead_code)]
-#[path = "../../../aarp-responder/src/address.rs"]
-mod address;
-#[allow(dead_code)]
 #[path = "../../../aarp-responder/src/config.rs"]
 mod config;
-#[allow(dead_code)]
-#[path = "../../../aarp-responder/src/inventory.rs"]
-mod inventory;
 #[allow(dead_code)]
 #[path = "../../../aarp-responder/src/ruleset.rs"]
 mod ruleset;

@@ -2,11 +2,13 @@
 
 use std::net::Ipv6Addr;
 
+use aarp_host::inventory as hosts;
+
 use crate::input::{Input, assert_one_line, text};
 use crate::ruleset::{self, Answer};
 use crate::services::{Kind, Listener, Protocol};
 use crate::state::{self, Record};
-use crate::{config, inventory as hosts, services};
+use crate::{config, services};
 
 /// The pair that the kept inputs are about.
 const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 1);

@@ -9,29 +9,40 @@ use crate::inventory::{HostAddress, Inventory};
 
 /// A chosen U and why it was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Choice {
-    pub(crate) unicast: Ipv6Addr,
-    pub(crate) interface: String,
-    pub(crate) reason: &'static str,
+pub struct Choice {
+    /// The address.
+    pub unicast: Ipv6Addr,
+    /// The interface that has it.
+    pub interface: String,
+    /// Why this one, in a few words.
+    pub reason: &'static str,
 }
 
 /// Why there is no U.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub(crate) enum ChoiceError {
+pub enum ChoiceError {
+    /// The named interface is not there.
     #[error("interface {0} does not exist on this host")]
     NoInterface(String),
+    /// No address of the kind of A is fit to stand for this node.
     #[error(
         "no {class} unicast address on {place} can answer for {anycast} (deprecated, temporary, tentative and anycast ones do not count): add one or name it with --unicast",
         class = .class.name()
     )]
     NoCandidate {
+        /// A.
         anycast: Ipv6Addr,
+        /// Its kind.
         class: Class,
+        /// Where it was looked for.
         place: String,
     },
+    /// The named U is not usable.
     #[error("{unicast} is not a usable address of this host: {why}")]
     NotHere {
+        /// U.
         unicast: Ipv6Addr,
+        /// What is wrong with it.
         why: &'static str,
     },
 }
@@ -40,7 +51,10 @@ pub(crate) enum ChoiceError {
 /// route; else on any other, loopback last (where routers keep theirs).
 /// Configured addresses go before learned ones. `taken` lists addresses that are
 /// anycast themselves, which must never stand for one node.
-pub(crate) fn choose(
+///
+/// # Errors
+/// [`ChoiceError::NoInterface`] and [`ChoiceError::NoCandidate`].
+pub fn choose(
     anycast: Ipv6Addr,
     class: Class,
     interface: Option<&str>,
@@ -97,7 +111,10 @@ fn exists(interface: Option<&str>, inventory: &Inventory) -> Result<(), ChoiceEr
 
 /// Checks a U that the operator named. It may be on another interface than the
 /// named one (on lo, as routers have it), but that must exist.
-pub(crate) fn confirm(
+///
+/// # Errors
+/// [`ChoiceError::NoInterface`] and [`ChoiceError::NotHere`].
+pub fn confirm(
     unicast: Ipv6Addr,
     interface: Option<&str>,
     inventory: &Inventory,
@@ -127,7 +144,7 @@ pub(crate) fn confirm(
 /// What U is to be after the host's addresses changed: a named one only while it
 /// is usable; a chosen one as long as it is good, then another, and at the last a
 /// deprecated one. None: nothing may be answered from a unicast address.
-pub(crate) fn follow(
+pub fn follow(
     anycast: Ipv6Addr,
     class: Class,
     named: Option<Ipv6Addr>,

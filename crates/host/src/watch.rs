@@ -1,8 +1,8 @@
-//! What a running responder waits for: signals, and changes of the host's
+//! What a running daemon waits for: signals, and changes of the host's
 //! addresses, interfaces and nft rules.
 
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::failure::Failure;
+use crate::HostError;
 
 /// RTMGRP_LINK | RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
 const ROUTE_GROUPS: u32 = 0x1 | 0x100;
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Why `Watch::wait` came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// One of the signals that end the program.
     Signal(usize),
     /// Something changed, or a retry is due.
@@ -37,7 +37,7 @@ pub(crate) enum Event {
 
 /// The sources of events. Opened before the host is looked at, so that no
 /// change can fall between looking and listening.
-pub(crate) struct Watch {
+pub struct Watch {
     signals: UnixStream,
     last_signal: Arc<AtomicUsize>,
     route: OwnedFd,
@@ -48,8 +48,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn open() -> Result<Self, Failure> {
-        let failed = |e: std::io::Error| Failure::system("install signal handlers", e);
+    /// Listens from now on; the signals that end a program no longer end this one.
+    ///
+    /// # Errors
+    /// [`HostError::System`].
+    pub fn open() -> Result<Self, HostError> {
+        let failed = |e: std::io::Error| HostError::system("install signal handlers", e);
         let (signals, sender) = UnixStream::pair().map_err(failed)?;
         signals.set_nonblocking(true).map_err(failed)?;
         let last_signal = Arc::new(AtomicUsize::new(0));
@@ -70,9 +74,9 @@ impl Watch {
             signals,
             last_signal,
             route: listen(None, ROUTE_GROUPS)
-                .map_err(|e| Failure::system("listen to address changes", e))?,
+                .map_err(|e| HostError::system("listen to address changes", e))?,
             nft: listen(Some(NETFILTER), NFT_GROUPS)
-                .map_err(|e| Failure::system("listen to nft changes", e))?,
+                .map_err(|e| HostError::system("listen to nft changes", e))?,
             earliest: Instant::now(),
             retry_at: None,
             // What happened while we were starting is looked at once.
@@ -81,12 +85,12 @@ impl Watch {
     }
 
     /// Asks for another look even if nothing changes.
-    pub(crate) fn retry(&mut self) {
+    pub fn retry(&mut self) {
         self.retry_at = Some(Instant::now() + RETRY);
     }
 
     /// A signal that came already, without waiting.
-    pub(crate) fn pending_signal(&mut self) -> Option<usize> {
+    pub fn pending_signal(&mut self) -> Option<usize> {
         match self.signals.read(&mut [0; 16]) {
             Ok(n) if n > 0 => Some(self.last_signal.load(Ordering::Relaxed)),
             _ => None,
@@ -94,54 +98,78 @@ impl Watch {
     }
 
     /// Waits for the next event.
-    pub(crate) fn wait(&mut self) -> Result<Event, Failure> {
+    ///
+    /// # Errors
+    /// [`HostError::System`].
+    pub fn wait(&mut self) -> Result<Event, HostError> {
         loop {
-            if let Some(signal) = self.pending_signal() {
-                return Ok(Event::Signal(signal));
+            if let Some(event) = self.take()? {
+                return Ok(event);
             }
-            let now = Instant::now();
-            if self.retry_at.is_some_and(|at| at <= now) {
-                self.retry_at = None;
-                self.changed = true;
-            }
-            if self.changed && self.earliest <= now {
-                self.changed = false;
-                self.earliest = now + SETTLE;
-                return Ok(Event::Changed);
-            }
-            let until = if self.changed {
-                Some(self.earliest)
-            } else {
-                self.retry_at
-            };
-            self.sleep(until.map(|at| at.saturating_duration_since(now)))?;
+            self.sleep(self.due_in())?;
         }
     }
 
-    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+    /// What has happened already, without waiting: for programs that wait for more
+    /// than this, for [`sources`](Self::sources) and [`due_in`](Self::due_in) among it.
+    ///
+    /// # Errors
+    /// [`HostError::System`].
+    pub fn take(&mut self) -> Result<Option<Event>, HostError> {
+        for socket in [&self.route, &self.nft] {
+            self.changed |= drain(socket)?;
+        }
+        if let Some(signal) = self.pending_signal() {
+            return Ok(Some(Event::Signal(signal)));
+        }
+        let now = Instant::now();
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.changed = true;
+        }
+        if self.changed && self.earliest <= now {
+            self.changed = false;
+            self.earliest = now + SETTLE;
+            return Ok(Some(Event::Changed));
+        }
+        Ok(None)
+    }
+
+    /// After what time there is something to take even if no source is readable.
+    #[must_use]
+    pub fn due_in(&self) -> Option<Duration> {
+        let until = if self.changed {
+            Some(self.earliest)
+        } else {
+            self.retry_at
+        };
+        until.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// What becomes readable when there is something to take.
+    #[must_use]
+    pub fn sources(&self) -> [BorrowedFd<'_>; 3] {
+        [self.signals.as_fd(), self.route.as_fd(), self.nft.as_fd()]
+    }
+
+    fn sleep(&self, timeout: Option<Duration>) -> Result<(), HostError> {
         let timeout = timeout.map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(t.subsec_nanos()),
         });
-        let mut descriptors = [
-            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.route.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.nft.as_fd(), PollFlags::IN),
-        ];
+        let mut descriptors = self
+            .sources()
+            .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
         match poll(&mut descriptors, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Failure::system("poll", error)),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(HostError::system("poll", error)),
         }
-        for socket in [&self.route, &self.nft] {
-            self.changed |= drain(socket)?;
-        }
-        Ok(())
     }
 }
 
 /// Empties the socket; whether there was anything. What it was does not matter,
 /// the host is looked at anew: so an overrun (ENOBUFS) is just another change.
-fn drain(socket: &OwnedFd) -> Result<bool, Failure> {
+fn drain(socket: &OwnedFd) -> Result<bool, HostError> {
     let mut buffer = [0; 8192];
     let mut any = false;
     // Bounded: a flood must not keep us from the signals.
@@ -150,7 +178,7 @@ fn drain(socket: &OwnedFd) -> Result<bool, Failure> {
             Ok(_) | Err(Errno::NOBUFS) => any = true,
             Err(Errno::INTR) => {}
             Err(error) if std::io::Error::from(error).kind() == ErrorKind::WouldBlock => break,
-            Err(error) => return Err(Failure::system("read netlink", error)),
+            Err(error) => return Err(HostError::system("read netlink", error)),
         }
     }
     Ok(any)

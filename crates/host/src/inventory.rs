@@ -4,69 +4,95 @@ use std::net::Ipv6Addr;
 
 use serde::Deserialize;
 
-/// The route metric that marks an anycast address as put there by this program.
+use crate::HostError;
+use crate::tool::Tool;
+
+/// The route metric that marks an anycast address as put there by aarp-responder.
 /// It is the one property of an address that can be chosen freely, is listed by
 /// every iproute2, and lives and dies with the address: so that what a crash
 /// left behind is told from what the operator configured without trusting a file.
-pub(crate) const MARK_METRIC: u32 = 0x4141;
+pub const MARK_METRIC: u32 = 0x4141;
 
 /// One address of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostAddress {
-    pub(crate) address: Ipv6Addr,
-    pub(crate) prefix_length: u8,
-    pub(crate) interface: String,
-    pub(crate) ifindex: u32,
-    pub(crate) loopback: bool,
-    pub(crate) interface_up: bool,
-    pub(crate) deprecated: bool,
-    pub(crate) temporary: bool,
+pub struct HostAddress {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// The length of its prefix.
+    pub prefix_length: u8,
+    /// The interface that has it.
+    pub interface: String,
+    /// The index of that.
+    pub ifindex: u32,
+    /// Whether that is the loopback interface.
+    pub loopback: bool,
+    /// Whether that is up.
+    pub interface_up: bool,
+    /// Its preferred lifetime is over (RFC 4862, section 5.5.4).
+    pub deprecated: bool,
+    /// It is changed from time to time (RFC 8981).
+    pub temporary: bool,
     /// Tentative or failed duplicate address detection: not usable.
-    pub(crate) tentative: bool,
+    pub tentative: bool,
     /// Learned (SLAAC, DHCP) instead of configured.
-    pub(crate) dynamic: bool,
-    pub(crate) metric: Option<u32>,
+    pub dynamic: bool,
+    /// The metric of the route that belongs to it.
+    pub metric: Option<u32>,
 }
 
 impl HostAddress {
-    /// Whether this is an anycast address that this program added.
-    pub(crate) fn is_marked(&self) -> bool {
+    /// Whether this is an anycast address that aarp-responder added.
+    pub fn is_marked(&self) -> bool {
         self.loopback && self.prefix_length == 128 && self.metric == Some(MARK_METRIC)
     }
 }
 
 /// What the choice of U depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Inventory {
-    pub(crate) addresses: Vec<HostAddress>,
+pub struct Inventory {
+    /// Every IPv6 address.
+    pub addresses: Vec<HostAddress>,
     /// Every interface with its state, also those without an address.
-    pub(crate) interfaces: Vec<(String, bool)>,
+    pub interfaces: Vec<(String, bool)>,
     /// The interface of the preferred default route.
-    pub(crate) default_interface: Option<String>,
+    pub default_interface: Option<String>,
 }
 
 impl Inventory {
+    /// Addresses, interfaces and the default route as they are now.
+    ///
+    /// # Errors
+    /// [`HostError::Failed`] and [`HostError::Unreadable`].
+    pub fn read(ip: &Tool) -> Result<Self, HostError> {
+        let addresses = ip.run(&["-j", "addr", "show"], None)?;
+        let routes = ip.run(&["-j", "-6", "route", "show", "default"], None)?;
+        parse(&addresses, &routes).map_err(|source| HostError::Unreadable {
+            command: "ip -j addr / route".to_owned(),
+            source,
+        })
+    }
+
     /// The usable entry for `address`: configured, not tentative, its interface up.
-    pub(crate) fn usable(&self, address: Ipv6Addr) -> Option<&HostAddress> {
+    pub fn usable(&self, address: Ipv6Addr) -> Option<&HostAddress> {
         self.addresses
             .iter()
             .find(|a| a.address == address && !a.tentative && a.interface_up)
     }
 
     /// Whether `address` is configured at all.
-    pub(crate) fn has(&self, address: Ipv6Addr) -> bool {
+    pub fn has(&self, address: Ipv6Addr) -> bool {
         self.addresses.iter().any(|a| a.address == address)
     }
 
-    /// Whether `address` is there because this program added it.
-    pub(crate) fn has_marked(&self, address: Ipv6Addr) -> bool {
+    /// Whether `address` is there because aarp-responder added it.
+    pub fn has_marked(&self, address: Ipv6Addr) -> bool {
         self.addresses
             .iter()
             .any(|a| a.address == address && a.is_marked())
     }
 
     /// Whether the interface exists (`None`: no) and is up.
-    pub(crate) fn interface_up(&self, name: &str) -> Option<bool> {
+    pub fn interface_up(&self, name: &str) -> Option<bool> {
         self.interfaces
             .iter()
             .find(|(n, _)| n == name)
@@ -127,7 +153,10 @@ struct NextHop {
 }
 
 /// Reads the output of `ip -j addr show` and `ip -j -6 route show default`.
-pub(crate) fn parse(addresses: &str, routes: &str) -> Result<Inventory, serde_json::Error> {
+///
+/// # Errors
+/// What of it is not JSON of that form.
+pub fn parse(addresses: &str, routes: &str) -> Result<Inventory, serde_json::Error> {
     let mut inventory = Inventory::default();
     for link in parse_list::<Link>(addresses)? {
         // A filtered listing has an empty object for each link left out.

@@ -1,12 +1,15 @@
 //! Whether this process may change addresses and nft rules.
 
-use crate::failure::{Failure, code};
+use crate::HostError;
 
 /// Refuses to go on without CAP_NET_ADMIN, for this process and for the tools it runs.
-pub(crate) fn require_net_admin() -> Result<(), Failure> {
+///
+/// # Errors
+/// [`HostError::NotPermitted`].
+pub fn require_net_admin() -> Result<(), HostError> {
     const NET_ADMIN: u32 = 12;
     let status = std::fs::read_to_string("/proc/self/status")
-        .map_err(|e| Failure::system("read /proc/self/status", e))?;
+        .map_err(|e| HostError::system("read /proc/self/status", e))?;
     let has = |set: &str| {
         status
             .lines()
@@ -19,8 +22,5 @@ pub(crate) fn require_net_admin() -> Result<(), Failure> {
     if has("CapEff") && inherited {
         return Ok(());
     }
-    Err(Failure::new(
-        code::NOT_PERMITTED,
-        "not permitted: run as root or with the ambient capability CAP_NET_ADMIN",
-    ))
+    Err(HostError::NotPermitted)
 }

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 /// The kinds of address that can be pinned: a client accepts U only when it is
 /// of the same kind as A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     /// Global unicast.
     Global,
     /// Unique local, fc00::/7 (RFC 4193).
@@ -14,7 +14,7 @@ pub(crate) enum Class {
 
 impl Class {
     /// The word used in messages.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Global => "global",
             Self::UniqueLocal => "unique-local",
@@ -23,7 +23,10 @@ impl Class {
 }
 
 /// Classifies `address`, or says what else it is.
-pub(crate) fn classify(address: Ipv6Addr) -> Result<Class, &'static str> {
+///
+/// # Errors
+/// What it is, in words that fit "is ...".
+pub fn classify(address: Ipv6Addr) -> Result<Class, &'static str> {
     let first = address.segments()[0];
     if address.is_unspecified() {
         Err("the unspecified address")

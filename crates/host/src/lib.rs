@@ -1,0 +1,17 @@
+//! What the daemons ask of the host they run on, and what they change there: by way
+//! of `ip` and `nft`, each call checked, and each change undone at the end.
+//!
+//! [`address`], [`inventory`] and [`choice`] decide and parse, without I/O; [`tool`],
+//! [`watch`] and [`privilege`] are the edge.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod choice;
+mod error;
+pub mod failure;
+pub mod inventory;
+pub mod privilege;
+pub mod tool;
+pub mod watch;
+
+pub use error::HostError;
