@@ -2,15 +2,17 @@
 //! of `ip` and `nft`, each call checked, and each change undone at the end.
 //!
 //! [`address`], [`inventory`] and [`choice`] decide and parse, without I/O; [`tool`],
-//! [`watch`] and [`privilege`] are the edge.
+//! [`watch`], [`privilege`] and [`sysctl`] are the edge; [`changes`] keeps the record.
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod changes;
 pub mod choice;
 mod error;
 pub mod failure;
 pub mod inventory;
 pub mod privilege;
+pub mod sysctl;
 pub mod tool;
 pub mod watch;
 

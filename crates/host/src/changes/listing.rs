@@ -1,0 +1,154 @@
+//! What `ip` lists of routes, rules and proxies.
+
+use std::net::Ipv6Addr;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A rule that looks at the source address alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) from: Ipv6Addr,
+    pub(super) table: u32,
+    pub(super) priority: u32,
+}
+
+/// Reads the output of `ip -N -j -6 rule`: the rules from one address that look at
+/// nothing else.
+pub(super) fn rules(text: &str) -> Result<Vec<Rule>, serde_json::Error> {
+    let simple = |rule: Map<String, Value>| {
+        let known = ["priority", "src", "table", "protocol"];
+        if rule.keys().any(|key| !known.contains(&key.as_str())) {
+            return None;
+        }
+        let number = |key: &str| match rule.get(key)? {
+            Value::String(digits) => digits.parse().ok(),
+            number => u32::try_from(number.as_u64()?).ok(),
+        };
+        Some(Rule {
+            from: rule.get("src")?.as_str()?.parse().ok()?,
+            table: number("table")?,
+            priority: number("priority")?,
+        })
+    };
+    Ok(list::<Map<String, Value>>(text)?
+        .into_iter()
+        .filter_map(simple)
+        .collect())
+}
+
+#[derive(Deserialize)]
+struct Proxy {
+    dst: Option<String>,
+    dev: Option<String>,
+}
+
+/// Reads the output of `ip -j -6 neigh show proxy`.
+pub(super) fn proxies(text: &str) -> Result<Vec<(Ipv6Addr, String)>, serde_json::Error> {
+    let pair = |proxy: Proxy| Some((proxy.dst?.parse().ok()?, proxy.dev?));
+    Ok(list::<Proxy>(text)?.into_iter().filter_map(pair).collect())
+}
+
+/// `ip -j` prints nothing at all, instead of an empty list, in some versions.
+fn list<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>, serde_json::Error> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(text)
+}
+
+/// Reads the output of `ip -N -6 route show`: each route as words that `ip route`
+/// takes, without those that tell a state. A route of several parts goes on in lines
+/// that are indented.
+pub(super) fn routes(text: &str) -> Vec<Vec<String>> {
+    let mut routes: Vec<Vec<String>> = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let mut words = Vec::new();
+        let mut all = line.split_whitespace();
+        while let Some(word) = all.next() {
+            match word {
+                "linkdown" | "dead" | "offload" | "trap" | "offload_failed" | "rt_trap"
+                | "notify" => {}
+                // With a value: the time that a learned route has left, and the number
+                // of errno(3) that a refusing one stands for.
+                "expires" | "error" => drop(all.next()),
+                word => words.push(word.to_owned()),
+            }
+        }
+        match routes.last_mut() {
+            Some(last) if line.starts_with(char::is_whitespace) => last.extend(words),
+            _ => routes.push(words),
+        }
+    }
+    routes
+}
+
+fn after<'r>(route: &'r [String], key: &str) -> Option<&'r str> {
+    let at = route.iter().position(|word| word == key)?;
+    route.get(at + 1).map(String::as_str)
+}
+
+/// Those with this metric.
+pub(super) fn of_metric(mut routes: Vec<Vec<String>>, metric: u32) -> Vec<Vec<String>> {
+    routes.retain(|route| after(route, "metric") == Some(&metric.to_string()));
+    routes
+}
+
+/// Whether a route leads into this interface, to no router.
+pub(super) fn leads_into(route: &[String], interface: &str) -> bool {
+    // A refusing route begins with its type.
+    let plain = route
+        .first()
+        .is_some_and(|word| word.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':'));
+    let has = |word: &str| route.iter().any(|other| other == word);
+    plain && after(route, "dev") == Some(interface) && !has("via") && !has("nexthop")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_from_an_address_alone() {
+        let text = r#"[{"priority":0,"src":"all","table":"255"},
+          {"priority":900,"src":"2001:db8:f::1","table":"77","protocol":"3"},
+          {"priority":901,"src":"2001:db8:f::1","table":"77","fwmark":"0x1"},
+          {"priority":902,"src":"2001:db8:f::","srclen":48,"table":"77"}]"#;
+        let expected = Rule {
+            from: "2001:db8:f::1".parse().expect("an address"),
+            table: 77,
+            priority: 900,
+        };
+        assert_eq!(rules(text).expect("parses"), [expected]);
+        assert!(rules("").expect("parses").is_empty());
+        assert!(rules("{").is_err());
+    }
+
+    #[test]
+    fn routes_as_words() {
+        let text = "2001:db8:f::1 dev aarp0 metric 1024 linkdown pref medium\n\
+            2001:db8:f::1 via fe80::1 dev eth0 proto 9 metric 512 expires 60sec pref medium\n\
+            unreachable 2001:db8:f::1 dev lo metric 2048 error -113 pref medium\n\
+            2001:db8:f::1 proto 3 metric 4096 pref medium\n\
+            \tnexthop via fe80::2 dev eth0 weight 1 \n\
+            \tnexthop via fe80::3 dev eth1 weight 1 dead\n";
+        let found = routes(text);
+        assert_eq!(found.len(), 4);
+        assert_eq!(
+            found[0].join(" "),
+            "2001:db8:f::1 dev aarp0 metric 1024 pref medium"
+        );
+        assert!(found[1].join(" ").ends_with("metric 512 pref medium"));
+        assert!(
+            found[3]
+                .join(" ")
+                .ends_with("nexthop via fe80::3 dev eth1 weight 1")
+        );
+        assert!(leads_into(&found[0], "aarp0"));
+        assert!(!leads_into(&found[0], "aarp1"));
+        assert!(!leads_into(&found[1], "eth0"));
+        assert!(!leads_into(&found[2], "lo"), "it refuses");
+        assert!(!leads_into(&found[3], "eth0"));
+        assert_eq!(of_metric(found, 512).len(), 1);
+    }
+}
