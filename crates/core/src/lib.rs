@@ -5,11 +5,16 @@
 //! A time is a [`Duration`](core::time::Duration) since an epoch that the caller
 //! chooses, `CLOCK_BOOTTIME` in practice, so that a suspended host does not wake
 //! with fresh mappings.
-#![cfg_attr(not(test), no_std)]
+//!
+//! The feature `bindings` adds the state machines of Mobile IPv6, which allocate;
+//! without it the crate is `no_std`.
+#![cfg_attr(not(any(test, feature = "bindings")), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod address;
+#[cfg(feature = "bindings")]
+pub mod binding;
 pub mod bypass;
 pub mod config;
 pub mod echo;
