@@ -54,6 +54,12 @@ impl Prefix {
         (u128::from(address) ^ u128::from_be_bytes(self.address)) & mask(self.len) == 0
     }
 
+    /// The address that all of its addresses begin with.
+    #[must_use]
+    pub const fn address(&self) -> Ipv6Addr {
+        Ipv6Addr::from_octets(self.address)
+    }
+
     /// The length in bits, 0 to 128.
     #[must_use]
     pub fn len_bits(&self) -> u8 {
