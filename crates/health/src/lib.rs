@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dns;
+pub mod http;
 mod hysteresis;
 
 pub use hysteresis::{Change, Hysteresis, State, combine};
