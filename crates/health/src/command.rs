@@ -169,3 +169,35 @@ fn listen(reader: &mut PipeReader, said: &mut Vec<u8>) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_one_is_not_gone_no_other_is_started() {
+        let sleep = std::process::Command::new("/bin/sleep")
+            .arg("100000")
+            .spawn();
+        let mut undead = Undead(Some(sleep.expect("sleep")));
+        let check: Check = "command:/bin/true".parse().expect("a check");
+        let command = Command {
+            program: "/bin/true".into(),
+            arguments: Vec::new(),
+        };
+        let patience = Patience::new(Duration::from_secs(60), None);
+        let attempt =
+            |undead: &mut Undead| run(&check, &command, Ipv6Addr::LOCALHOST, &patience, undead);
+        let reason = "killed before, it is still not gone";
+        assert_eq!(attempt(&mut undead), Err(Halt::failed(reason)));
+        // Without taking its status: that is for the next attempt.
+        let pid = undead.0.as_ref().map(|child| child.id().cast_signed());
+        let pid = pid.and_then(Pid::from_raw).expect("it is there");
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("it is there");
+        rustix::process::kill_process(pid, Signal::KILL).expect("it is ours");
+        let gone = patience.wait(pidfd.as_fd(), PollFlags::IN);
+        assert_eq!(gone, Ok(()));
+        assert_eq!(attempt(&mut undead), Ok(()));
+        assert!(undead.0.is_none());
+    }
+}

@@ -84,7 +84,7 @@ pub fn dns(octets: &[u8]) {
             && octets[..2] == asked[..2]
             && octets[2] >> 3 == 0b1_0000
             && octets[4..6] == asked[4..6]
-            && octets[12..asked.len()].to_ascii_lowercase() == asked[12..].to_ascii_lowercase()
+            && octets[12..asked.len()].eq_ignore_ascii_case(&asked[12..])
             && octets[asked.len() - 4..asked.len()] == asked[asked.len() - 4..];
         let answer = query.answer(octets);
         assert_eq!(answer.is_ok(), answers, "{text}: {answer:?}");
