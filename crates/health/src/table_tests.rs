@@ -376,3 +376,31 @@ fn one_check_may_be_read_by_itself() {
         "{error}"
     );
 }
+
+#[test]
+fn the_documentation_shows_what_is_read() {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/health.md"));
+    let example = text
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let checks = toml::from_str::<File>(example.unwrap()).unwrap().checks.0;
+    let kinds: Vec<_> = checks.iter().map(|check| check.kind.name()).collect();
+    assert_eq!(kinds, ["tcp", "http", "dns", "http", "udp", "command"]);
+    // And the error that it shows.
+    let error = read_toml("\"tcp:80\", \"tcp:0\"").unwrap_err();
+    assert!(text.contains(&format!("\n{error}\n")), "{error}");
+    for check in [Check::INTERVAL, Check::TIMEOUT] {
+        let shown = crate::reason::duration(check).replace(' ', "");
+        assert!(text.contains(&format!("| `{shown}` |")), "{shown}");
+    }
+    for keys in [
+        "path, host, status, body",
+        "send, expect, expect_prefix",
+        "name, type, rcode",
+    ] {
+        for key in keys.split(", ") {
+            assert!(text.contains(&format!("| `{key}` |")), "{key}");
+        }
+    }
+}
