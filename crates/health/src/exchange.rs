@@ -258,3 +258,27 @@ pub(crate) fn dns(dns: &Dns, address: Ipv6Addr, patience: &Patience<'_>) -> Resu
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_comes_in_pieces_is_found() {
+        let http = Http {
+            body: Some("all well".into()),
+            ..Http::new(NonZeroU16::MIN)
+        };
+        let (mut response, mut searched) = (Response::new(), 0);
+        for piece in ["HTTP/1.1 200 OK\r\n\r\nit is al", "l w", "el"] {
+            assert_eq!(response.push(piece.as_bytes()), Ok(()));
+            assert_eq!(
+                judge(&http, &response, &mut searched, false),
+                None,
+                "{piece}"
+            );
+        }
+        assert_eq!(response.push(b"l here"), Ok(()));
+        assert_eq!(judge(&http, &response, &mut searched, false), Some(Ok(())));
+    }
+}
