@@ -183,7 +183,14 @@ fn an_address_that_hangs_is_left_at_once() {
         let monitor = Monitor::start(vec![check], one).expect("a thread");
         eventually("it is asked", || silent.accepted.load(Ordering::SeqCst) > 0);
         monitor.set_unicast(two);
-        let (mut stream, _) = other.accept().expect("the other is asked");
+        other.set_nonblocking(true).expect("it can wait");
+        let mut asked = None;
+        eventually("the other is asked", || {
+            asked = other.accept().ok();
+            asked.is_some()
+        });
+        let (mut stream, _) = asked.expect("it was");
+        stream.set_nonblocking(false).expect("it can wait");
         read_request(&mut stream);
         assert!(write_or_be_left(&mut stream, answers(&[200])[0].as_bytes()));
         assert_eq!(until(&monitor, Up).len(), 1);
