@@ -176,9 +176,7 @@ mod tests {
 
     #[test]
     fn while_one_is_not_gone_no_other_is_started() {
-        let sleep = std::process::Command::new("/bin/sleep")
-            .arg("100000")
-            .spawn();
+        let sleep = std::process::Command::new("/bin/sleep").arg("900").spawn();
         let mut undead = Undead(Some(sleep.expect("sleep")));
         let check: Check = "command:/bin/true".parse().expect("a check");
         let command = Command {

@@ -60,7 +60,7 @@ impl Hanging {
         let file = file.display();
         // It appears with all of its content at once.
         format!(
-            "trap '' TERM HUP INT; sleep 100000 & (sleep 100000 & echo $! > {file}.2; wait) & \
+            "trap '' TERM HUP INT; sleep 900 & (sleep 900 & echo $! > {file}.2; wait) & \
              until [ -s {file}.2 ]; do :; done; \
              echo $$ $! $(cat {file}.2) > {file}.1; mv {file}.1 {file}; wait"
         )
@@ -123,7 +123,7 @@ fn its_input_is_empty_and_it_holds_nothing_of_ours() {
     let (open, done) = (file.display(), folder.path().join("done"));
     let script = format!("ls /proc/self/fd > {open}; : > {}", done.display());
     // With its eventfds and the pipes of two commands.
-    let checks = vec![shell("exec sleep 100000"), shell(&script)];
+    let checks = vec![shell("exec sleep 900"), shell(&script)];
     let monitor = Monitor::start(checks, HERE).expect("threads");
     eventually("it has looked", || done.exists());
     drop(monitor);
@@ -195,7 +195,7 @@ fn what_it_leaves_behind_is_not_waited_for_and_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pid");
     // It has our pipe still open.
-    let script = format!("sleep 100000 & echo $! > {}; exit 0", file.display());
+    let script = format!("sleep 900 & echo $! > {}; exit 0", file.display());
     let Outcome { result, latency } = shell(&script).run(HERE);
     assert_eq!(result, Ok(()));
     assert!(latency < PATIENCE, "{latency:?}");
