@@ -1,0 +1,522 @@
+//! Each rule of a registration; the agent is played by hand.
+
+mod contest;
+mod simulation;
+
+use aarp_wire::mobility::Status;
+
+use super::*;
+use crate::binding::message::Acknowledgement;
+use crate::binding::timestamp::{Stamps, Timestamp};
+
+const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
+const U: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+const U2: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn moment(now: Duration, random: u64) -> Moment {
+    Moment {
+        now,
+        wall: Timestamp::from_unix(secs(1_700_000_000) + now),
+        random,
+    }
+}
+
+/// A registration, its peer and a clock.
+struct Bench {
+    registration: Registration,
+    peer: Peer,
+    now: Duration,
+    random: u64,
+}
+
+impl Bench {
+    fn new(ownership: Ownership) -> Self {
+        let settings = Settings {
+            ownership,
+            ..Settings::DEFAULT
+        };
+        Self {
+            registration: Registration::new(A, settings, Sequence(100)),
+            peer: Peer::new(),
+            now: secs(1000),
+            random: 0,
+        }
+    }
+
+    fn at(&self) -> Moment {
+        moment(self.now, self.random)
+    }
+
+    fn register(&mut self, care_of: Ipv6Addr) -> Vec<Action> {
+        let at = self.at();
+        self.registration.register(at, care_of, &mut self.peer)
+    }
+
+    fn deregister(&mut self) -> Vec<Action> {
+        let at = self.at();
+        self.registration.deregister(at, &mut self.peer)
+    }
+
+    /// Goes to the next deadline.
+    fn wake(&mut self) -> Vec<Action> {
+        self.now = self.registration.deadline().expect("a deadline");
+        let at = self.at();
+        self.registration.wake(at, &mut self.peer)
+    }
+
+    fn answer(&mut self, ack: Acknowledgement) -> Option<Vec<Action>> {
+        let at = self.at();
+        self.registration.acknowledge(at, &ack, &mut self.peer)
+    }
+
+    fn accept(&mut self, update: &Update) -> Vec<Action> {
+        self.answer(ack(0, update.sequence.0, 15))
+            .expect("an answer")
+    }
+
+    /// Registered with its first update, which is returned.
+    fn registered(ownership: Ownership) -> (Self, Update) {
+        let mut bench = Self::new(ownership);
+        let update = sent(&bench.register(U));
+        bench.accept(&update);
+        assert_eq!(bench.registration.state(), State::Registered);
+        (bench, update)
+    }
+}
+
+fn ack(status: u8, sequence: u16, lifetime: u16) -> Acknowledgement {
+    Acknowledgement {
+        status: Status(status),
+        sequence: Sequence(sequence),
+        lifetime: Lifetime(lifetime),
+        refresh_advice: None,
+        timestamp: None,
+    }
+}
+
+fn updates(actions: &[Action]) -> Vec<Update> {
+    let update = |action: &Action| match action {
+        Action::Send(update) => Some(*update),
+        _ => None,
+    };
+    actions.iter().filter_map(update).collect()
+}
+
+/// The one update among the actions.
+fn sent(actions: &[Action]) -> Update {
+    let updates = updates(actions);
+    assert_eq!(updates.len(), 1, "{actions:?}");
+    updates[0]
+}
+
+/// RFC 6275 §11.7.1: A and H set; the care-of address and the lifetime asked for.
+#[test]
+fn the_first_update() {
+    let mut bench = Bench::new(Ownership::Standby);
+    assert_eq!(bench.registration.deadline(), None);
+    let actions = bench.register(U);
+    let (from, to) = (State::Idle, State::Registering);
+    assert_eq!(actions[0], Action::StateChanged { from, to });
+    let update = sent(&actions);
+    assert_eq!(
+        update,
+        Update {
+            anycast: A,
+            care_of: U,
+            sequence: Sequence(100),
+            lifetime: Lifetime(15),
+            flags: UpdateFlags(0xc000),
+            timestamp: None,
+        }
+    );
+    assert!(bench.register(U).is_empty(), "the same again");
+}
+
+/// RFC 6275 §11.8: 1.5 s for a first registration, doubled with each retransmission
+/// up to 32 s, then at that rate for ever; each MUST have a greater number.
+#[test]
+fn retransmissions() {
+    let mut bench = Bench::new(Ownership::Standby);
+    let mut last = sent(&bench.register(U));
+    let mut pauses = Vec::new();
+    for _ in 0..200 {
+        let before = bench.now;
+        let update = sent(&bench.wake());
+        pauses.push((bench.now - before).as_millis());
+        assert!(update.sequence.is_after(last.sequence));
+        last = update;
+    }
+    assert_eq!(pauses[..6], [1500, 3000, 6000, 12_000, 24_000, 32_000]);
+    assert!(pauses[6..].iter().all(|pause| *pause == 32_000));
+    // RFC 6275 §11.7.3: MUST stop retransmitting; the last one is answered.
+    bench.accept(&last);
+    assert_eq!(bench.registration.state(), State::Registered);
+    assert!(bench.registration.deadline().unwrap() > bench.now + secs(30));
+}
+
+/// RFC 6275 §11.8: otherwise 1 s.
+#[test]
+fn retransmissions_of_a_refresh() {
+    let (mut bench, _) = Bench::registered(Ownership::Standby);
+    let mut last = sent(&bench.wake());
+    for pause in [1000, 2000, 4000] {
+        let before = bench.now;
+        let update = sent(&bench.wake());
+        assert_eq!(bench.now - before, ms(pause));
+        assert!(update.sequence.is_after(last.sequence));
+        last = update;
+    }
+    // After 45 s and these tries our binding ends, at 60 s; the tries go on.
+    let actions = bench.wake();
+    assert_eq!(bench.now, secs(1060));
+    let (from, to) = (State::Registered, State::Registering);
+    assert_eq!(actions[0], Action::StateChanged { from, to });
+    assert!(sent(&actions).sequence.is_after(last.sequence));
+}
+
+/// Refreshed before three quarters of the lifetime, and not all at once.
+#[test]
+fn refreshes() {
+    for (random, expected) in [(0, ms(45_000)), (u64::MAX, ms(39_375))] {
+        let mut bench = Bench::new(Ownership::Standby);
+        bench.random = random;
+        let update = sent(&bench.register(U));
+        bench.now += secs(1);
+        bench.accept(&update);
+        // Counted from when it was sent: the agent counts from when it came.
+        let due = bench.registration.deadline().unwrap() - secs(1000);
+        assert!(due <= expected && expected - due < ms(1), "{due:?}");
+        let refresh = sent(&bench.wake());
+        assert_eq!(refresh.sequence, Sequence(101));
+        assert_eq!(bench.registration.state(), State::Registered);
+    }
+}
+
+/// RFC 6275 §11.7.3: a shorter lifetime than asked for shortens ours; a longer one is
+/// not what was asked for.
+#[test]
+fn granted_lifetimes() {
+    for (granted, expected) in [(10, 40), (15, 60), (100, 60)] {
+        let mut bench = Bench::new(Ownership::Standby);
+        let update = sent(&bench.register(U));
+        bench.answer(ack(0, update.sequence.0, granted)).unwrap();
+        assert_eq!(bench.registration.expiry(), Some(secs(1000 + expected)));
+    }
+    let mut bench = Bench::new(Ownership::Standby);
+    let update = sent(&bench.register(U));
+    bench.answer(ack(0, update.sequence.0, 0)).unwrap();
+    assert_eq!(bench.registration.state(), State::Refused);
+}
+
+/// RFC 6275 §6.2.4: the interval is less than the lifetime, or it is no advice.
+#[test]
+fn refresh_advice() {
+    for (advice, expected) in [(5, 20), (14, 56), (15, 45), (16, 45), (0, 45)] {
+        let mut bench = Bench::new(Ownership::Standby);
+        let update = sent(&bench.register(U));
+        let refresh_advice = Some(Lifetime(advice));
+        let ack = Acknowledgement {
+            refresh_advice,
+            ..ack(0, update.sequence.0, 15)
+        };
+        bench.answer(ack).unwrap();
+        assert_eq!(
+            bench.registration.deadline(),
+            Some(secs(1000 + expected)),
+            "{advice}"
+        );
+    }
+}
+
+/// RFC 6275 §11.7.3: an acknowledgement whose number is not that of an outstanding
+/// update MUST be ignored.
+#[test]
+fn unsolicited_acknowledgements() {
+    let mut bench = Bench::new(Ownership::Standby);
+    assert_eq!(bench.answer(ack(0, 99, 15)), None);
+    let first = sent(&bench.register(U));
+    for status in [0, 1, 128, 129, 133, 146] {
+        for number in [0, 99, 101, 65535] {
+            assert_eq!(bench.answer(ack(status, number, 15)), None);
+        }
+    }
+    let second = sent(&bench.wake());
+    bench.accept(&second);
+    let before = bench.registration.deadline();
+    // Its replay, and the late answer to what it repeated.
+    for status in [0, 129, 135] {
+        assert_eq!(bench.answer(ack(status, second.sequence.0, 15)), None);
+        assert_eq!(bench.answer(ack(status, first.sequence.0, 15)), None);
+    }
+    assert_eq!(bench.registration.deadline(), before);
+    assert_eq!(bench.registration.state(), State::Registered);
+}
+
+/// RFC 6275 §11.8: MUST NOT be more than 3 within a second to one agent, over all
+/// registrations there.
+#[test]
+fn the_update_rate() {
+    let mut peer = Peer::new();
+    let mut all: Vec<Registration> = (0..10)
+        .map(|_| Registration::new(A, Settings::DEFAULT, Sequence(0)))
+        .collect();
+    let mut times = Vec::new();
+    let mut now = secs(1000);
+    let mut note = |now: Duration, actions: &[Action]| {
+        times.extend(updates(actions).iter().map(|_| now));
+    };
+    for registration in &mut all {
+        note(now, &registration.register(moment(now, 0), U, &mut peer));
+    }
+    for _ in 0..200 {
+        now = all.iter().filter_map(Registration::deadline).min().unwrap();
+        for registration in &mut all {
+            note(now, &registration.wake(moment(now, 0), &mut peer));
+        }
+    }
+    assert!(times.len() > 50, "{}", times.len());
+    assert!(times.windows(4).all(|four| four[3] - four[0] >= secs(1)));
+    // Nobody starves: all have been heard of.
+    assert!(
+        all.iter()
+            .all(|registration| registration.upcoming() != Sequence(0))
+    );
+}
+
+/// A U that changes is registered at once, with a back-off of its own (RFC 6275
+/// §11.8).
+#[test]
+fn another_care_of_address() {
+    let (mut bench, first) = Bench::registered(Ownership::Standby);
+    bench.now += secs(10);
+    let update = sent(&bench.register(U2));
+    assert_eq!(update.care_of, U2);
+    assert!(update.sequence.is_after(first.sequence));
+    let before = bench.now;
+    let again = sent(&bench.wake());
+    assert_eq!((again.care_of, bench.now - before), (U2, secs(1)));
+    bench.accept(&again);
+    let refresh = sent(&bench.wake());
+    assert_eq!(refresh.care_of, U2);
+
+    // The answer to the one before does not end the retransmission of the new one.
+    let mut bench = Bench::new(Ownership::Standby);
+    let old = sent(&bench.register(U));
+    sent(&bench.register(U2));
+    bench.accept(&old);
+    assert_eq!(bench.registration.state(), State::Registering);
+    assert_eq!(sent(&bench.wake()).care_of, U2);
+}
+
+#[test]
+fn deregistration() {
+    let (mut bench, first) = Bench::registered(Ownership::Standby);
+    let update = sent(&bench.deregister());
+    assert_eq!((update.lifetime, update.care_of), (Lifetime::ZERO, U));
+    assert!(update.sequence.is_after(first.sequence));
+    assert_eq!(bench.registration.state(), State::Deregistering);
+    let (from, to) = (State::Deregistering, State::Idle);
+    let done = vec![Action::StateChanged { from, to }];
+    // RFC 6275 §10.3.2: 0; or 133 where there is nothing to delete.
+    assert_eq!(
+        bench.answer(ack(0, update.sequence.0, 0)),
+        Some(done.clone())
+    );
+    assert_eq!(bench.registration.deadline(), None);
+    let (mut bench, _) = Bench::registered(Ownership::Standby);
+    let update = sent(&bench.deregister());
+    assert_eq!(
+        bench.answer(ack(133, update.sequence.0, 0)),
+        Some(done.clone())
+    );
+    // Somebody else's is not ours to delete.
+    let (mut bench, _) = Bench::registered(Ownership::Last);
+    sent(&bench.deregister());
+    assert_eq!(bench.answer(ack(135, 500, 9)), Some(done));
+}
+
+#[test]
+fn a_deregistration_without_an_answer_ends() {
+    let (mut bench, _) = Bench::registered(Ownership::Standby);
+    let mut last = sent(&bench.deregister());
+    for pause in [1, 2, 4, 8] {
+        let before = bench.now;
+        let update = sent(&bench.wake());
+        assert_eq!(bench.now - before, secs(pause));
+        assert!(update.sequence.is_after(last.sequence));
+        last = update;
+    }
+    let actions = bench.wake();
+    assert_eq!(actions[0], Action::Notice(Notice::NotDeregistered));
+    assert_eq!(bench.registration.state(), State::Idle);
+    assert_eq!(bench.registration.deadline(), None);
+}
+
+/// What may have been accepted is deleted, what cannot have been is not.
+#[test]
+fn what_is_deregistered() {
+    let mut bench = Bench::new(Ownership::Standby);
+    sent(&bench.register(U));
+    assert_eq!(sent(&bench.deregister()).lifetime, Lifetime::ZERO);
+    let mut bench = Bench::new(Ownership::Standby);
+    let update = sent(&bench.register(U));
+    bench.answer(ack(129, update.sequence.0, 0)).unwrap();
+    assert!(updates(&bench.deregister()).is_empty());
+    assert_eq!(bench.registration.state(), State::Idle);
+    // An update that its deletion overtook is deleted when that is heard of.
+    let mut bench = Bench::new(Ownership::Standby);
+    let claim = sent(&bench.register(U));
+    let deletion = sent(&bench.deregister());
+    bench.answer(ack(133, deletion.sequence.0, 0));
+    assert_eq!(bench.registration.state(), State::Idle);
+    bench.now += secs(2);
+    let late = bench.answer(ack(0, claim.sequence.0, 15)).unwrap();
+    let again = sent(&late);
+    assert_eq!((again.lifetime, again.care_of), (Lifetime::ZERO, U));
+    assert!(again.sequence.is_after(deletion.sequence));
+    bench.answer(ack(0, again.sequence.0, 0)).unwrap();
+    assert_eq!(bench.registration.state(), State::Idle);
+    assert_eq!(bench.registration.deadline(), None);
+}
+
+/// RFC 6275 §11.7.3: MUST stop retransmitting. What may change soon keeps the
+/// back-off; the rest waits a minute, then longer, up to an hour, and is reported.
+#[test]
+fn refusals() {
+    for status in [128, 130] {
+        let mut bench = Bench::new(Ownership::Standby);
+        let mut update = sent(&bench.register(U));
+        for pause in [1500, 3000, 6000, 12_000, 24_000, 32_000, 32_000] {
+            let actions = bench.answer(ack(status, update.sequence.0, 0)).unwrap();
+            let again = bench.now + ms(pause);
+            let status = Status(status);
+            assert_eq!(
+                actions.last(),
+                Some(&Action::Notice(Notice::Refused { status, again }))
+            );
+            assert_eq!(bench.registration.state(), State::Refused);
+            update = sent(&bench.wake());
+            assert_eq!(bench.now, again);
+        }
+        bench.accept(&update);
+        assert_eq!(bench.registration.state(), State::Registered);
+    }
+    for status in [129, 131, 132, 133, 134, 139, 145, 146, 174, 200] {
+        let mut bench = Bench::new(Ownership::Standby);
+        let mut update = sent(&bench.register(U));
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let actions = bench.answer(ack(status, update.sequence.0, 0)).unwrap();
+            let again = bench.now + secs(60 * minutes);
+            let status = Status(status);
+            assert!(actions.contains(&Action::Notice(Notice::Refused { status, again })));
+            update = sent(&bench.wake());
+            assert_eq!(bench.now, again);
+        }
+        bench.accept(&update);
+        bench.wake();
+        assert_eq!(bench.registration.state(), State::Registered);
+    }
+}
+
+#[test]
+fn status_1_is_an_acceptance_with_a_notice() {
+    let mut bench = Bench::new(Ownership::Standby);
+    let update = sent(&bench.register(U));
+    let actions = bench.answer(ack(1, update.sequence.0, 15)).unwrap();
+    assert!(actions.contains(&Action::Notice(Notice::PrefixDiscovery)));
+    assert_eq!(bench.registration.state(), State::Registered);
+}
+
+/// RFC 4285 §6: the timestamp MUST be the one that was sent, else silence; with 144
+/// the clock is the agent's from then on, and it is tried again once.
+#[test]
+fn timestamps() {
+    let mut bench = Bench::new(Ownership::Standby);
+    bench.peer = Peer::authenticated(Stamps::default(), secs(7));
+    let update = sent(&bench.register(U));
+    let stamp = update.timestamp.unwrap();
+    let other = Some(Timestamp(stamp.0 + 1));
+    let answer = |status, timestamp| Acknowledgement {
+        timestamp,
+        ..ack(status, update.sequence.0, 15)
+    };
+    for status in [0, 129, 135, 144] {
+        assert_eq!(bench.answer(answer(status, None)), None);
+        assert_eq!(bench.answer(answer(status, other)), None);
+    }
+    let clock = bench.at().wall.0 + (3600 << 32);
+    let told = Timestamp(clock & !0xffff_ffff | stamp.0 & 0xffff_ffff);
+    let actions = bench.answer(answer(144, Some(told))).unwrap();
+    assert_eq!(
+        actions[0],
+        Action::Notice(Notice::ClockDiffers { ahead: 3600 })
+    );
+    let again = sent(&actions);
+    assert!(again.timestamp.unwrap().is_close(Timestamp(clock), secs(1)));
+    assert!(again.sequence.is_after(update.sequence));
+    // Within the skew it was a duplicate, or was overtaken: the answer may yet come.
+    let due = bench.registration.deadline();
+    let overtaken = Acknowledgement {
+        timestamp: again.timestamp,
+        ..ack(144, again.sequence.0, 0)
+    };
+    assert_eq!(bench.answer(overtaken), Some(vec![]));
+    assert_eq!(bench.registration.deadline(), due);
+    // At once only once: then it waits.
+    let stamp = again.timestamp.unwrap();
+    let told = Timestamp(stamp.0 - (100 << 32));
+    let mismatch = Acknowledgement {
+        timestamp: Some(told),
+        ..ack(144, again.sequence.0, 0)
+    };
+    let actions = bench.answer(mismatch).unwrap();
+    assert!(updates(&actions).is_empty());
+    assert_eq!(bench.registration.state(), State::Refused);
+    let third = sent(&bench.wake());
+    assert!(third.timestamp.unwrap().is_close(told, secs(5)));
+    let accepted = Acknowledgement {
+        timestamp: third.timestamp,
+        ..ack(0, third.sequence.0, 15)
+    };
+    bench.answer(accepted).unwrap();
+    assert_eq!(bench.registration.state(), State::Registered);
+}
+
+/// The number survives a restart.
+#[test]
+fn a_restart_goes_on_counting() {
+    let (mut bench, _) = Bench::registered(Ownership::Standby);
+    let last = sent(&bench.wake());
+    let kept = bench.registration.upcoming();
+    bench.registration = Registration::new(A, Settings::DEFAULT, kept);
+    assert!(sent(&bench.register(U)).sequence.is_after(last.sequence));
+}
+
+#[test]
+fn names() {
+    let all = [
+        State::Idle,
+        State::Registering,
+        State::Registered,
+        State::Standby,
+        State::Refused,
+        State::Deregistering,
+    ];
+    let names = [
+        "idle",
+        "registering",
+        "registered",
+        "standby",
+        "refused",
+        "deregistering",
+    ];
+    assert_eq!(all.map(|state| state.to_string()), names);
+}
