@@ -150,6 +150,15 @@ pub struct Entry<'t> {
 }
 
 impl<'t> Entry<'t> {
+    /// A table that is not there: nothing is set in it.
+    #[must_use]
+    pub fn empty(path: &str, table: &'t Table) -> Self {
+        Self {
+            path: path.to_owned(),
+            table,
+        }
+    }
+
     /// Where it stands: `binding[0]`.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -1,0 +1,2 @@
+mod settings;
+fn main() {}

@@ -1,0 +1,261 @@
+//! The `[[binding]]` tables of aarp.toml.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use aarp_core::address::is_routable;
+use aarp_mobility::document::{self, BadSetting, Entry};
+use toml::Value;
+
+/// How long a binding lives unless the table says otherwise.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// The longest lifetime that 16 bits of 4 s can say.
+const LIFETIME_LONGEST: Duration = Duration::from_secs(65_535 * 4);
+/// The step over the number that a status of 135 names, as in the thesis.
+const SEQUENCE_STEP: u16 = 2;
+
+/// How answers go back to the initiators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reverse {
+    /// Through the agent.
+    Tunnel,
+    /// Straight, with the anycast address as the source, where the network lets
+    /// that pass.
+    Direct,
+}
+
+/// What happens when another responder registers the same anycast address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// It owns the address now, until its binding expires.
+    Standby,
+    /// Whoever registers last.
+    Last,
+}
+
+/// One anycast address to be registered, checked as far as that is possible
+/// without the host.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// The anycast address: the Home Address of its Binding Updates.
+    pub(crate) anycast: Ipv6Addr,
+    /// The unicast address, its care-of address; chosen when none is given.
+    pub(crate) care_of: Option<Ipv6Addr>,
+    /// The agents.
+    pub(crate) agents: Vec<Ipv6Addr>,
+    /// How long a binding is to live.
+    pub(crate) lifetime: Duration,
+    /// The entry of the file of keys; none: without authentication.
+    pub(crate) spi: Option<u32>,
+    /// See [`Reverse`].
+    pub(crate) reverse: Reverse,
+    /// See [`Ownership`].
+    pub(crate) ownership: Ownership,
+    /// What is added to the number that a status of 135 names.
+    pub(crate) sequence_step: u16,
+    /// Whether initiators are offered route optimisation.
+    pub(crate) route_optimization: bool,
+    /// The health checks, as the file has them.
+    pub(crate) checks: Vec<Value>,
+}
+
+const KNOWN: [&str; 10] = [
+    "anycast",
+    "care_of",
+    "agents",
+    "lifetime",
+    "spi",
+    "reverse",
+    "sequence_step",
+    "ownership",
+    "route_optimization",
+    "checks",
+];
+
+/// Reads the text of aarp.toml.
+pub(crate) fn read(text: &str) -> Result<Vec<Settings>, BadSetting> {
+    let document = document::parse_aarp(text)?;
+    let mut bindings: Vec<Settings> = Vec::new();
+    for entry in document::tables(&document, "binding")? {
+        let binding = read_entry(&entry)?;
+        if bindings.iter().any(|b| b.anycast == binding.anycast) {
+            let problem = format!(
+                "expected each address once, {} is there already",
+                binding.anycast
+            );
+            return Err(entry.bad("anycast", problem));
+        }
+        bindings.push(binding);
+    }
+    Ok(bindings)
+}
+
+fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
+    entry.only(&KNOWN, &[])?;
+    let missing =
+        |key: &str, what: &str| entry.bad(key, format_args!("expected {what}, it is missing"));
+    let anycast = entry
+        .address("anycast")?
+        .ok_or_else(|| missing("anycast", "an IPv6 address"))?;
+    let agents = entry
+        .addresses("agents")?
+        .ok_or_else(|| missing("agents", "the addresses of the agents"))?;
+    let checks = match entry.value("checks") {
+        None => Vec::new(),
+        Some(Value::Array(checks)) => checks.clone(),
+        Some(other) => {
+            let problem = format!("expected a list of checks such as [\"tcp:80\"], not {other}");
+            return Err(entry.bad("checks", problem));
+        }
+    };
+    let reverse = [("tunnel", Reverse::Tunnel), ("direct", Reverse::Direct)];
+    let ownership = [("standby", Ownership::Standby), ("last", Ownership::Last)];
+    let step = entry.number("sequence_step", 1..=16_384)?;
+    let default = Settings::new(anycast, agents);
+    let settings = Settings {
+        care_of: entry.address("care_of")?,
+        lifetime: entry.duration("lifetime")?.unwrap_or(default.lifetime),
+        spi: entry.number("spi", 256..=u32::MAX)?,
+        reverse: entry.word("reverse", &reverse)?.unwrap_or(default.reverse),
+        ownership: entry
+            .word("ownership", &ownership)?
+            .unwrap_or(default.ownership),
+        sequence_step: step
+            .and_then(|step| u16::try_from(step).ok())
+            .unwrap_or(default.sequence_step),
+        route_optimization: entry.boolean("route_optimization")?.unwrap_or(false),
+        checks,
+        ..default
+    };
+    settings
+        .check()
+        .map_err(|(key, problem)| entry.bad(key, problem))?;
+    Ok(settings)
+}
+
+impl Settings {
+    /// A binding with everything else left to the defaults; to be checked.
+    pub(crate) fn new(anycast: Ipv6Addr, agents: Vec<Ipv6Addr>) -> Self {
+        Self {
+            anycast,
+            care_of: None,
+            agents,
+            lifetime: LIFETIME,
+            spi: None,
+            reverse: Reverse::Tunnel,
+            ownership: Ownership::Standby,
+            sequence_step: SEQUENCE_STEP,
+            route_optimization: false,
+            checks: Vec::new(),
+        }
+    }
+
+    /// Whether it can be used; else the key that cannot, and what was expected.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        let unicast = "expected a global or unique-local unicast address";
+        if !is_routable(self.anycast) {
+            return Err(("anycast", format!("{unicast}, not {}", self.anycast)));
+        }
+        if let Some(care_of) = self.care_of {
+            if !is_routable(care_of) {
+                return Err(("care_of", format!("{unicast}, not {care_of}")));
+            }
+            if care_of == self.anycast {
+                let problem =
+                    format!("expected another address than the anycast address {care_of}");
+                return Err(("care_of", problem));
+            }
+        }
+        if self.agents.is_empty() {
+            let problem = "expected the address of at least one agent".to_owned();
+            return Err(("agents", problem));
+        }
+        for (index, &agent) in self.agents.iter().enumerate() {
+            if !is_routable(agent) {
+                return Err(("agents", format!("{unicast}, not {agent}")));
+            }
+            if agent == self.anycast || Some(agent) == self.care_of {
+                let problem = format!("expected the address of another host, not {agent}");
+                return Err(("agents", problem));
+            }
+            if self.agents[..index].contains(&agent) {
+                let problem = format!("expected each agent once, {agent} is there already");
+                return Err(("agents", problem));
+            }
+        }
+        if self.lifetime < Duration::from_secs(4) || self.lifetime > LIFETIME_LONGEST {
+            let problem = "expected \"4s\" to \"72h\", in units of 4 s".to_owned();
+            return Err(("lifetime", problem));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(rest: &str) -> String {
+        let text = format!("[[binding]]\nanycast = \"2001:db8:0:1::a\"\n{rest}");
+        match read(&text) {
+            Ok(_) => "fine".to_owned(),
+            Err(bad) => bad.to_string(),
+        }
+    }
+
+    const AGENT: &str = "agents = [\"2001:db8:0:1::2\"]\n";
+
+    #[test]
+    fn a_table_is_read_with_its_defaults() {
+        let text = format!("[[binding]]\nanycast = \"2001:db8:0:1::a\"\n{AGENT}");
+        let expected = Settings::new(
+            "2001:db8:0:1::a".parse().unwrap(),
+            vec!["2001:db8:0:1::2".parse().unwrap()],
+        );
+        assert_eq!(read(&text).unwrap(), [expected]);
+        assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_key() {
+        let with = |rest: &str| outcome(&format!("{AGENT}{rest}"));
+        let all = "reverse = \"direct\"\nownership = \"last\"\nsequence_step = 1";
+        assert_eq!(with(all), "fine");
+        for (rest, expected) in [
+            ("care_of = \"ff02::1\"", "care_of: expected a global"),
+            (
+                "care_of = \"2001:db8:0:1::a\"",
+                "care_of: expected another address",
+            ),
+            (
+                "care_of = \"2001:db8:0:1::2\"",
+                "agents: expected the address of another host",
+            ),
+            ("lifetime = \"3s\"", "lifetime: expected \"4s\""),
+            ("lifetime = \"73h\"", "lifetime: expected \"4s\""),
+            ("spi = 255", "spi: expected a whole number from 256"),
+            (
+                "sequence_step = 0",
+                "sequence_step: expected a whole number",
+            ),
+            (
+                "ownership = \"first\"",
+                "ownership: expected \"standby\" or \"last\"",
+            ),
+            ("checks = \"tcp:80\"", "checks: expected a list of checks"),
+            ("reverse = 1", "reverse: expected \"tunnel\" or \"direct\""),
+            ("lifetme = 1", "lifetme: unknown key"),
+        ] {
+            let expected = format!("binding[0].{expected}");
+            assert!(with(rest).starts_with(&expected), "{}", with(rest));
+        }
+        let expected = "binding[0].agents: expected the addresses";
+        assert!(outcome("").starts_with(expected));
+        let expected = "binding[0].agents: expected the address of at least";
+        assert!(outcome("agents = []").starts_with(expected));
+        let twice = "agents = [\"2001:db8::1\", \"2001:db8::1\"]";
+        assert!(outcome(twice).starts_with("binding[0].agents: expected each agent once"));
+        let twice = format!("{AGENT}[[binding]]\nanycast = \"2001:db8:0:1::a\"\n{AGENT}");
+        assert!(outcome(&twice).starts_with("binding[1].anycast: expected each address once"));
+    }
+}
