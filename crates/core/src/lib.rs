@@ -24,6 +24,7 @@ pub mod policy;
 pub mod prefix;
 pub mod probing;
 pub mod refutation;
+pub mod relay;
 pub mod resolution;
 pub mod settings;
 pub mod silence;
