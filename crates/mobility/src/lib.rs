@@ -4,4 +4,6 @@
 
 pub mod document;
 pub mod keys;
+pub mod registrar;
+pub mod sealed;
 pub mod status;

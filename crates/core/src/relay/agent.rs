@@ -43,9 +43,6 @@ pub fn forward(
         true => Forward::Refuse(why, kind),
         false => Forward::Drop(why),
     };
-    let Some(bound) = binding(packet.destination()) else {
-        return Forward::Drop(Dropped::NotServed);
-    };
     // A tunnel packet may be one that another agent relays: two that lead to one
     // another would send it round for ever, larger each time. This is an
     // encapsulation limit of zero (RFC 2473 §4.1.1) that needs no option.
@@ -53,6 +50,9 @@ pub fn forward(
         let kind = ErrorKind::DestinationUnreachable { code: PROHIBITED };
         return refuse(Dropped::Nested, kind);
     }
+    let Some(bound) = binding(packet.destination()) else {
+        return Forward::Drop(Dropped::NotServed);
+    };
     let Some(care_of) = bound else {
         let kind = ErrorKind::DestinationUnreachable {
             code: ADDRESS_UNREACHABLE,
