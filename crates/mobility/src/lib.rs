@@ -2,8 +2,11 @@
 //! keys of RFC 4285, the channel for control messages, and the two ends of the
 //! tunnel.
 
+pub mod channel;
 pub mod document;
+pub mod events;
 pub mod keys;
+pub mod registrant;
 pub mod registrar;
 pub mod sealed;
 pub mod status;

@@ -257,13 +257,10 @@ fn every_octet_that_is_changed_is_noticed() {
         }
         let same = forged == packet;
         let mut room = [0; sealed::ROOM];
-        let outcome = agent.registrar.receive(
-            &mut agent.cache,
-            &forged,
-            agent.now,
-            agent.wall,
-            &mut room,
-        );
+        let outcome =
+            agent
+                .registrar
+                .receive(&mut agent.cache, &forged, agent.now, agent.wall, &mut room);
         let registered = agent.cache.lookup(agent.now, ip(ANYCAST));
         // Outside the authenticated part: traffic class, flow label, hop limit, padding,
         // and the source, which only says where the answer goes, as the care-of
