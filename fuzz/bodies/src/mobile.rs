@@ -224,7 +224,7 @@ fn one_header(packet: MobilityPacket<'_>) {
         None | Some(Refusal::Value) => assert!(received.is_ok()),
         Some(refusal) => assert_eq!(received, Err(refusal)),
     }
-    mended[usize::from(octets[5]) % octets.len() & !1] ^= 0x40;
+    mended[usize::from(octets[5]) % octets.len()] ^= 0x40;
     if let Ok(changed) = MobilityPacket::new(&mended) {
         let received = MobilityPacket::check(changed.octets(), source, destination);
         assert!(changed.octets().len() != octets.len() || received == Err(Refusal::Checksum));
