@@ -131,6 +131,36 @@ fn may_begin(octets: &[u8], at: usize) -> bool {
     }
 }
 
+#[test]
+fn options_at_other_places_are_read_and_told() {
+    for (kind, len, subtype) in [
+        (2, 2, 0),
+        (3, 16, 0),
+        (4, 4, 0),
+        (5, 12, 0),
+        (8, 5, 1),
+        (9, 17, 1),
+        (9, 9, 2),
+        (10, 8, 0),
+        (35, 4, 0),
+        (35, 8, 0),
+        (35, 20, 0),
+    ] {
+        for front in 0..16 {
+            let mut option = option_of(kind, len);
+            if subtype != 0 {
+                option[2] = subtype;
+            }
+            let octets = update_with(&[vec![0; front], option].concat());
+            let (placed, error) = found(&octets);
+            assert_eq!((placed.len(), error), (1, None));
+            assert_eq!(placed[0].at, 12 + front);
+            let expected = may_begin(&octets, 12 + front);
+            assert_eq!(placed[0].is_aligned(), expected, "{kind} at {}", 12 + front);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn options_begin_where_they_have_to(message in any_message(), options in any_options()) {
