@@ -111,6 +111,9 @@ def mobile():
     for next_header, data in (135, b"\x3b\1\5" + bytes(13)), (58, b"\1" + bytes(7)), (58, b"\x80" + bytes(7)):
         head = struct.pack(">IHBB", 6 << 28, len(data), next_header, 64)
         keep("icmpv6_error", struct.pack(">BBHI", 4, 0, 0, 40) + head + to[8:] + to[8:] + data)
+    # One that quotes more than fits.
+    head = struct.pack(">IHBB", 6 << 28, 1260, 17, 64) + to[8:] + to[8:]
+    keep("icmpv6_error", struct.pack(">BBHI", 2, 0, 0, 1280) + head + bytes(1260))
     # A message with each option, by their order in the target: options have a number,
     # what has a length has it before.
     for kind in range(9):
