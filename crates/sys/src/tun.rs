@@ -19,7 +19,7 @@ pub enum TunError {
     #[error("{DEVICE} is not there: load the module `tun`, or give the container that device: {0}")]
     NoDriver(io::Error),
     /// CAP_NET_ADMIN is missing, or the right to open the device node.
-    #[error("TUN device {name}: not permitted, needs CAP_NET_ADMIN: {source}")]
+    #[error("TUN device {name}: not permitted, needs CAP_NET_ADMIN and {DEVICE}: {source}")]
     NotPermitted {
         /// The name asked for.
         name: String,

@@ -46,7 +46,8 @@ pub struct Outer {
     pub hop_limit: u8,
     /// DSCP and ECN (RFC 2473, section 6.4; RFC 6040, section 4.1).
     pub traffic_class: u8,
-    /// Refuse the packet rather than fragment the outer one.
+    /// Refuse the packet rather than fragment the outer one. Fragments are as large as
+    /// the path MTU known; until a Packet Too Big has come they too may be lost.
     pub dont_fragment: bool,
 }
 

@@ -14,9 +14,27 @@ fn device(lab: &Lab, name: &str) -> Result<Tun, TunError> {
     lab.host("one").unwrap().enter(move || Tun::open(&name))
 }
 
+/// For an ordinary user the device node may be out of reach even in a namespace.
+fn test(body: impl FnOnce()) {
+    rootless::test(|| {
+        let node = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun");
+        match node {
+            Ok(_) => body(),
+            Err(error) => {
+                let thread = std::thread::current();
+                let name = thread.name().unwrap_or("a test of TUN devices");
+                rootless::skipped(name, &format!("/dev/net/tun: {error}"));
+            }
+        }
+    });
+}
+
 #[test]
 fn a_device_has_the_name_the_mtu_and_the_state_asked_for() {
-    rootless::test(|| {
+    test(|| {
         let lab = joined();
         let one = lab.host("one").unwrap();
         let first = device(&lab, "aarp%d").unwrap();
@@ -44,7 +62,7 @@ fn a_device_has_the_name_the_mtu_and_the_state_asked_for() {
 
 #[test]
 fn packets_go_both_ways() {
-    rootless::test(|| {
+    test(|| {
         let lab = joined();
         let one = lab.host("one").unwrap();
         let tun = device(&lab, "aarp0").unwrap();
@@ -80,7 +98,7 @@ fn packets_go_both_ways() {
 
 #[test]
 fn every_queue_belongs_to_the_device() {
-    rootless::test(|| {
+    test(|| {
         let lab = joined();
         let one = lab.host("one").unwrap();
         let queues = one.enter(|| Tun::open_queues("aarp%d", 2)).unwrap();
@@ -113,7 +131,7 @@ fn every_queue_belongs_to_the_device() {
 
 #[test]
 fn refusals_say_why() {
-    rootless::test(|| {
+    test(|| {
         let lab = joined();
         let taken = device(&lab, "aarp0").unwrap();
         let busy = device(&lab, "aarp0").unwrap_err();
