@@ -33,6 +33,11 @@ fn packet(destination: Ipv6Addr, next_header: u8) -> Vec<u8> {
     packet
 }
 
+/// What is left of a rate, in thousands a second, without the part that has another.
+fn without(whole: f64, part: f64) -> f64 {
+    1.0 / (1.0 / whole - 1.0 / part)
+}
+
 /// Time that this thread has had a processor, with what the kernel does in its name:
 /// other programs of the machine do not change it much.
 fn busy() -> Duration {
@@ -61,7 +66,7 @@ impl Side {
 
 /// `in` is what it costs to send, and the kernel to take in, log or encapsulate; `out`
 /// what it costs to receive; missing is also what the kernel still collects at the end.
-fn print(name: &str, send: &Side, receive: &Side) {
+fn print(name: &str, send: &Side, receive: &Side) -> f64 {
     let both = receive.packets as f64 / (send.time + receive.time).as_secs_f64() / 1000.0;
     println!(
         "{name:<34} in {:>5.0}  out {:>5.0}  both {both:>5.0} kpps  {:.2} % missing",
@@ -69,6 +74,7 @@ fn print(name: &str, send: &Side, receive: &Side) {
         receive.rate(),
         100.0 * (1.0 - receive.packets as f64 / send.packets as f64),
     );
+    both
 }
 
 fn fill(batch: &mut PacketBatch, packet: &[u8]) {
@@ -97,7 +103,33 @@ fn raw(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Packets that the same hook drops, but for the logging: what sending them and taking
+/// them in costs.
+fn dropped(lab: &Lab) -> Result<f64> {
+    lab.host("other")?.nft(
+        "flush ruleset; table ip6 control { chain input { type filter hook input \
+         priority filter; meta l4proto 135 drop; }; }",
+    )?;
+    let sender = lab
+        .host("one")?
+        .enter(|| RawSender::open(255))
+        .expect("CAP_NET_RAW");
+    let mut batch = PacketBatch::new(BURST, 128);
+    let mut send = Side::default();
+    for _ in 0..ROUNDS {
+        fill(&mut batch, &packet(OTHER, 135));
+        send.run(|| sender.send(&mut batch, |failed| panic!("{failed}")));
+    }
+    println!(
+        "{:<34} {:>5.0} kpps",
+        "sent and dropped at input",
+        send.rate()
+    );
+    Ok(send.rate())
+}
+
 fn nflog(lab: &Lab, threshold: u32, messages: usize) -> Result<()> {
+    let dropped = dropped(lab)?;
     let other = lab.host("other")?;
     other.nft(
         "flush ruleset; table ip6 control { chain input { type filter hook input \
@@ -135,7 +167,12 @@ fn nflog(lab: &Lab, threshold: u32, messages: usize) -> Result<()> {
     }
     assert_eq!(octets, 104 * receive.packets);
     let name = format!("NFLOG, threshold {threshold}, batches of {messages}");
-    print(&name, &send, &receive);
+    let both = print(&name, &send, &receive);
+    let alone = without(both, dropped);
+    println!(
+        "{:<34} {alone:>5.0} kpps",
+        "  the logging and receiving of that"
+    );
     Ok(())
 }
 
