@@ -29,9 +29,15 @@ const HOP_LIMIT: u8 = 64;
 /// The traffic class where it is in a header, across two octets.
 const ECN_OCTET: usize = 1;
 
-/// Looks up the binding of an anycast address: `None` when the agent does not serve
-/// it, `Some(None)` when it has no binding.
+/// The bindings, and what is counted of each.
 pub(crate) trait Bindings: Send + Sync {
+    /// Where a packet of so many octets to an anycast address goes: `None` when the
+    /// agent does not serve it, `Some(None)` when it has no binding.
+    fn forwarded(&self, anycast: Ipv6Addr, octets: usize) -> Option<Option<Ipv6Addr>>;
+    /// Whether `outer` is what an anycast address is registered with, when a packet of
+    /// so many octets comes from there.
+    fn returned(&self, anycast: Ipv6Addr, outer: Ipv6Addr, octets: usize) -> bool;
+    /// As the first, without counting.
     fn binding(&self, anycast: Ipv6Addr) -> Option<Option<Ipv6Addr>>;
 }
 
@@ -136,7 +142,8 @@ impl<B: Bindings> Relay<B> {
                     drained = true;
                     break;
                 };
-                match relay::forward(octets, |anycast| self.bindings.binding(anycast)) {
+                let to = |anycast| self.bindings.forwarded(anycast, octets.len());
+                match relay::forward(octets, to) {
                     Forward::Encapsulate {
                         care_of,
                         traffic_class,
@@ -190,8 +197,9 @@ impl<B: Bindings> Relay<B> {
 
     fn reverse_one(&self, received: &Received<'_>, room: &mut [u8]) -> Result<(), Dropped> {
         let inner = received.inner;
-        relay::reverse(received.source, inner, self.tunnel.local(), |anycast| {
-            self.bindings.binding(anycast)
+        relay::reverse(inner, self.tunnel.local(), |anycast| {
+            self.bindings
+                .returned(anycast, received.source, inner.len())
         })?;
         let class = Ipv6Packet::new(inner)
             .map_err(|_| Dropped::Malformed)?

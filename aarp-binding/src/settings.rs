@@ -4,8 +4,9 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use aarp_core::address::is_routable;
+use aarp_health::{Check, Checks};
 use aarp_mobility::document::{self, BadSetting, Entry};
-use toml::Value;
+use serde::Deserialize;
 
 /// How long a binding lives unless the table says otherwise.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -55,8 +56,8 @@ pub(crate) struct Settings {
     pub(crate) sequence_step: u16,
     /// Whether initiators are offered route optimisation.
     pub(crate) route_optimization: bool,
-    /// The health checks, as the file has them.
-    pub(crate) checks: Vec<Value>,
+    /// The health checks; the service is well while all of them are.
+    pub(crate) checks: Vec<Check>,
 }
 
 const KNOWN: [&str; 10] = [
@@ -101,15 +102,13 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
         .addresses("agents")?
         .ok_or_else(|| missing("agents", "the addresses of the agents"))?;
     let checks = match entry.value("checks") {
-        None => Vec::new(),
-        Some(Value::Array(checks)) => checks.clone(),
-        Some(other) => {
-            let problem = format!("expected a list of checks such as [\"tcp:80\"], not {other}");
-            return Err(entry.bad("checks", problem));
-        }
+        None => Checks::default(),
+        // What is wrong with them they say themselves, with the key.
+        Some(value) => Checks::deserialize(value.clone())
+            .map_err(|bad| BadSetting::new(entry.path(), bad.message()))?,
     };
-    let reverse = [("tunnel", Reverse::Tunnel), ("direct", Reverse::Direct)];
-    let ownership = [("standby", Ownership::Standby), ("last", Ownership::Last)];
+    let reverse = [Reverse::Tunnel, Reverse::Direct].map(|way| (way.name(), way));
+    let ownership = [Ownership::Standby, Ownership::Last].map(|way| (way.name(), way));
     let step = entry.number("sequence_step", 1..=16_384)?;
     let default = Settings::new(anycast, agents);
     let settings = Settings {
@@ -124,13 +123,33 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
             .and_then(|step| u16::try_from(step).ok())
             .unwrap_or(default.sequence_step),
         route_optimization: entry.boolean("route_optimization")?.unwrap_or(false),
-        checks,
+        checks: checks.0,
         ..default
     };
     settings
         .check()
         .map_err(|(key, problem)| entry.bad(key, problem))?;
     Ok(settings)
+}
+
+impl Reverse {
+    /// As the settings have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tunnel => "tunnel",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+impl Ownership {
+    /// As the settings have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Standby => "standby",
+            Self::Last => "last",
+        }
+    }
 }
 
 impl Settings {
@@ -242,11 +261,14 @@ mod tests {
                 "ownership = \"first\"",
                 "ownership: expected \"standby\" or \"last\"",
             ),
-            ("checks = \"tcp:80\"", "checks: expected a list of checks"),
+            ("checks = \"tcp:80\"", "checks: expected a list"),
             ("reverse = 1", "reverse: expected \"tunnel\" or \"direct\""),
             ("lifetme = 1", "lifetme: unknown key"),
         ] {
-            let expected = format!("binding[0].{expected}");
+            let expected = match expected.starts_with("checks") {
+                true => format!("binding[0]: {expected}"),
+                false => format!("binding[0].{expected}"),
+            };
             assert!(with(rest).starts_with(&expected), "{}", with(rest));
         }
         let expected = "binding[0].agents: expected the addresses";

@@ -107,12 +107,24 @@ impl Channel {
         })
     }
 
+    /// Is for these addresses from now on, once the rules are applied again.
+    pub fn set_own(&mut self, own: &[Ipv6Addr]) {
+        self.own = own.to_vec();
+    }
+
     /// The rules, as for `nft -f`; they replace those of an instance before.
     #[must_use]
     pub fn rules(&self) -> String {
         let (table, group) = (&self.table, self.group);
         let own: Vec<String> = self.own.iter().map(ToString::to_string).collect();
-        let own = own.join(", ");
+        // Without an address nothing is for us; the kernel knows no empty set.
+        let rule = match own.is_empty() {
+            true => String::new(),
+            false => format!(
+                "\t\tip6 daddr {{ {} }} meta l4proto {MOBILITY} log group {group} drop\n",
+                own.join(", ")
+            ),
+        };
         // A priority behind that of filters (0), so that what they drop is not logged.
         format!(
             "add table ip6 {table}\n\
@@ -120,10 +132,16 @@ impl Channel {
              table ip6 {table} {{\n\
              \tchain control {{\n\
              \t\ttype filter hook input priority filter + 10; policy accept;\n\
-             \t\tip6 daddr {{ {own} }} meta l4proto {MOBILITY} log group {group} drop\n\
+             {rule}\
              \t}}\n\
              }}\n"
         )
+    }
+
+    /// Whether its rule is in what `nft list chain` has printed.
+    #[must_use]
+    pub fn is_in(&self, listed: &str) -> bool {
+        self.own.is_empty() || listed.contains(&format!("log group {}", self.group))
     }
 
     /// What removes the rules.

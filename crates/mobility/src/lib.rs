@@ -4,7 +4,6 @@
 
 pub mod channel;
 pub mod document;
-pub mod events;
 pub mod keys;
 pub mod registrant;
 pub mod registrar;

@@ -77,23 +77,21 @@ pub fn too_big(mtu: u32) -> ErrorKind {
     }
 }
 
-/// Whether a packet that came through the tunnel from `outer_source` may go on to its
-/// destination. `binding` looks its source up, as for [`forward`].
+/// Whether a packet that came through a tunnel may go on to its destination.
+/// `is_registered` tells whether the tunnel's source is what the packet's source, an
+/// anycast address, is registered with.
 ///
 /// # Errors
 /// Why it is dropped, in silence: a stranger learns nothing.
 //= https://www.rfc-editor.org/rfc/rfc6275#section-10.4.5
 pub fn reverse(
-    outer_source: Ipv6Addr,
     octets: &[u8],
     agent: Ipv6Addr,
-    binding: impl FnOnce(Ipv6Addr) -> Option<Option<Ipv6Addr>>,
+    is_registered: impl FnOnce(Ipv6Addr) -> bool,
 ) -> Result<(), Dropped> {
     let packet = Ipv6Packet::new(octets).map_err(|_| Dropped::Malformed)?;
-    // The home address, and the care-of address that it is registered with.
-    match binding(packet.source()) {
-        Some(Some(care_of)) if care_of == outer_source => {}
-        _ => return Err(Dropped::Stranger),
+    if !is_registered(packet.source()) {
+        return Err(Dropped::Stranger);
     }
     if upper_protocol(&packet) == Some(protocol::IPV6) {
         return Err(Dropped::Nested);

@@ -1,0 +1,204 @@
+//! What the agent changes of its host: the routes of the anycast addresses into the TUN
+//! device, neighbour solicitations answered for those of its own links, and the rules of
+//! the control channel.
+
+use std::net::Ipv6Addr;
+
+use aarp_core::prefix::Prefix;
+use aarp_host::HostError;
+use aarp_host::changes::{Change, Changes, MAIN, METRIC};
+use aarp_host::failure::{Failure, code};
+use aarp_host::inventory::Inventory;
+use aarp_host::sysctl::Switch;
+use aarp_host::tool::Tool;
+use aarp_mobility::channel::Channel;
+use aarp_sys::tun::Tun;
+
+use crate::say;
+use crate::settings::Settings;
+
+/// The largest packet that the device takes. What is too big for the tunnel to the
+/// responder the relay tells the initiator, by the path to each: the device's own MTU
+/// must not come before that.
+const DEVICE_MTU: u32 = 65_535;
+
+/// The changes of a serving agent.
+pub(crate) struct Placement {
+    changes: Changes,
+    wanted: Vec<Change>,
+    nft: Tool,
+    removal: String,
+}
+
+impl Placement {
+    /// Brings the device up and makes the changes; those that were made before one
+    /// fails are undone.
+    pub(crate) fn take(
+        settings: &Settings,
+        ip: &Tool,
+        nft: &Tool,
+        tun: &Tun,
+        channel: &Channel,
+    ) -> Result<Self, Failure> {
+        let system = |operation: &'static str| move |error| Failure::system(operation, error);
+        let device = tun
+            .name()
+            .map_err(system("ask for the TUN device's name"))?;
+        require_forwarding(&device)?;
+        tun.set_mtu(DEVICE_MTU)
+            .map_err(system("set the TUN device's MTU"))?;
+        tun.up().map_err(system("bring the TUN device up"))?;
+        let inventory = Inventory::read(ip)?;
+        for prefix in &settings.home {
+            if let Some(own) = own(&inventory, *prefix) {
+                let message = format!(
+                    "{own} is an address of this host and in agent.home: it would never be relayed; remove it from {}",
+                    own_interface(&inventory, own)
+                );
+                return Err(Failure::new(code::UNAVAILABLE, message));
+            }
+        }
+        let mut placement = Self {
+            changes: Changes::new(ip.clone()),
+            wanted: wanted(&settings.home, &device, &inventory),
+            nft: nft.clone(),
+            removal: channel.removal(),
+        };
+        let made = placement
+            .changes_made()
+            .and_then(|()| placement.rules(channel));
+        match made {
+            Ok(()) => Ok(placement),
+            Err(error) => {
+                placement.give_back()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn changes_made(&mut self) -> Result<(), HostError> {
+        for change in &self.wanted {
+            self.changes.make(change.clone())?;
+        }
+        Ok(())
+    }
+
+    fn rules(&self, channel: &Channel) -> Result<(), HostError> {
+        self.nft.run(&["-f", "-"], Some(&channel.rules())).map(drop)
+    }
+
+    /// Puts back what somebody else has removed.
+    pub(crate) fn restore(&mut self, channel: &Channel) -> Result<(), Failure> {
+        for change in &self.wanted.clone() {
+            if self.changes.make(change.clone())? {
+                say(&format!("put back what was removed: {}", describe(change)));
+            }
+        }
+        let list = ["list", "chain", "ip6", channel.table(), "control"];
+        match self.nft.run(&list, None) {
+            Ok(text) if channel.is_in(&text) => Ok(()),
+            Ok(_) | Err(HostError::Failed { .. }) => {
+                self.rules(channel)?;
+                say("put back what was removed: the nft rules of the control channel");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Undoes everything.
+    pub(crate) fn give_back(&mut self) -> Result<(), Failure> {
+        let mut result = Ok(());
+        if let Err(error) = self.nft.run(&["-f", "-"], Some(&self.removal)) {
+            result = Err(Failure::from(error));
+        }
+        for error in self.changes.undo() {
+            say(&error.to_string());
+            result = result.and(Err(error.into()));
+        }
+        result
+    }
+}
+
+/// The kernel takes the packets to A, and hands on those from A, only as a router. That
+/// switch changes how the host is configured by its routers: it is the operator's.
+fn require_forwarding(device: &str) -> Result<(), Failure> {
+    for interface in ["all", device] {
+        if Switch::Forwarding.read(interface)? == Some(false) {
+            let message = format!(
+                "net.ipv6.conf.{interface}.forwarding is 0, so that nothing can be relayed: sysctl -w net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on interfaces that are configured by router advertisements)"
+            );
+            return Err(Failure::new(code::UNAVAILABLE, message));
+        }
+    }
+    Ok(())
+}
+
+/// An address of this host that would never be relayed.
+fn own(inventory: &Inventory, home: Prefix) -> Option<Ipv6Addr> {
+    let mut addresses = inventory.addresses.iter().map(|a| a.address);
+    // In a prefix that is served there may be the host's own addresses, the agent's
+    // among them: it is single addresses that are a mistake.
+    addresses.find(|address| home.len_bits() == 128 && home.address() == *address)
+}
+
+fn own_interface(inventory: &Inventory, own: Ipv6Addr) -> &str {
+    let found = inventory.addresses.iter().find(|a| a.address == own);
+    found.map_or("its interface", |a| a.interface.as_str())
+}
+
+/// What is to be so for these addresses.
+fn wanted(home: &[Prefix], device: &str, inventory: &Inventory) -> Vec<Change> {
+    let routes = home.iter().map(|prefix| Change::Route {
+        destination: prefix.address(),
+        prefix_length: prefix.len_bits(),
+        interface: device.to_owned(),
+        table: MAIN,
+        metric: METRIC,
+    });
+    let mut wanted: Vec<Change> = routes.collect();
+    for prefix in home.iter().filter(|prefix| prefix.len_bits() == 128) {
+        for interface in links(inventory, prefix.address()) {
+            // The switch before the address: none that is solicited goes unanswered.
+            for change in [
+                Change::ProxyNdp {
+                    interface: interface.clone(),
+                },
+                Change::ProxyNeighbour {
+                    address: prefix.address(),
+                    interface,
+                },
+            ] {
+                if !wanted.contains(&change) {
+                    wanted.push(change);
+                }
+            }
+        }
+    }
+    wanted
+}
+
+/// The interfaces on whose links an address lies.
+//= https://www.rfc-editor.org/rfc/rfc6275#section-10.4.1
+fn links(inventory: &Inventory, anycast: Ipv6Addr) -> Vec<String> {
+    let on_link = inventory.addresses.iter().filter(|a| {
+        let shift = 128 - u32::from(a.prefix_length.min(128));
+        let differ = u128::from(a.address) ^ u128::from(anycast);
+        !a.loopback && a.prefix_length < 128 && differ.checked_shr(shift).unwrap_or(0) == 0
+    });
+    let mut links: Vec<String> = on_link.map(|a| a.interface.clone()).collect();
+    links.sort();
+    links.dedup();
+    links
+}
+
+fn describe(change: &Change) -> String {
+    match change {
+        Change::Route { destination, .. } => format!("the route of {destination}"),
+        Change::ProxyNeighbour { address, interface } => {
+            format!("the proxy neighbour {address} on {interface}")
+        }
+        Change::ProxyNdp { interface } => format!("proxy_ndp on {interface}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,454 @@
+//! `aarp-agent run`: from settings to a serving agent, and back.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aarp_core::binding::authentication::Association;
+use aarp_core::binding::cache::{self, Binding, Cache, Change};
+use aarp_core::binding::keyring::{Freshness, Keyring, NodeId};
+use aarp_core::binding::lifetime::Lifetime;
+use aarp_core::binding::timestamp::Timestamp;
+use aarp_core::prefix::Prefix;
+use aarp_core::relay::Limit;
+use aarp_host::failure::{Failure, code};
+use aarp_host::privilege;
+use aarp_host::tool::Tool;
+use aarp_host::watch::{Event, Watch};
+use aarp_mobility::channel::{Buffers, Channel, ChannelError};
+use aarp_mobility::keys::{self, KeysError};
+use aarp_mobility::registrar::{Outcome, Registrar, Why};
+use aarp_mobility::status::{StatusError, StatusSocket};
+use aarp_sys::clock;
+use aarp_sys::nflog::NflogError;
+use aarp_sys::tun::{Tun, TunError};
+use aarp_sys::tunnel::Tunnel;
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::counters::Counters;
+use crate::place::Placement;
+use crate::relay::{Bindings, Relay};
+use crate::settings::Settings;
+use crate::{say, status};
+
+/// The nft table of the control channel.
+const TABLE: &str = "aarp_agent";
+/// The TUN device.
+const DEVICE: &str = "aarp-agent";
+/// Room for packets that wait at the tunnels' sockets, in octets.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// How often it is repeated that anybody may register.
+const REMINDER: Duration = Duration::from_secs(3600);
+
+/// The cache, shared by who answers updates and who relays.
+#[derive(Debug)]
+struct Table(Mutex<Cache>);
+
+impl Bindings for Table {
+    fn forwarded(&self, anycast: Ipv6Addr, octets: usize) -> Option<Option<Ipv6Addr>> {
+        let mut cache = self.0.lock();
+        if !cache.serves(anycast) {
+            return None;
+        }
+        Some(cache.forward(clock::boottime(), anycast, octets))
+    }
+
+    fn returned(&self, anycast: Ipv6Addr, outer: Ipv6Addr, octets: usize) -> bool {
+        let mut cache = self.0.lock();
+        cache.reverse(clock::boottime(), outer, anycast, octets)
+    }
+
+    fn binding(&self, anycast: Ipv6Addr) -> Option<Option<Ipv6Addr>> {
+        let cache = self.0.lock();
+        if !cache.serves(anycast) {
+            return None;
+        }
+        let binding = cache.lookup(clock::boottime(), anycast);
+        Some(binding.map(Binding::care_of))
+    }
+}
+
+/// A serving agent.
+struct Agent<'s> {
+    settings: &'s Settings,
+    channel: Channel,
+    registrar: Registrar,
+    table: Arc<Table>,
+    counters: Arc<Counters>,
+    socket: StatusSocket,
+    started: SystemTime,
+    unanswered: BTreeMap<Why, u64>,
+    identities: Vec<String>,
+    complaints: Limit,
+    reminder: Limit,
+}
+
+/// The relay's thread, which is told to stop when this goes away.
+struct RelayThread {
+    stop: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+    ended: OwnedFd,
+}
+
+/// Serves until a signal comes.
+pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
+    privilege::require_net_admin()?;
+    let (keyring, identities) = keyring(settings)?;
+    let (ip, nft) = (Tool::ip()?, Tool::nft()?);
+    let watch = Watch::open()?;
+    // The first to have it serves; the second touches nothing.
+    let socket = StatusSocket::bind(socket).map_err(|error| match error {
+        StatusError::Busy { .. } => Failure::new(code::UNAVAILABLE, error),
+        _ => Failure::new(code::SYSTEM, error),
+    })?;
+    let tunnel = Tunnel::open(settings.address).map_err(|error| {
+        Failure::new(
+            code::UNAVAILABLE,
+            format!("{error}; agent.address has to be an address of this host"),
+        )
+    })?;
+    for set in [Tunnel::set_receive_buffer, Tunnel::set_send_buffer] {
+        set(&tunnel, SOCKET_BUFFER).map_err(|e| Failure::new(code::SYSTEM, e))?;
+    }
+    let channel = Channel::open(&[settings.address], TABLE).map_err(|error| {
+        let code = match &error {
+            ChannelError::Log(NflogError::NotPermitted(_)) => code::NOT_PERMITTED,
+            ChannelError::Log(NflogError::NoSupport(_)) => code::UNAVAILABLE,
+            _ => code::SYSTEM,
+        };
+        Failure::new(code, error)
+    })?;
+    let tun = Tun::open(DEVICE).map_err(|error| {
+        let code = match &error {
+            TunError::NotPermitted { .. } => code::NOT_PERMITTED,
+            TunError::NoDriver(_) | TunError::Busy { .. } => code::UNAVAILABLE,
+            _ => code::SYSTEM,
+        };
+        Failure::new(code, error)
+    })?;
+    let mut placement = Placement::take(settings, &ip, &nft, &tun, &channel)?;
+    let result = serve(
+        settings,
+        (keyring, identities),
+        (tun, tunnel),
+        channel,
+        socket,
+        watch,
+        &mut placement,
+    );
+    result.and(placement.give_back())
+}
+
+fn serve(
+    settings: &Settings,
+    (keyring, identities): (Keyring, Vec<String>),
+    (tun, tunnel): (Tun, Tunnel),
+    channel: Channel,
+    socket: StatusSocket,
+    mut watch: Watch,
+    placement: &mut Placement,
+) -> Result<(), Failure> {
+    let cache = Cache::new(cache::Settings {
+        home: settings.home.clone(),
+        own: vec![settings.address],
+        // At least a unit: the settings were checked.
+        max_lifetime: Lifetime::configured(settings.lifetime_max).unwrap_or(Lifetime(1)),
+        refresh_advice: None,
+        capacity: settings.bindings_max as usize,
+    });
+    let table = Arc::new(Table(Mutex::new(cache)));
+    let counters = Arc::new(Counters::default());
+    let relay = RelayThread::start(tun, tunnel, Arc::clone(&table), Arc::clone(&counters))?;
+    let mut agent = Agent {
+        settings,
+        channel,
+        registrar: Registrar::new(settings.address, keyring, settings.insecure_unauthenticated),
+        table,
+        counters,
+        socket,
+        started: SystemTime::now(),
+        unanswered: BTreeMap::new(),
+        identities,
+        complaints: Limit::new(Duration::from_secs(10), 5),
+        reminder: Limit::new(REMINDER, 1),
+    };
+    let home: Vec<_> = settings.home.iter().map(ToString::to_string).collect();
+    say(&format!(
+        "serves {} at {}",
+        home.join(", "),
+        settings.address
+    ));
+    let mut buffers = Buffers::new();
+    loop {
+        agent.remind();
+        if let Some(event) = watch.take()? {
+            match event {
+                Event::Signal(number) => {
+                    say(&format!("stops on signal {number}"));
+                    return Ok(());
+                }
+                Event::Changed => {
+                    if let Err(failure) = placement.restore(&agent.channel) {
+                        if agent.complaints.permits(clock::boottime()) {
+                            say(&failure.to_string());
+                        }
+                        watch.retry();
+                    }
+                }
+            }
+        }
+        agent.expire();
+        wait(&agent, &watch, &relay)?;
+        if relay.has_ended() {
+            return Err(Failure::new(code::SYSTEM, "the relay has ended"));
+        }
+        agent.listen(&mut buffers)?;
+        agent.tell()?;
+    }
+}
+
+/// Waits until there is something to do.
+fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Failure> {
+    let now = clock::boottime();
+    let expiry = agent.table.0.lock().next_expiry();
+    let due = [
+        expiry.map(|at| at.saturating_sub(now)),
+        watch.due_in(),
+        Some(REMINDER),
+    ];
+    let due = due.into_iter().flatten().min().unwrap_or(REMINDER);
+    let timeout = Timespec {
+        tv_sec: i64::try_from(due.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(due.subsec_nanos()),
+    };
+    let [signals, routes, rules] = watch.sources();
+    let sources = [
+        signals,
+        routes,
+        rules,
+        agent.channel.as_fd(),
+        agent.socket.as_fd(),
+        relay.ended.as_fd(),
+    ];
+    let mut fds = sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(Failure::system("poll", error)),
+    }
+}
+
+impl Agent<'_> {
+    /// Answers the updates that have come.
+    fn listen(&mut self, buffers: &mut Buffers) -> Result<(), Failure> {
+        let Self {
+            channel,
+            registrar,
+            table,
+            unanswered,
+            complaints,
+            ..
+        } = self;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let wall = Timestamp::from_unix(wall.unwrap_or_default());
+        let now = clock::boottime();
+        let mut changes = Vec::new();
+        let exchanged = channel.exchange(
+            buffers,
+            |packet, room| {
+                let mut cache = table.0.lock();
+                match registrar.receive(&mut cache, packet, now, wall, room) {
+                    Outcome::Judged {
+                        answer,
+                        anycast,
+                        care_of,
+                        status,
+                        change,
+                    } => {
+                        changes.push((anycast, care_of, status, change));
+                        Some(answer)
+                    }
+                    Outcome::Complaint(answer) => Some(answer),
+                    Outcome::Silence(why) => {
+                        *unanswered.entry(why).or_default() += 1;
+                        None
+                    }
+                }
+            },
+            |error| {
+                if complaints.permits(now) {
+                    say(&error.to_string());
+                }
+            },
+        );
+        for (anycast, care_of, status, change) in changes {
+            let told = match change {
+                Change::None => format!("{anycast}: {care_of} refused: {status}"),
+                Change::Refreshed => continue,
+                Change::Created => format!("{anycast} is at {care_of}"),
+                Change::Moved { from } => format!("{anycast} is at {care_of}, no longer at {from}"),
+                Change::Deleted => format!("{anycast}: {care_of} has left"),
+            };
+            if self.complaints.permits(now) {
+                say(&told);
+            }
+        }
+        exchanged
+            .map(drop)
+            .map_err(|error| Failure::system("receive Binding Updates", error))
+    }
+
+    /// Lets bindings end whose lifetime is over.
+    fn expire(&mut self) {
+        let now = clock::boottime();
+        loop {
+            let ended = self.table.0.lock().expire(now);
+            let Some(binding) = ended else { return };
+            if self.complaints.permits(now) {
+                let (anycast, care_of) = (binding.anycast(), binding.care_of());
+                say(&format!("{anycast}: the binding to {care_of} has expired"));
+            }
+        }
+    }
+
+    /// Answers who asks for the status.
+    fn tell(&self) -> Result<(), Failure> {
+        let records = || {
+            let cache = self.table.0.lock();
+            let identity = |binding: &Binding| {
+                let NodeId(number) = binding.node()?;
+                self.identities.get(number as usize).cloned()
+            };
+            let source = status::Source {
+                address: self.settings.address,
+                interface: DEVICE,
+                authenticated: !self.settings.insecure_unauthenticated,
+                started: self.started,
+                cache: &cache,
+                counters: &self.counters,
+                unanswered: &self.unanswered,
+                lost: self.channel.counters().lost,
+                now: clock::boottime(),
+                wall: SystemTime::now(),
+                identity: &identity,
+            };
+            source.render()
+        };
+        self.socket
+            .answer(records)
+            .map_err(|error| Failure::system("serve the status", error))
+    }
+
+    fn remind(&mut self) {
+        if self.settings.insecure_unauthenticated && self.reminder.permits(clock::boottime()) {
+            say(
+                "WARNING: insecure_unauthenticated is set: whoever reaches the agent can take any of its addresses",
+            );
+        }
+    }
+}
+
+impl RelayThread {
+    fn start(
+        tun: Tun,
+        tunnel: Tunnel,
+        bindings: Arc<Table>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Failure> {
+        let event = || {
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(|error| Failure::system("make an event descriptor", error))
+        };
+        let copy = |fd: &OwnedFd| {
+            fd.try_clone()
+                .map_err(|error| Failure::system("copy an event descriptor", error))
+        };
+        let (stop, ended) = (event()?, event()?);
+        let (told, tells) = (copy(&stop)?, copy(&ended)?);
+        let relay = Relay {
+            tun,
+            tunnel,
+            bindings,
+            counters,
+            stop: told,
+        };
+        let thread = std::thread::Builder::new()
+            .name("relay".to_owned())
+            .spawn(move || {
+                if let Err(error) = relay.run() {
+                    say(&format!("relay: {error}"));
+                }
+                signal(&tells);
+            })
+            .map_err(|error| Failure::system("start the relay's thread", error))?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+            ended,
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        rustix::io::read(&self.ended, &mut [0; 8]).is_ok()
+    }
+}
+
+impl Drop for RelayThread {
+    fn drop(&mut self) {
+        signal(&self.stop);
+        if let Some(thread) = self.thread.take() {
+            // What failed in it was said.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes an event descriptor readable.
+fn signal(event: &OwnedFd) {
+    // Fails only when it is readable already, a 2^64 - 1 times.
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+}
+
+/// The keys, and whose they are, by the number of the node.
+fn keyring(settings: &Settings) -> Result<(Keyring, Vec<String>), Failure> {
+    let mut keyring = Keyring::new(Freshness::DEFAULT);
+    let mut identities = Vec::new();
+    let keys = match keys::read(&settings.keys) {
+        Ok(keys) => keys,
+        // Who has said that none are needed need not have a file.
+        Err(KeysError::Unreadable { error, .. })
+            if error.kind() == std::io::ErrorKind::NotFound
+                && settings.insecure_unauthenticated =>
+        {
+            Vec::new()
+        }
+        Err(error) => return Err(Failure::new(code::CONFIGURATION, error)),
+    };
+    let file = settings.keys.display();
+    if keys.is_empty() && !settings.insecure_unauthenticated {
+        let message = format!("{file}: key: expected at least one [[key]], or nobody can register");
+        return Err(Failure::new(code::CONFIGURATION, message));
+    }
+    for (index, key) in keys.iter().enumerate() {
+        let bad = |problem: &dyn std::fmt::Display| {
+            Failure::new(
+                code::CONFIGURATION,
+                format!("{file}: key[{index}]: {problem}"),
+            )
+        };
+        let association = Association::new(key.spi, key.secret.octets(), key.peer.as_bytes())
+            .map_err(|error| bad(&error))?;
+        let homes = key.may_register.iter().map(|a| Prefix::host(*a));
+        let NodeId(number) = keyring
+            .insert(association, homes)
+            .map_err(|error| bad(&error))?;
+        if number as usize == identities.len() {
+            identities.push(key.peer.clone());
+        }
+    }
+    Ok((keyring, identities))
+}

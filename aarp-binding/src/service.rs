@@ -1,0 +1,230 @@
+//! One anycast address: whether it is to be registered, and where it is.
+
+use std::net::Ipv6Addr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aarp_core::address::scope;
+use aarp_core::binding::authentication::Association;
+use aarp_core::binding::keyring::Freshness;
+use aarp_core::binding::lifetime::Lifetime;
+use aarp_core::binding::sequence::Sequence;
+use aarp_core::binding::timestamp::{Stamps, Timestamp};
+use aarp_core::binding::update_list::{self, Action, Moment, Notice, Peer, Registration, State};
+use aarp_health::{Event, Monitor, Subject};
+use aarp_mobility::channel::{Buffers, Channel};
+use aarp_mobility::registrant::{Heard, Registrant, Unheard};
+use aarp_mobility::sealed;
+use aarp_sys::clock;
+
+use crate::memory::Memory;
+use crate::say;
+use crate::settings::{Ownership, Settings};
+
+/// How often a deregistration is sent without an answer: 7 s in all.
+const DEREGISTRATION_TRIES: u32 = 3;
+
+/// An anycast address with its registrations.
+pub(crate) struct Service {
+    pub(crate) settings: Settings,
+    pub(crate) registrants: Vec<Registrant>,
+    pub(crate) monitor: Option<Monitor>,
+    /// The present unicast address, while the host has one.
+    pub(crate) unicast: Option<Ipv6Addr>,
+    /// Whether the program is going on.
+    pub(crate) wanted: bool,
+}
+
+/// The moment that it is now.
+pub(crate) fn moment() -> Moment {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    Moment {
+        now: clock::boottime(),
+        wall: Timestamp::from_unix(wall.unwrap_or_default()),
+        random: fastrand::u64(..),
+    }
+}
+
+impl Service {
+    /// Its registrations as they were left.
+    pub(crate) fn new(
+        settings: Settings,
+        association: Option<&Association>,
+        first: Option<u16>,
+        memory: &Memory,
+    ) -> Self {
+        let ownership = match settings.ownership {
+            Ownership::Standby => update_list::Ownership::Standby,
+            Ownership::Last => update_list::Ownership::Last,
+        };
+        let of_list = update_list::Settings {
+            // At least a unit: the settings were checked.
+            lifetime: Lifetime::configured(settings.lifetime).unwrap_or(Lifetime(1)),
+            sequence_step: settings.sequence_step,
+            ownership,
+            deregistration_tries: DEREGISTRATION_TRIES,
+        };
+        let registrants = settings.agents.iter().map(|&agent| {
+            let remembered = memory.of(settings.anycast, agent);
+            let known = remembered.map(|(sequence, _)| sequence.0);
+            // A number of chance: another responder's is most likely a different one.
+            let sequence = first.or(known).unwrap_or_else(|| fastrand::u16(..));
+            let registration = Registration::new(settings.anycast, of_list, Sequence(sequence));
+            let peer = match association {
+                Some(_) => {
+                    let last = remembered.and_then(|(_, timestamp)| timestamp);
+                    Peer::authenticated(Stamps::new(last), Freshness::DEFAULT.skew)
+                }
+                None => Peer::new(),
+            };
+            Registrant::new(registration, agent, peer, association.cloned())
+        });
+        Self {
+            registrants: registrants.collect(),
+            settings,
+            monitor: None,
+            unicast: None,
+            wanted: true,
+        }
+    }
+
+    /// Whether the service is well, as far as is known.
+    fn is_up(&self) -> bool {
+        let up = |monitor: &Monitor| monitor.state() == aarp_health::State::Up;
+        self.monitor.as_ref().is_some_and(up)
+    }
+
+    /// Registers or deregisters, whichever the state of things asks for, and does what
+    /// is due. Without effect where everything is as it should be.
+    pub(crate) fn pursue(&mut self, channel: &Channel, buffers: &mut Buffers, memory: &mut Memory) {
+        let target = self.unicast.filter(|_| self.wanted && self.is_up());
+        for registrant in &mut self.registrants {
+            let at = moment();
+            let mut actions = match target {
+                Some(care_of) => registrant.register(at, care_of),
+                None => registrant.deregister(at),
+            };
+            actions.extend(registrant.wake(moment()));
+            act(registrant, &actions, channel, buffers, memory);
+        }
+    }
+
+    /// What the checks have found.
+    pub(crate) fn tell_health(&self) {
+        let Some(monitor) = &self.monitor else { return };
+        for event in monitor.events() {
+            let Event {
+                subject,
+                from,
+                to,
+                reason,
+                ..
+            } = event;
+            let anycast = self.settings.anycast;
+            let line = match subject {
+                Subject::Service => format!("{anycast}: the service is {to}, was {from}: {reason}"),
+                Subject::Check(index) => format!(
+                    "{anycast}: check {} is {to}, was {from}: {reason}",
+                    index + 1
+                ),
+            };
+            say(&line);
+        }
+    }
+
+    /// Listens to a packet, if it is about this address.
+    pub(crate) fn hear(
+        &mut self,
+        packet: &[u8],
+        channel: &Channel,
+        buffers: &mut Buffers,
+        memory: &mut Memory,
+    ) -> Result<(), Unheard> {
+        let mut result = Err(Unheard::Elsewhere);
+        for registrant in &mut self.registrants {
+            match registrant.hear(packet, moment()) {
+                Err(Unheard::Elsewhere) => continue,
+                Err(why) => result = Err(why),
+                Ok((Heard::BindingError(status), _)) => {
+                    let agent = registrant.agent();
+                    let anycast = self.settings.anycast;
+                    say(&format!(
+                        "{anycast}: {agent} sent a Binding Error of status {status}"
+                    ));
+                    result = Ok(());
+                }
+                Ok((_, actions)) => {
+                    act(registrant, &actions, channel, buffers, memory);
+                    result = Ok(());
+                }
+            }
+            break;
+        }
+        result
+    }
+
+    /// Whether nothing is registered any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        let mut all = self.registrants.iter();
+        all.all(|registrant| registrant.registration.state() == State::Idle)
+    }
+
+    /// Whether U can be a care-of address for A: of the same scope.
+    pub(crate) fn fits(&self, unicast: Ipv6Addr) -> bool {
+        scope(unicast) == scope(self.settings.anycast)
+    }
+}
+
+/// Does what the binding update list wants done.
+fn act(
+    registrant: &Registrant,
+    actions: &[Action],
+    channel: &Channel,
+    buffers: &mut Buffers,
+    memory: &mut Memory,
+) {
+    let anycast = registrant.registration.anycast();
+    let agent = registrant.agent();
+    for action in actions {
+        match *action {
+            Action::Send(update) => {
+                let mut room = [0; sealed::ROOM];
+                let sent = match registrant.packet(&update, &mut room) {
+                    Ok(packet) => channel.send(buffers, packet).map_err(|e| e.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                // It is sent again in any case.
+                if let Err(error) = sent {
+                    say(&format!("{anycast}: Binding Update to {agent}: {error}"));
+                }
+            }
+            Action::StateChanged { from, to } => {
+                let care_of = registrant.registration.care_of();
+                let with = care_of.map_or_else(String::new, |u| format!(" with {u}"));
+                say(&format!("{anycast} at {agent}: {to}{with}, was {from}"));
+            }
+            Action::Notice(notice) => say(&format!("{anycast} at {agent}: {}", words(notice))),
+        }
+    }
+    memory.note(
+        anycast,
+        agent,
+        registrant.registration.upcoming(),
+        registrant.last_timestamp(),
+    );
+}
+
+fn words(notice: Notice) -> String {
+    match notice {
+        Notice::Refused { status, again } => {
+            let wait = again.saturating_sub(clock::boottime()).as_secs();
+            format!("refused: {status}; asked again in {wait} s")
+        }
+        Notice::ClockDiffers { ahead } => {
+            format!("the agent's clock is {ahead} s ahead of ours; its clock is used")
+        }
+        Notice::PrefixDiscovery => "the agent wants prefix discovery, which is not done".to_owned(),
+        Notice::NotDeregistered => {
+            "the deregistration was not answered; the binding ends by itself".to_owned()
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The responder's end of the tunnels: a thread that gives the service what agents
+//! relay to it, and the agents what it answers.
+
+use std::io;
+use std::net::Ipv6Addr;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aarp_core::relay::{self, Dropped, Limit, Outgoing};
+use aarp_sys::batch::ReceiveBatch;
+use aarp_sys::clock;
+use aarp_sys::raw6::{PacketBatch, RawSender};
+use aarp_sys::tun::Tun;
+use aarp_sys::tunnel::{Outer, Received, SendFailed, Tunnel, TunnelBatch};
+use aarp_wire::icmpv6_error::{ErrorKind, ErrorRepr};
+use aarp_wire::ipv6::{Datagram, Ipv6Packet, MTU_MIN};
+use lru::LruCache;
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+/// Packets that are moved together.
+const BATCH: usize = 32;
+/// Batches from one side before the other has its turn.
+const TURNS: usize = 4;
+/// The largest packet.
+const PACKET_MAX: usize = 65_535;
+/// Hop limit of the outer headers and of the errors.
+const HOP_LIMIT: u8 = 64;
+/// Initiators of which it is remembered which agent they came by.
+const INITIATORS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+/// Where the two lowest bits of the traffic class are in a header.
+const ECN_OCTET: usize = 1;
+
+/// The tunnels of one unicast address.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) tunnel: Tunnel,
+    /// The anycast addresses behind it, each with its agents, the preferred one first.
+    pub(crate) anycasts: Vec<(Ipv6Addr, Vec<Ipv6Addr>)>,
+}
+
+impl End {
+    fn agents(&self, anycast: Ipv6Addr) -> &[Ipv6Addr] {
+        let found = self.anycasts.iter().find(|(a, _)| *a == anycast);
+        found.map_or(&[], |(_, agents)| agents)
+    }
+
+    fn has_agent(&self, agent: Ipv6Addr) -> bool {
+        let mut all = self.anycasts.iter();
+        all.any(|(_, agents)| agents.contains(&agent))
+    }
+}
+
+/// What the thread has counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) delivered: AtomicU64,
+    pub(crate) returned: AtomicU64,
+    pub(crate) probe_answers: AtomicU64,
+    pub(crate) straight: AtomicU64,
+    pub(crate) not_sent: AtomicU64,
+    pub(crate) path_errors: AtomicU64,
+    pub(crate) refused: [AtomicU64; Dropped::ALL.len()],
+    pub(crate) dropped: [AtomicU64; Dropped::ALL.len()],
+}
+
+fn count(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
+
+/// The running thread.
+pub(crate) struct Ends {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    ends: Mutex<Arc<Vec<End>>>,
+    counters: Arc<Counters>,
+    /// Readable when the ends are others, or the thread is to stop.
+    wake: OwnedFd,
+    /// Readable when the thread has ended.
+    ended: OwnedFd,
+    stop: std::sync::atomic::AtomicBool,
+}
+
+impl Ends {
+    /// Starts the thread, without any end so far.
+    pub(crate) fn start(
+        tun: Arc<Tun>,
+        sender: RawSender,
+        counters: Arc<Counters>,
+        say: fn(&str),
+    ) -> io::Result<Self> {
+        let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let shared = Arc::new(Shared {
+            ends: Mutex::default(),
+            counters,
+            wake: event()?,
+            ended: event()?,
+            stop: false.into(),
+        });
+        let mover = Mover {
+            tun,
+            sender,
+            shared: Arc::clone(&shared),
+            paths: LruCache::new(INITIATORS),
+            errors: Limit::new(Duration::from_millis(1), 100),
+        };
+        let thread = std::thread::Builder::new()
+            .name("tunnel".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                let shared = Arc::clone(&mover.shared);
+                if let Err(error) = mover.run() {
+                    say(&format!("tunnel: {error}"));
+                }
+                signal(&shared.ended);
+            })?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has it serve these ends from now on.
+    pub(crate) fn set(&self, ends: Vec<End>) {
+        *self.shared.ends.lock() = Arc::new(ends);
+        signal(&self.shared.wake);
+    }
+
+    /// Readable when the thread has ended.
+    pub(crate) fn ended(&self) -> &OwnedFd {
+        &self.shared.ended
+    }
+
+    /// Whether it has.
+    pub(crate) fn has_ended(&self) -> bool {
+        rustix::io::read(&self.shared.ended, &mut [0; 8]).is_ok()
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        signal(&self.shared.wake);
+        if let Some(thread) = self.thread.take() {
+            // What failed in it was said.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes an event descriptor readable.
+fn signal(event: &OwnedFd) {
+    // Fails only when it is readable already, 2^64 - 1 times.
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+}
+
+/// The thread's own.
+struct Mover {
+    tun: Arc<Tun>,
+    sender: RawSender,
+    shared: Arc<Shared>,
+    /// By which agent an initiator's packets to an anycast address came last.
+    paths: LruCache<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    errors: Limit,
+}
+
+/// Its buffers.
+struct Buffers {
+    incoming: ReceiveBatch,
+    outgoing: Vec<TunnelBatch>,
+    straight: PacketBatch,
+    errors: ReceiveBatch,
+    packet: Vec<u8>,
+}
+
+impl Mover {
+    fn run(mut self) -> io::Result<()> {
+        let mut buffers = Buffers {
+            incoming: ReceiveBatch::new(BATCH, PACKET_MAX),
+            outgoing: Vec::new(),
+            straight: PacketBatch::new(BATCH, PACKET_MAX),
+            errors: Tunnel::error_batch(),
+            packet: vec![0; PACKET_MAX],
+        };
+        loop {
+            let ends = Arc::clone(&self.shared.ends.lock());
+            buffers
+                .outgoing
+                .resize_with(ends.len(), || TunnelBatch::new(BATCH, PACKET_MAX));
+            let mut fds = vec![
+                PollFd::from_borrowed_fd(self.shared.wake.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.tun.as_fd(), PollFlags::IN),
+            ];
+            fds.extend(
+                ends.iter()
+                    .map(|end| PollFd::new(&end.tunnel, PollFlags::IN)),
+            );
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+            drop(fds);
+            if !events[0].is_empty() {
+                // Nothing more to know than that it was rung.
+                let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+                if self.shared.stop.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+            }
+            if !events[1].is_empty() {
+                self.outgoing(&ends, &mut buffers)?;
+            }
+            for (end, event) in ends.iter().zip(&events[2..]) {
+                if event.contains(PollFlags::IN) {
+                    self.incoming(end, &mut buffers)?;
+                }
+                if event.contains(PollFlags::ERR) {
+                    let counters = &self.shared.counters;
+                    end.tunnel.errors(&mut buffers.errors, |_| {
+                        count(&counters.path_errors, 1);
+                    })?;
+                }
+            }
+        }
+    }
+
+    /// From the agents to the service.
+    fn incoming(&mut self, end: &End, buffers: &mut Buffers) -> io::Result<()> {
+        for _ in 0..TURNS {
+            let Buffers {
+                incoming, packet, ..
+            } = buffers;
+            let (tun, paths) = (&self.tun, &mut self.paths);
+            let counters = &self.shared.counters;
+            let received = end.tunnel.receive(incoming, |received| {
+                match deliver(end, &received, packet, tun) {
+                    Ok(Some((anycast, initiator))) => {
+                        count(&counters.delivered, 1);
+                        if end.agents(anycast).len() > 1 {
+                            paths.put((anycast, initiator), received.source);
+                        }
+                    }
+                    Ok(None) => count(&counters.not_sent, 1),
+                    Err(why) => count(&counters.refused[why as usize], 1),
+                }
+            })?;
+            if received < incoming.capacity() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// From the service to the agents, and answers to probes to the initiators.
+    fn outgoing(&mut self, ends: &[End], buffers: &mut Buffers) -> io::Result<()> {
+        let counters = Arc::clone(&self.shared.counters);
+        for _ in 0..TURNS {
+            let mut drained = false;
+            for _ in 0..BATCH {
+                let Some(octets) = self.tun.receive(&mut buffers.packet)? else {
+                    drained = true;
+                    break;
+                };
+                let len = octets.len();
+                self.sort(ends, len, buffers);
+            }
+            for (end, batch) in ends.iter().zip(&mut buffers.outgoing) {
+                let (tun, errors) = (&self.tun, &mut self.errors);
+                let unicast = end.tunnel.local();
+                let taken = end.tunnel.send(batch, |_, inner, failed| match failed {
+                    SendFailed::TooBig { mtu, .. } => {
+                        too_big(mtu, inner, unicast, tun, errors);
+                    }
+                    SendFailed::Failed { .. } => count(&counters.not_sent, 1),
+                });
+                count(&counters.returned, taken as u64);
+            }
+            self.sender
+                .send(&mut buffers.straight, |_| count(&counters.not_sent, 1));
+            if drained {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the packet in the buffer to those that leave the same way.
+    fn sort(&mut self, ends: &[End], len: usize, buffers: &mut Buffers) {
+        let counters = &self.shared.counters;
+        let Buffers {
+            outgoing,
+            straight,
+            packet,
+            ..
+        } = buffers;
+        let octets = &mut packet[..len];
+        let Ok(view) = Ipv6Packet::new(octets) else {
+            return count(&counters.dropped[Dropped::Malformed as usize], 1);
+        };
+        let (source, destination) = (view.source(), view.destination());
+        let place = ends
+            .iter()
+            .position(|end| end.tunnel.local() == source || !end.agents(source).is_empty());
+        let Some(place) = place else {
+            // Noise of the host's own, such as it sends by every device.
+            return count(&counters.dropped[Dropped::NotServed as usize], 1);
+        };
+        let end = &ends[place];
+        let unicast = end.tunnel.local();
+        let is_anycast = |address| !end.agents(address).is_empty();
+        match relay::outgoing(octets, is_anycast, unicast) {
+            Outgoing::Encapsulate {
+                traffic_class,
+                dont_fragment,
+            } => {
+                let agents = end.agents(source);
+                let came_by = self.paths.get(&(source, destination)).copied();
+                let agent = came_by.filter(|agent| agents.contains(agent));
+                let outer = Outer {
+                    destination: agent.unwrap_or(agents[0]),
+                    hop_limit: HOP_LIMIT,
+                    traffic_class,
+                    dont_fragment,
+                };
+                if !outgoing[place].push(octets, outer) {
+                    count(&counters.not_sent, 1);
+                }
+            }
+            Outgoing::ProbeAnswer => {
+                count(&counters.probe_answers, 1);
+                if !relay::with_source(octets, unicast) || straight.push(octets).is_err() {
+                    count(&counters.not_sent, 1);
+                }
+            }
+            Outgoing::Straight => {
+                count(&counters.straight, 1);
+                if straight.push(octets).is_err() {
+                    count(&counters.not_sent, 1);
+                }
+            }
+            Outgoing::Drop(why) => count(&counters.dropped[why as usize], 1),
+        }
+    }
+}
+
+/// Gives the host what came through the tunnel; the anycast address and the initiator,
+/// or none if the host did not take it.
+fn deliver(
+    end: &End,
+    received: &Received<'_>,
+    room: &mut [u8],
+    tun: &Tun,
+) -> Result<Option<(Ipv6Addr, Ipv6Addr)>, Dropped> {
+    let inner = received.inner;
+    let is_agent = end.has_agent(received.source);
+    let served = |anycast| end.agents(anycast).contains(&received.source);
+    relay::deliver(inner, is_agent, served, end.tunnel.local())?;
+    let packet = Ipv6Packet::new(inner).map_err(|_| Dropped::Malformed)?;
+    let class = packet.traffic_class();
+    let leaving = relay::decapsulated(class, received.traffic_class).ok_or(Dropped::Congestion)?;
+    let sent = if leaving == class {
+        tun.send(inner)
+    } else {
+        let marked = &mut room[..inner.len()];
+        marked.copy_from_slice(inner);
+        marked[ECN_OCTET] = marked[ECN_OCTET] & !0x30 | (leaving & 3) << 4;
+        tun.send(marked)
+    };
+    Ok(sent
+        .is_ok()
+        .then(|| (packet.destination(), packet.source())))
+}
+
+/// Tells the host that a packet of the service's does not fit the tunnel.
+fn too_big(mtu: u32, inner: &[u8], unicast: Ipv6Addr, tun: &Tun, limit: &mut Limit) {
+    let Ok(packet) = Ipv6Packet::quoted(inner) else {
+        return;
+    };
+    if !limit.permits(clock::boottime()) {
+        return;
+    }
+    let datagram = Datagram {
+        hop_limit: HOP_LIMIT,
+        ..Datagram::new(unicast, packet.source())
+    };
+    let kind: ErrorKind = relay::too_big(mtu);
+    let error = ErrorRepr {
+        kind,
+        invoking: inner,
+    };
+    let mut buffer = [0; MTU_MIN];
+    if let Ok(octets) = error.emit_packet(&datagram, &mut buffer) {
+        // Lost like any packet: the next one that is too big brings another.
+        let _ = tun.send(octets);
+    }
+}
