@@ -53,7 +53,7 @@ struct Updates {
     deregistered: u64,
     expired: u64,
     /// By the status of the answer.
-    refused: BTreeMap<u8, u64>,
+    refused: BTreeMap<String, u64>,
     /// Without an answer, by the reason.
     unanswered: BTreeMap<String, u64>,
     /// Packets that came too fast to be read.
@@ -155,7 +155,10 @@ impl Source<'_> {
                 moved,
                 deregistered,
                 expired,
-                refused: refused.into_iter().map(|(s, n)| (s.0, n)).collect(),
+                refused: refused
+                    .into_iter()
+                    .map(|(status, count)| (status.0.to_string(), count))
+                    .collect(),
                 unanswered: self
                     .unanswered
                     .iter()

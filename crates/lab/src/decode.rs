@@ -52,8 +52,10 @@ pub(crate) fn decode(
         .context(what)?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.lines().last().unwrap_or("no word").to_owned();
-        return Err(std::io::Error::other(format!("{}: {last}", output.status))).context(what);
+        // Before it there is a warning to root, behind it the place in the filter.
+        let word = stderr.lines().find(|line| line.starts_with("tshark: "));
+        let word = word.unwrap_or("no word").to_owned();
+        return Err(std::io::Error::other(format!("{}: {word}", output.status))).context(what);
     }
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
