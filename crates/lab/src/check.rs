@@ -123,7 +123,7 @@ impl<'s> Known<'s> {
         }
         if let Some(chart) = &step.chart {
             is_known(&self.captures, "capture", &chart.capture)?;
-            for host in &chart.columns {
+            for host in chart.columns.iter().chain(chart.also.values()) {
                 is_known(&self.hosts, "host", host)?;
             }
             self.marks(&chart.since, &chart.until)?;

@@ -404,7 +404,8 @@ impl Runner {
             &spec.since,
             &spec.until,
         )?;
-        let hosts = self.scenario.network().hosts_by_address();
+        let mut hosts = self.scenario.network().hosts_by_address();
+        hosts.extend(spec.also.clone());
         let labels: Vec<_> = spec.fields.keys().collect();
         let chart = Chart::new(&spec.title, &spec.columns, &hosts, &labels, &packets);
         self.report.draw(chart);

@@ -1,5 +1,6 @@
 //! Scenarios: a network, what runs in it, what is done and what must be seen.
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -367,6 +368,9 @@ pub struct ChartSpec {
     pub decoded: String,
     /// The hosts, from left to right.
     pub columns: Vec<String>,
+    /// Addresses that are shown as a host's, beside its own: an anycast address.
+    #[serde(default)]
+    pub also: BTreeMap<Ipv6Addr, String>,
     /// Fields of tshark's to be shown, by the words that name them in the chart.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,

@@ -42,6 +42,10 @@ impl Limit {
 mod tests {
     use super::*;
 
+    //= https://www.rfc-editor.org/rfc/rfc4443#section-2.4
+    //# (f) Finally, in order to limit the bandwidth and forwarding costs
+    //# incurred by originating ICMPv6 error messages, an IPv6 node MUST
+    //# limit the rate of ICMPv6 error messages it originates.
     #[test]
     fn after_the_burst_it_is_one_an_interval() {
         let mut limit = Limit::new(Duration::from_millis(10), 5);
