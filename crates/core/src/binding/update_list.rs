@@ -109,11 +109,13 @@ pub struct Registration {
     settings: Settings,
     /// U, while A is to be registered.
     wanted: Option<Ipv6Addr>,
+    /// The U that the agent is asked to delete.
+    leaving: Option<Ipv6Addr>,
     state: State,
     /// The number of the next update.
     upcoming: Sequence,
-    /// The last number named by an agent that has another's binding.
-    rival: Sequence,
+    /// The last number named by the agent while it has another's binding.
+    rival: Option<Sequence>,
     /// What the agent has of ours, as far as we know.
     granted: Option<Granted>,
     /// The next transmission.
@@ -142,9 +144,10 @@ impl Registration {
             anycast,
             settings,
             wanted: None,
+            leaving: None,
             state: State::Idle,
             upcoming,
-            rival: upcoming,
+            rival: None,
             granted: None,
             due: None,
             attempts: 0,
@@ -209,6 +212,12 @@ impl Registration {
             (None, ..) => {
                 self.refusals = 0;
                 self.contests = 0;
+                // After trials, which count from below.
+                if let Some(rival) = self.rival.take()
+                    && !self.upcoming.is_after(rival)
+                {
+                    self.upcoming = rival.advance(1);
+                }
                 self.begin();
                 self.enter(State::Registering, &mut actions);
                 self.transmit(at, Kind::Claim, peer, &mut actions);
@@ -219,7 +228,11 @@ impl Registration {
                 let kind = due.map_or(Kind::Refresh, |(_, kind)| kind);
                 self.begin();
                 if state == State::Refused {
-                    self.enter(State::Registering, &mut actions);
+                    let asked = match kind {
+                        Kind::Trial => State::Standby,
+                        _ => State::Registering,
+                    };
+                    self.enter(asked, &mut actions);
                 }
                 self.transmit(at, kind, peer, &mut actions);
             }
@@ -237,22 +250,19 @@ impl Registration {
     }
 
     fn delete(&mut self, at: Moment, peer: &mut Peer, actions: &mut Vec<Action>) {
-        // What was not answered may have been accepted.
-        let possible = |sent: &Sent| !sent.closed && at.now < sent.at + sent.lifetime.duration();
-        if self.granted.is_none() && !self.sent.iter().any(possible) {
+        // What was not answered may have been accepted: the last one, or else what is
+        // known to have been.
+        let possible = |sent: &&Sent| !sent.closed && at.now < sent.at + sent.lifetime.duration();
+        let last = self.sent.iter().rev().find(possible);
+        let granted = self.granted.map(|granted| granted.care_of);
+        self.leaving = last.map(|sent| sent.care_of).or(granted);
+        if self.leaving.is_none() {
             self.finish(actions);
             return;
         }
         self.begin();
         self.enter(State::Deregistering, actions);
         self.transmit(at, Kind::Deregistration, peer, actions);
-    }
-
-    /// The U that the agent has or may have.
-    fn care_of_there(&self) -> Option<Ipv6Addr> {
-        let last = self.sent.back().filter(|sent| !sent.closed);
-        let granted = self.granted.map(|granted| granted.care_of);
-        last.map(|sent| sent.care_of).or(granted)
     }
 
     fn finish(&mut self, actions: &mut Vec<Action>) {
@@ -303,14 +313,17 @@ impl Registration {
         if std::mem::take(&mut self.leap) {
             self.upcoming = self.upcoming.advance((at.random >> 32) as u16 & 0x3f);
         }
-        if kind == Kind::Trial && self.upcoming.is_after(self.rival) {
-            self.upcoming = self.rival.back(TRIAL_SPAN);
+        if kind == Kind::Trial
+            && let Some(rival) = self.rival.filter(|rival| self.upcoming.is_after(*rival))
+        {
+            self.upcoming = rival.back(TRIAL_SPAN);
         }
         let care_of = match kind {
-            Kind::Deregistration => self.care_of_there(),
+            Kind::Deregistration => self.leaving,
             _ => self.wanted,
         };
         let Some(care_of) = care_of else {
+            self.due = None;
             return;
         };
         let update = Update {

@@ -139,11 +139,17 @@ impl Registration {
         if sent.kind == Kind::Trial {
             // One acceptance of several retransmissions is enough.
             if self.due.is_some_and(|(_, kind)| kind == Kind::Trial) {
-                self.upcoming = self.rival.advance(REIGN_LEAP);
+                let last = self.rival.take().unwrap_or(self.upcoming);
+                self.upcoming = last.advance(REIGN_LEAP);
                 self.begin();
                 self.transmit(at, Kind::Confirmation, peer, actions);
             }
             return;
+        }
+        // Not from where a trial would have begun, had it stayed a refusal.
+        self.rival = None;
+        if !self.upcoming.is_after(sent.sequence) {
+            self.upcoming = sent.sequence.advance(1);
         }
         self.begin();
         let interval = refresh_interval(lifetime, ack.refresh_advice);
@@ -278,7 +284,7 @@ impl Registration {
 
     /// Waits for the end of the binding of the responder that has the number `last`.
     fn stand_by(&mut self, at: Moment, last: Sequence, left: Lifetime, actions: &mut Vec<Action>) {
-        self.rival = last;
+        self.rival = Some(last);
         self.upcoming = last.back(TRIAL_SPAN);
         self.granted = None;
         self.begin();

@@ -2,6 +2,7 @@
 
 mod contest;
 mod deletion;
+mod invariants;
 mod refusal;
 mod simulation;
 

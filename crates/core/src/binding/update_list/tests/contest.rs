@@ -247,3 +247,27 @@ fn an_acceptance_from_before_the_other() {
     assert_eq!(bench.answer(ack(0, refresh.sequence.0, 15)), None);
     assert_eq!(bench.registration.state(), State::Standby);
 }
+
+/// A confirmation that was taken for lost and then acknowledged: the next number is
+/// beyond it, not where a trial would have begun.
+#[test]
+fn a_confirmation_that_is_acknowledged_after_all() {
+    let mut bench = standing_by();
+    let trial = sent(&bench.wake());
+    let confirmation = sent(&bench.accept(&trial));
+    bench.answer(ack(135, confirmation.sequence.0, 15)).unwrap();
+    assert_eq!(bench.registration.state(), State::Standby);
+    bench.accept(&confirmation);
+    assert_eq!(bench.registration.state(), State::Registered);
+    let refresh = sent(&bench.wake());
+    assert!(refresh.sequence.is_after(confirmation.sequence));
+}
+
+/// A first registration after standing by goes on beyond what the owner had.
+#[test]
+fn a_claim_after_standing_by() {
+    let mut bench = standing_by();
+    assert!(updates(&bench.deregister()).is_empty());
+    assert_eq!(bench.registration.state(), State::Idle);
+    assert_eq!(sent(&bench.register(U)).sequence, Sequence(501));
+}

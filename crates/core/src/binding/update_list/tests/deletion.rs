@@ -72,3 +72,21 @@ fn what_is_deregistered() {
     assert_eq!(bench.registration.state(), State::Idle);
     assert_eq!(bench.registration.deadline(), None);
 }
+
+/// The deletion goes on with the agent's clock, though the update before it was
+/// refused for that.
+#[test]
+fn a_deletion_by_the_agents_clock() {
+    let mut bench = Bench::new(Ownership::Standby);
+    bench.peer = Peer::authenticated(Stamps::default(), secs(7));
+    sent(&bench.register(U));
+    let deletion = sent(&bench.deregister());
+    let stamp = deletion.timestamp.unwrap();
+    let told = Acknowledgement {
+        timestamp: Some(Timestamp(stamp.0 + (60 << 32))),
+        ..ack(144, deletion.sequence.0, 0)
+    };
+    let again = sent(&bench.answer(told).unwrap());
+    assert_eq!((again.lifetime, again.care_of), (Lifetime::ZERO, U));
+    assert!(again.sequence.is_after(deletion.sequence));
+}
