@@ -179,6 +179,24 @@ proptest! {
         check_settled(&mut world)?;
     }
 
+    /// Two who both think to own A and are at the same number: one of them learns
+    /// better, and A does not go to and fro.
+    #[test]
+    fn equal_numbers_part(seed: u64, authenticated: bool, apart in 0..3000u64) {
+        let mut world = World::new(2, standby(), authenticated, seed);
+        let number = world.responders[0].registration.upcoming();
+        world.responders[1].registration = Registration::new(A, standby(), number);
+        world.register(0);
+        world.run(ms(apart).max(ms(100)));
+        world.restart_agent();
+        world.register(1);
+        world.run(ms(100));
+        prop_assert_eq!(world.states(), [State::Registered; 2]);
+        world.run(6 * LIFETIME);
+        check_settled(&mut world)?;
+        prop_assert!(world.owners.len() <= 8, "{:?}", &world.owners);
+    }
+
     /// Whoever registers last has A: two who refresh alternate, once for each refresh.
     #[test]
     fn the_last_ones_alternate(seed: u64, authenticated: bool, apart in 1000..40_000u64) {
