@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
-use aarp_core::policy::{Patience, interest, possible};
+use aarp_core::policy::{Patience, possible};
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::boottime;
 use aarp_sys::route::Origin;
@@ -14,6 +14,7 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, process, socket};
 
 use crate::limits::Limits;
+use crate::names::interest;
 use crate::resolve::{Asker, Target, Unresolved};
 use crate::sockets::{self, Kind, Phase, Record};
 use crate::{datagram, report, settings, state};

@@ -1,16 +1,25 @@
 //! What getaddrinfo() has found: asked about all at once, so that connect() finds the
-//! answers; or replaced by them, for programs whose other calls never reach us.
+//! answers; or given to the program behind them, for programs whose other calls never
+//! reach us.
 
+use core::ffi::CStr;
+use core::fmt::Write as _;
 use core::net::Ipv6Addr;
+use core::time::Duration;
 
-use aarp_core::policy::interest;
+use aarp_core::bypass::Bypass;
+use aarp_core::mapping::{Mapping, MappingTable};
+use aarp_core::policy::{self, Interest};
 use aarp_core::refutation::Claim;
 use aarp_core::settings::{GetAddrInfo, Settings};
 use aarp_core::state::ProcessState;
+use aarp_core::text::Text;
 use aarp_sys::addrinfo::{AddrInfoList, Entry};
 use aarp_sys::ask::ADDRESSES;
 use aarp_sys::clock::boottime;
 use aarp_sys::errno;
+use aarp_sys::memory::leak_zeroed;
+use once_cell::race::OnceRef;
 
 use crate::ops::is_barred;
 use crate::resolve::prefetch;
@@ -19,7 +28,15 @@ use crate::{report, settings, state};
 /// A name has been resolved by the function behind, with these flags, or an address
 /// been read. Addresses are read for many reasons, and who connects asks then; with
 /// `AI_PASSIVE` it is about listening, without a name about this host.
-pub(crate) fn resolved(list: &AddrInfoList<'_>, flags: i32, literal: bool) {
+///
+/// `same_for` asks the function behind for an address in figures, with everything else as
+/// the program has asked.
+pub(crate) fn resolved<'l>(
+    list: &mut AddrInfoList<'l>,
+    flags: i32,
+    literal: bool,
+    same_for: impl Fn(&CStr) -> Option<AddrInfoList<'l>>,
+) {
     if flags & (libc::AI_PASSIVE | libc::AI_NUMERICHOST) != 0 {
         return;
     }
@@ -34,7 +51,7 @@ pub(crate) fn resolved(list: &AddrInfoList<'_>, flags: i32, literal: bool) {
             GetAddrInfo::Prefetch => fetch(settings, state, list),
             GetAddrInfo::Rewrite => {
                 fetch(settings, state, list);
-                rewrite(settings, state, list);
+                rewrite(settings, state, list, same_for);
             }
         }
     }
@@ -42,7 +59,7 @@ pub(crate) fn resolved(list: &AddrInfoList<'_>, flags: i32, literal: bool) {
 }
 
 fn is_possible(address: Ipv6Addr) -> bool {
-    aarp_core::policy::possible(address).is_ok()
+    policy::possible(address).is_ok()
 }
 
 /// Asks about what is not known yet, all within one budget. What is beyond the number
@@ -53,7 +70,8 @@ fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>) {
     let mut count = 0;
     for Entry { address, scope, .. } in list.entries() {
         let known = state.mappings.lookup(address);
-        let wanted = interest(settings, address).is_ok()
+        let wanted = policy::interest(settings, address).is_ok()
+            && !is_given_u(address, now)
             && !known.is_some_and(|known| known.is_fresh(now))
             && !unknown[..count].contains(&(address, scope));
         if wanted && count < ADDRESSES {
@@ -66,27 +84,143 @@ fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>) {
     }
 }
 
-/// Puts U in the place of each A that has one, where it has not failed.
-fn rewrite(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>) {
+/// What has been given to the program: by A, which U; and by U, itself. Both are then
+/// left alone: who walks the list comes to U first, and to A where U has failed, which
+/// nobody tells us. In ordinary memory: a forked child has its parent's list.
+static GIVEN: OnceRef<'static, MappingTable> = OnceRef::new();
+
+fn given_for(a: Ipv6Addr) -> Option<Mapping> {
+    GIVEN.get()?.lookup(a)
+}
+
+/// Whether getaddrinfo has given this U to the program, and that still holds.
+fn is_given_u(u: Ipv6Addr, now: Duration) -> bool {
+    given_for(u).is_some_and(|given| given.u == u && given.is_fresh(now))
+}
+
+/// Whether getaddrinfo has given this U to the program.
+pub(crate) fn was_given(u: Ipv6Addr) -> bool {
+    given_for(u).is_some_and(|given| given.u == u)
+}
+
+/// Whether `a` is asked about: not where the program has been given U for it, or where
+/// it is that U.
+///
+/// # Errors
+/// The reason why not.
+#[inline]
+pub(crate) fn interest(settings: &Settings, a: Ipv6Addr) -> Result<Interest, Bypass> {
+    if settings.getaddrinfo == GetAddrInfo::Rewrite
+        && given_for(a).is_some_and(|given| given.is_fresh(boottime()))
+    {
+        return Err(Bypass::Rewritten);
+    }
+    policy::interest(settings, a)
+}
+
+/// Puts U before each A that has one, where it has not failed, and no U twice.
+fn rewrite<'l>(
+    settings: &Settings,
+    state: &ProcessState,
+    list: &mut AddrInfoList<'l>,
+    same_for: impl Fn(&CStr) -> Option<AddrInfoList<'l>>,
+) {
+    // As for the state of the process: the loser's pages were never touched.
+    let table = GIVEN.get().or_else(|| {
+        let fresh = leak_zeroed(false).ok()?;
+        Some(GIVEN.get_or_init(|| fresh))
+    });
+    let Some(table) = table else { return };
     let now = boottime();
+    let mut before = Seen::default();
+    let mut given = Seen::default();
     for entry in list.entries() {
         let a = entry.address;
-        if interest(settings, a).is_err() {
+        // Of one address there are entries for each type of socket.
+        if before.has(a) || policy::interest(settings, a).is_err() || is_given_u(a, now) {
             continue;
         }
-        let known = state.mappings.lookup(a).filter(|known| known.is_fresh(now));
-        let Some(Ok(u)) = known.map(|known| known.target(settings.times.budget)) else {
+        if !before.add(a) {
+            return;
+        }
+        let Some((u, known)) = unicast_of(settings, state, list, a, now) else {
             continue;
         };
+        if !given.has(u) {
+            let Some(same) = same_for(text_of(u).as_c_str()) else {
+                continue;
+            };
+            list.put_before(&entry, same);
+            given.add(u);
+            report::given(a, u);
+        }
+        // Where there is no room, they are asked about once more.
+        table.store(u, Mapping { u, ..known });
+        table.store(a, known);
+    }
+}
+
+/// The U of A, where it has not failed for any entry, and the mapping that says so.
+fn unicast_of(
+    settings: &Settings,
+    state: &ProcessState,
+    list: &AddrInfoList<'_>,
+    a: Ipv6Addr,
+    now: Duration,
+) -> Option<(Ipv6Addr, Mapping)> {
+    let known = state
+        .mappings
+        .lookup(a)
+        .filter(|known| known.is_fresh(now))?;
+    let u = known.target(settings.times.budget).ok()?;
+    let has_failed = |entry: Entry<'_>| {
         let claim = Claim {
             a,
             u,
             protocol: entry.protocol,
             port: entry.port,
         };
-        if state.refutations.refuted_until(&claim, now).is_none() {
-            report::rewritten(a, u);
-            entry.set_address(u);
+        entry.address == a && state.refutations.refuted_until(&claim, now).is_some()
+    };
+    (!list.entries().any(has_failed)).then_some((u, known))
+}
+
+/// Some addresses: as many as can be asked about at once.
+#[derive(Default)]
+struct Seen {
+    addresses: [Option<Ipv6Addr>; ADDRESSES],
+}
+
+impl Seen {
+    fn has(&self, address: Ipv6Addr) -> bool {
+        self.addresses.contains(&Some(address))
+    }
+
+    /// Whether there was room.
+    fn add(&mut self, address: Ipv6Addr) -> bool {
+        let mut room = self.addresses.iter_mut();
+        match room.find(|place| place.is_none()) {
+            Some(place) => {
+                *place = Some(address);
+                true
+            }
+            None => false,
         }
     }
+}
+
+/// An address in figures, with the zero that C wants at its end.
+struct Figures(Text<48>);
+
+impl Figures {
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(self.0.as_str().as_bytes()).unwrap_or(c"")
+    }
+}
+
+fn text_of(address: Ipv6Addr) -> Figures {
+    let mut text = Text::new();
+    // The longest has 39 characters.
+    let _ = write!(text, "{address}\0");
+    Figures(text)
 }

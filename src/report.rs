@@ -17,11 +17,13 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{environment, errno, process};
 
 use crate::resolve::Target;
-use crate::{ops, settings};
+use crate::{names, ops, settings};
 
 static PINNED_FROM_MEMORY: AtomicU64 = AtomicU64::new(0);
 static MISSES: AtomicU64 = AtomicU64::new(0);
 static PINNED_BY_ASKING: AtomicU64 = AtomicU64::new(0);
+static GIVEN: AtomicU64 = AtomicU64::new(0);
+static REWRITTEN: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 static REFUTED: AtomicU64 = AtomicU64::new(0);
 static PROBES: AtomicU64 = AtomicU64::new(0);
@@ -45,6 +47,9 @@ pub(crate) fn count_bypass(reason: Bypass) {
 /// A communication went to A.
 #[inline]
 pub(crate) fn bypass(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
+    if reason == Bypass::Rewritten && is_to_given(call, fd, to) {
+        return;
+    }
     count(&BYPASSES[reason as usize]);
     if is_logged(LogLevel::Debug) {
         let (a, port) = (
@@ -56,6 +61,23 @@ pub(crate) fn bypass(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
             reason.name()
         ));
     }
+}
+
+/// Whether a communication goes to a U that getaddrinfo has given to the program.
+#[cold]
+fn is_to_given(call: &str, fd: i32, to: &SocketAddress) -> bool {
+    let u = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
+    if !names::was_given(u) {
+        return false;
+    }
+    count(&REWRITTEN);
+    if is_logged(LogLevel::Debug) {
+        let port = u16::from_be(to.raw.sin6_port);
+        log(format_args!(
+            "{call} {fd} [{u}]:{port}: rewritten by getaddrinfo"
+        ));
+    }
+    true
 }
 
 /// A communication was refused, as it is configured.
@@ -92,11 +114,12 @@ pub(crate) fn pinned(call: &str, fd: i32, to: &SocketAddress, target: &Target) {
     }
 }
 
-/// An address that was found for a name was replaced.
+/// U was put before an address that was found for a name.
 #[cold]
-pub(crate) fn rewritten(a: Ipv6Addr, u: Ipv6Addr) {
+pub(crate) fn given(a: Ipv6Addr, u: Ipv6Addr) {
+    count(&GIVEN);
     if is_logged(LogLevel::Debug) {
-        log(format_args!("getaddrinfo: {a} rewritten to {u}"));
+        log(format_args!("getaddrinfo: {u} given before {a}"));
     }
 }
 
@@ -227,7 +250,15 @@ pub(crate) fn at_exit() {
     }
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // Most programs that a shell starts never connect to anything.
-    if [&PINNED_FROM_MEMORY, &PINNED_BY_ASKING, &MISSES, &REFUSED]
+    let others = [
+        &PINNED_FROM_MEMORY,
+        &PINNED_BY_ASKING,
+        &MISSES,
+        &GIVEN,
+        &REWRITTEN,
+        &REFUSED,
+    ];
+    if others
         .into_iter()
         .chain(&BYPASSES)
         .all(|counter| of(counter) == 0)
@@ -251,8 +282,14 @@ pub(crate) fn at_exit() {
         of(&PROBES),
         of(&REFUTED)
     ));
-    if of(&REFUSED) > 0 {
-        say(format_args!(" refused={}", of(&REFUSED)));
+    for (name, counter) in [
+        ("given", &GIVEN),
+        ("rewritten", &REWRITTEN),
+        ("refused", &REFUSED),
+    ] {
+        if of(counter) > 0 {
+            say(format_args!(" {name}={}", of(counter)));
+        }
     }
     for reason in Bypass::ALL {
         let number = of(&BYPASSES[reason as usize]);

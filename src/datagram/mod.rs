@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
 use aarp_core::pins::{Pin, PinTable, Remote};
-use aarp_core::policy::{Patience, interest, possible};
+use aarp_core::policy::{Patience, possible};
 use aarp_core::refutation::Claim;
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::{boottime, wall_coarse_ms};
@@ -21,6 +21,7 @@ use aarp_sys::{errno, process, socket};
 use once_cell::race::OnceRef;
 
 use crate::connect::{origin, record_of_inherited};
+use crate::names::interest;
 use crate::ops::is_barred;
 use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Datagrams, Kind, Record};

@@ -38,11 +38,14 @@ pub enum Bypass {
     Untrusted,
     /// The unicast address that answers has failed a short while ago.
     Refuted,
+    /// getaddrinfo has given the program U in front of this destination, and it has
+    /// chosen.
+    Rewritten,
 }
 
 impl Bypass {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Bypass; 17] = [
+    pub const ALL: [Bypass; 18] = [
         Bypass::Family,
         Bypass::Policy,
         Bypass::Excluded,
@@ -60,6 +63,7 @@ impl Bypass {
         Bypass::Direct,
         Bypass::Untrusted,
         Bypass::Refuted,
+        Bypass::Rewritten,
     ];
 
     /// The name in logs, JSON and metrics.
@@ -83,6 +87,7 @@ impl Bypass {
             Bypass::Direct => "direct",
             Bypass::Untrusted => "untrusted",
             Bypass::Refuted => "refuted",
+            Bypass::Rewritten => "rewritten",
         }
     }
 

@@ -16,6 +16,8 @@ unsafe impl Zeroed for aarp_core::state::ProcessState {}
 // SAFETY: as above.
 unsafe impl Zeroed for aarp_core::pins::PinTable {}
 // SAFETY: as above.
+unsafe impl Zeroed for aarp_core::mapping::MappingTable {}
+// SAFETY: as above.
 unsafe impl<const W: usize> Zeroed for aarp_core::slot::Slot<W> {}
 // SAFETY: an atomic integer.
 unsafe impl Zeroed for core::sync::atomic::AtomicU64 {}
