@@ -48,9 +48,9 @@ pub(crate) fn resolved<'l>(
         match settings.getaddrinfo {
             GetAddrInfo::Off => {}
             GetAddrInfo::Prefetch if literal => {}
-            GetAddrInfo::Prefetch => fetch(settings, state, list),
+            GetAddrInfo::Prefetch => fetch(settings, state, list, false),
             GetAddrInfo::Rewrite => {
-                fetch(settings, state, list);
+                fetch(settings, state, list, true);
                 rewrite(settings, state, list, same_for);
             }
         }
@@ -63,8 +63,9 @@ fn is_possible(address: Ipv6Addr) -> bool {
 }
 
 /// Asks about what is not known yet, all within one budget. What is beyond the number
-/// that can be asked at once waits for its connect().
-fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>) {
+/// that can be asked at once waits for its connect(), and so does what is silent, unless
+/// `all` are waited for.
+fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>, all: bool) {
     let now = boottime();
     let mut unknown = [(Ipv6Addr::UNSPECIFIED, 0); ADDRESSES];
     let mut count = 0;
@@ -80,7 +81,7 @@ fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>) {
         }
     }
     if count > 0 {
-        prefetch(settings, state, &unknown[..count], now);
+        prefetch(settings, state, &unknown[..count], now, all);
     }
 }
 

@@ -135,13 +135,29 @@ pub(crate) fn excused(fd: i32, to: &SocketAddress, u: Ipv6Addr) {
     }
 }
 
-/// The network was asked.
-#[cold]
-pub(crate) fn asked(a: Ipv6Addr, told: &Report) {
+fn count_probes(told: &Report) {
     PROBES.fetch_add(u64::from(told.sent), Ordering::Relaxed);
     for (counter, ignored) in IGNORED.iter().zip(told.ignored) {
         counter.fetch_add(u64::from(ignored), Ordering::Relaxed);
     }
+}
+
+/// An address was asked beside others, and no longer waited for when one of those had
+/// answered.
+#[cold]
+pub(crate) fn given_up(a: Ipv6Addr, told: &Report) {
+    count_probes(told);
+    if is_logged(LogLevel::Info) {
+        log(format_args!(
+            "{a}: no answer yet, and not waited for: another address has answered"
+        ));
+    }
+}
+
+/// The network was asked.
+#[cold]
+pub(crate) fn asked(a: Ipv6Addr, told: &Report) {
+    count_probes(told);
     if !is_logged(LogLevel::Info) {
         return;
     }

@@ -9,7 +9,7 @@ use aarp_core::policy::{Interest, Patience, interest, plan};
 use aarp_core::refutation::Claim;
 use aarp_core::settings::{Settings, Times};
 use aarp_core::state::ProcessState;
-use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all};
+use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all, ask_most};
 use aarp_sys::clock::boottime;
 use aarp_sys::interrupt::Interruptible;
 use aarp_sys::process::thread;
@@ -253,12 +253,15 @@ fn learned(
 }
 
 /// Asks about addresses that are about to be needed, all at once and for no longer
-/// than for one of them; with the scope of each.
+/// than for one of them; with the scope of each. Unless `all` are waited for, one that is
+/// silent does not hold the program once another has answered: nothing is remembered of
+/// it then, and who connects to it asks with its own budget.
 pub(crate) fn prefetch(
     settings: &Settings,
     state: &ProcessState,
     addresses: &[(Ipv6Addr, u32)],
     now: Duration,
+    all: bool,
 ) {
     let empty = Inquiry {
         settings,
@@ -298,11 +301,16 @@ pub(crate) fn prefetch(
         return;
     }
     report::miss();
-    ask_all(inquiries, reports);
+    if all {
+        ask_all(inquiries, reports);
+    } else {
+        ask_most(inquiries, reports);
+    }
     let ended = boottime();
     state.stalls.charge(thread(), now, ended);
     for (Inquiry { a, plan, .. }, report) in inquiries.iter().zip(reports) {
         match report {
+            Ok(told) if told.given_up => report::given_up(*a, told),
             Ok(told) => {
                 let mapping = learned(state, *a, told, &plan.times, ended);
                 state.mappings.store(*a, mapping);

@@ -20,6 +20,8 @@ const OTHER_U: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 3);
 const NAME: &str = "eight.any.test";
 const ANSWERED: u16 = 5;
 const ALL: u16 = 8;
+/// The name of the silent ones alone.
+const SILENT: &str = "silent.any.test";
 /// The name of the first of them alone.
 const WALKED: &str = "www.any.test";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,6 +65,9 @@ impl Site {
             .name("both.any.test", a(1).to_string());
         for number in 1..=ALL {
             network = network.name(NAME, a(number).to_string());
+            if number > ANSWERED {
+                network = network.name(SILENT, a(number).to_string());
+            }
         }
         let lab = Lab::new(&network).expect("a network");
         let source = include_str!("lookup.c");
@@ -93,6 +98,15 @@ impl Site {
 
     /// What the program prints, with the library in that mode, or without it.
     fn lookup(&self, mode: Option<&str>, what: &str, name: &str) -> String {
+        self.run(mode, what, name, &[])
+    }
+
+    /// The same with settings of its own.
+    fn lookup_with(&self, mode: &str, what: &str, name: &str, settings: &[(&str, &str)]) -> String {
+        self.run(Some(mode), what, name, settings)
+    }
+
+    fn run(&self, mode: Option<&str>, what: &str, name: &str, settings: &[(&str, &str)]) -> String {
         let client = self.lab.host("client").expect("a host");
         let mut command = client.command(self.lab.work().join("lookup"));
         if let Some(mode) = mode {
@@ -101,7 +115,8 @@ impl Site {
                 .env("AARP_CONFIG", "/dev/null")
                 .env("AARP_PREFIXES", "2001:db8:a::/48")
                 .env("AARP_BUDGET", "2s")
-                .env("AARP_GETADDRINFO", mode);
+                .env("AARP_GETADDRINFO", mode)
+                .envs(settings.iter().copied());
         }
         let output = command.args([what, name]).limit(PATIENCE * 4).output();
         let output = output.expect("it runs");
@@ -232,21 +247,32 @@ fn rewrite_gives_u_before_what_is_answered() {
     });
 }
 
-/// Eight addresses, three of them silent: one budget, not eight or three; and all
-/// eight are asked.
+fn seconds(text: &str) -> f64 {
+    let lines = text.lines();
+    let mut seconds = lines.filter_map(|line| line.strip_prefix("seconds "));
+    let seconds = seconds.next().and_then(|seconds| seconds.parse().ok());
+    seconds.expect("a time")
+}
+
+/// Eight addresses, three of them silent: the silent ones are not waited for. All silent:
+/// one budget, not eight.
 #[test]
 fn all_answers_are_asked_about_within_one_budget() {
     with_site(|site| {
         let since = now();
-        let text = site.lookup(Some("prefetch"), "time", NAME);
-        let seconds: f64 = text
-            .lines()
-            .find_map(|line| line.strip_prefix("seconds "))
-            .and_then(|seconds| seconds.parse().ok())
-            .expect("a time");
-        // Two seconds by the settings; two budgets would be four.
-        assert!((1.9..4.0).contains(&seconds), "{text}");
+        // A minute by the settings.
+        let text = site.lookup_with("prefetch", "time", NAME, &[("AARP_BUDGET", "60s")]);
+        assert!(seconds(&text) < 30.0, "{text}");
         assert_eq!(site.asked(since), (1..=ALL).map(a).collect::<Vec<_>>());
+        let since = now();
+        let text = site.lookup(Some("prefetch"), "time", SILENT);
+        // Two seconds by the settings; two budgets would be four.
+        assert!((1.9..4.0).contains(&seconds(&text)), "{text}");
+        let silent: Vec<_> = (ANSWERED + 1..=ALL).map(a).collect();
+        assert_eq!(site.asked(since), silent);
+        // Where no later call could ask, the silent ones have their time.
+        let text = site.lookup(Some("rewrite"), "time", NAME);
+        assert!((1.9..4.0).contains(&seconds(&text)), "{text}");
         // Nothing is asked where that is not wanted, or where no name is resolved.
         let since = now();
         site.lookup(Some("off"), "time", NAME);

@@ -3,6 +3,7 @@
 blocking     with sockets that block
 nonblocking  with sockets that do not
 fork         the same in a child of the process that has looked the name up
+silent       the last one without blocking, which nobody answers
 datagram     sends a datagram to the first, and waits for the answer
 """
 import os
@@ -35,6 +36,14 @@ if how == "datagram":
         datagrams.settimeout(30)
         datagrams.sendto(b"hello", address)
         print("answered", datagrams.recvfrom(100)[1][0])
+elif how == "silent":
+    found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+    silent = max(address for _, _, _, _, address in found)
+    print("silent", silent[0])
+    with socket.socket(socket.AF_INET6) as connection:
+        connection.setblocking(False)
+        if not connection.connect_ex(silent):
+            sys.exit("it is connected")
 else:
     found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
     child = os.fork() if how == "fork" else 0

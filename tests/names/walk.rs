@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use aarp_lab::{Filter, Process};
 
 use super::stage::{has, library, python};
-use super::{PATIENCE, Site, U, WALKED, a, now, with_site};
+use super::{ALL, NAME, PATIENCE, Site, U, WALKED, a, now, with_site};
 
 /// An echo of datagrams.
 const ECHO: &str = "
@@ -74,9 +74,9 @@ fn walk(site: &Site, program: &[&str], settings: &[(&str, &str)]) -> Walk {
     }
 }
 
-fn script(how: &'static str) -> [String; 5] {
+fn script(how: &'static str, name: &'static str) -> [String; 5] {
     let script = include_str!("walk.py");
-    [python(), "-c", script, how, WALKED].map(str::to_owned)
+    [python(), "-c", script, how, name].map(str::to_owned)
 }
 
 /// Both with the default configuration, which asks about every address, and where only
@@ -99,7 +99,7 @@ fn a_service_on_a_alone_is_found() {
         let _server = serve(site, &a(1).to_string());
         for settings in SETTINGS {
             for how in ["blocking", "nonblocking", "fork"] {
-                let program = script(how);
+                let program = script(how, WALKED);
                 let program: Vec<_> = program.iter().map(String::as_str).collect();
                 let walk = walk(site, &program, settings);
                 let expected = format!("refused {U}\nconnected {}\n", a(1));
@@ -138,7 +138,7 @@ fn a_u_that_serves_is_used_and_not_asked_about() {
                 ("nonblocking", "connected", "connect"),
                 ("datagram", "answered", "send"),
             ] {
-                let program = script(how);
+                let program = script(how, WALKED);
                 let program: Vec<_> = program.iter().map(String::as_str).collect();
                 let walk = walk(site, &program, settings);
                 assert_eq!(walk.said, format!("{said} {U}\n"), "{}", walk.log);
@@ -154,5 +154,39 @@ fn a_u_that_serves_is_used_and_not_asked_about() {
                 assert!(!counters.contains(" bypass."), "{counters}");
             }
         }
+    });
+}
+
+/// What was silent for a while only, because others had answered, is not taken for
+/// unanswered: who connects to it asks with a budget of its own.
+#[test]
+fn what_was_not_waited_for_is_asked_about_again() {
+    with_site(|site| {
+        let program = script("silent", NAME);
+        let program: Vec<_> = program.iter().map(String::as_str).collect();
+        let settings = [
+            ("AARP_GETADDRINFO", "prefetch"),
+            ("AARP_PREFIXES", "2001:db8:a::/48"),
+            ("AARP_BUDGET", "60s"),
+            ("AARP_BUDGET_NONBLOCKING", "5s"),
+        ];
+        let walk = walk(site, &program, &settings);
+        let silent = a(ALL);
+        assert_eq!(walk.said, format!("silent {silent}\n"));
+        let about = format!(": {silent}: ");
+        let lines = walk
+            .log
+            .lines()
+            .filter_map(|line| Some(line.split_once(&about)?.1));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 2, "{}", walk.log);
+        assert!(lines[0].starts_with("no answer yet"), "{}", walk.log);
+        assert!(lines[1].starts_with("unanswered, "), "{}", walk.log);
+        // What the name has cost is taken from what this second may cost.
+        let waited = lines[1].rsplit_once(" in ").and_then(|(_, text)| {
+            let ms = text.strip_suffix(" ms")?;
+            ms.parse::<u64>().ok()
+        });
+        assert!(waited.is_some_and(|ms| ms <= 5000), "{}", walk.log);
     });
 }

@@ -40,6 +40,20 @@ pub const RANKING: [Method; METHODS] = [Method::Echo, Method::Unreach];
 /// asked by `unreach` (the usual reason to have it) would be held every time.
 pub const GRACE_MIN: Duration = Duration::from_millis(5);
 
+/// For how much longer the others of several addresses are waited for, at the least,
+/// once one of them is answered.
+pub const OTHERS_MIN: Duration = Duration::from_millis(20);
+
+/// For how much longer the others of several addresses are waited for, once one of them
+/// is answered after `took`: as long again. They were asked at the same time, and the
+/// hosts that serve one name are seldom much farther than twice as far as the nearest;
+/// a few milliseconds, where that is near, reach the next region. Who connects to one
+/// that is farther asks it then.
+#[must_use]
+pub fn patience_with_others(took: Duration) -> Duration {
+    took.max(OTHERS_MIN)
+}
+
 /// Any of the methods.
 #[derive(Debug, Clone, Copy)]
 pub enum AnyMethod {
@@ -123,6 +137,8 @@ pub struct Resolution {
     budget: Duration,
     /// Until when an answer is held back for one that ranks higher.
     held_until: Option<Duration>,
+    /// When it is ended, decided or not, because nobody waits for it any more.
+    given_up: Option<Duration>,
     /// The last source that was refused, and by which method.
     refused: Option<(Ipv6Addr, Rank)>,
 }
@@ -163,6 +179,7 @@ impl Resolution {
             deadline: began.saturating_add(budget),
             budget,
             held_until: None,
+            given_up: None,
             refused: None,
         }
     }
@@ -170,10 +187,11 @@ impl Resolution {
     /// What to do at the time `now`.
     #[must_use]
     pub fn step(&self, now: Duration) -> Step {
-        if now >= self.deadline || self.is_concluded(now) {
+        let end = self.end();
+        if now >= end || self.is_concluded(now) {
             return Step::Over;
         }
-        let mut until = self.held_until.unwrap_or(self.deadline).min(self.deadline);
+        let mut until = self.held_until.unwrap_or(end).min(end);
         for (rank, flight) in self.flights.iter().enumerate() {
             match flight.as_ref().filter(|flight| flight.is_open()) {
                 None => {}
@@ -185,6 +203,22 @@ impl Resolution {
             }
         }
         Step::Wait(until)
+    }
+
+    fn end(&self) -> Duration {
+        self.given_up.unwrap_or(self.deadline).min(self.deadline)
+    }
+
+    /// Ends it at `until`, if that is before its budget is over.
+    pub fn give_up_at(&mut self, until: Duration) {
+        self.given_up = Some(until);
+    }
+
+    /// Whether it was ended before its budget was over, and nothing is decided: what
+    /// [`Resolution::answer`] says is then no reason to remember anything.
+    #[must_use]
+    pub fn is_given_up(&self, now: Duration) -> bool {
+        self.end() < self.deadline && now < self.deadline && !self.is_concluded(now)
     }
 
     /// Whether no more can be found out that would count.
@@ -305,8 +339,11 @@ impl Resolution {
             return (Answer::Untrusted { u }, rank);
         }
         let rank = self.flights.iter().position(Option::is_some).unwrap_or(0);
-        // Over before its time: nobody who waits longer would hear more.
-        let waited = if now < self.deadline {
+        let waited = if self.is_given_up(now) {
+            let began = self.deadline.saturating_sub(self.budget);
+            now.saturating_sub(began)
+        } else if now < self.deadline {
+            // Over before its time: nobody who waits longer would hear more.
             self.budget.max(most)
         } else {
             self.budget

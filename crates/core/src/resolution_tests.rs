@@ -291,3 +291,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_given_up_is_not_decided() {
+    let mut silent = both();
+    assert!(!silent.is_given_up(ms(1999)));
+    silent.give_up_at(ms(1040));
+    assert_eq!(silent.step(ms(1010)), Step::Wait(ms(1040)));
+    assert_eq!(ended(&silent, ms(1040)).0, Answer::None { waited: ms(40) });
+    assert!(silent.is_given_up(ms(1040)));
+    // One of two has said A: the other may still say U.
+    let mut half = both();
+    half.give_up_at(ms(1040));
+    half.hear(ECHO, 0, A, Verdict::Direct, ms(1010));
+    assert_eq!(half.step(ms(1010)), Step::Wait(ms(1040)));
+    assert_eq!(half.step(ms(1040)), Step::Over);
+    assert!(half.is_given_up(ms(1040)));
+    let mut answered = both();
+    answered.give_up_at(ms(1040));
+    answered.hear(ECHO, 0, U, Verdict::Pinned, ms(1030));
+    assert_eq!(ended(&answered, ms(1030)), (pinned(U, 30), ECHO));
+    assert!(!answered.is_given_up(ms(1030)));
+    // No longer than its budget, and then nobody has answered.
+    let mut late = both();
+    late.give_up_at(ms(2500));
+    send_all(&mut late, ms(1400));
+    assert_eq!(late.step(ms(1999)), Step::Wait(ms(2000)));
+    assert_eq!(ended(&late, ms(2000)).0, Answer::None { waited: MOST });
+    assert!(!late.is_given_up(ms(2000)));
+}
+
+#[test]
+fn others_are_waited_for_as_long_again() {
+    for (took, patience) in [(0, 20), (1, 20), (20, 20), (150, 150)] {
+        assert_eq!(patience_with_others(ms(took)), ms(patience));
+    }
+}

@@ -11,7 +11,7 @@ use aarp_core::probing::Ignored;
 use aarp_core::settings::Settings;
 use aarp_wire::probe::Method;
 
-use crate::exchange::{Exchange, State};
+use crate::exchange::{Exchange, Others, State};
 use crate::interrupt::Interruptible;
 pub use crate::probe::Kind;
 use crate::route::Origin;
@@ -59,6 +59,9 @@ pub struct Report {
     /// Whether there was no answer because nothing arrived, as the network or this
     /// host said.
     pub unreachable: bool,
+    /// Whether it was given up before its budget was over ([`ask_most`]): the answer
+    /// is then what was known so far, and decides nothing.
+    pub given_up: bool,
 }
 
 /// Why nobody could be asked.
@@ -109,7 +112,8 @@ impl core::error::Error for AskError {}
 pub fn ask(inquiry: &Inquiry<'_>) -> Result<Report, AskError> {
     let mut report = [Err(AskError::NoMethod)];
     let mut state = [State::Waiting];
-    Exchange::new(core::slice::from_ref(inquiry), &mut report, &mut state).run();
+    let one = core::slice::from_ref(inquiry);
+    Exchange::new(one, &mut report, &mut state, Others::Whole).run();
     report[0]
 }
 
@@ -123,9 +127,24 @@ pub fn ask(inquiry: &Inquiry<'_>) -> Result<Report, AskError> {
 /// A report is an error where that address could not be asked about. When a signal
 /// interrupts, those that are not decided yet are [`AskError::Interrupted`].
 pub fn ask_all(inquiries: &[Inquiry<'_>], reports: &mut [Result<Report, AskError>]) {
+    ask_several(inquiries, reports, Others::Whole);
+}
+
+/// As [`ask_all`], but once one is answered the others are not waited for much longer:
+/// see [`aarp_core::resolution::patience_with_others`]. One that nobody answers then
+/// does not hold the caller for its whole budget.
+pub fn ask_most(inquiries: &[Inquiry<'_>], reports: &mut [Result<Report, AskError>]) {
+    ask_several(inquiries, reports, Others::Briefly);
+}
+
+fn ask_several(
+    inquiries: &[Inquiry<'_>],
+    reports: &mut [Result<Report, AskError>],
+    others: Others,
+) {
     let count = inquiries.len().min(reports.len()).min(ADDRESSES);
     let (now, rest) = reports.split_at_mut(count);
     rest.fill(Err(AskError::TooMany));
     let mut states = [const { State::Waiting }; ADDRESSES];
-    Exchange::new(&inquiries[..count], now, &mut states[..count]).run();
+    Exchange::new(&inquiries[..count], now, &mut states[..count], others).run();
 }

@@ -10,7 +10,9 @@ use aarp_core::echo::Echo;
 use aarp_core::mapping::Answer;
 use aarp_core::policy::permitted;
 use aarp_core::probing::{Ignored, Incoming, MESSAGE_MAX, Meaning};
-use aarp_core::resolution::{AnyMethod, METHODS, RANKING, Rank, Resolution, Schedule, Step};
+use aarp_core::resolution::{
+    AnyMethod, METHODS, RANKING, Rank, Resolution, Schedule, Step, patience_with_others,
+};
 use aarp_core::settings::Methods;
 use aarp_core::unreach::Unreach;
 use aarp_wire::probe::Method;
@@ -69,6 +71,15 @@ enum Ran {
     IntoASignal,
 }
 
+/// For how long the others are waited for, once one is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// As long as each of their budgets lasts.
+    Whole,
+    /// Not much longer.
+    Briefly,
+}
+
 /// Questions about up to [`ADDRESSES`].
 pub(crate) struct Exchange<'i, 's, 'r> {
     inquiries: &'i [Inquiry<'s>],
@@ -77,6 +88,8 @@ pub(crate) struct Exchange<'i, 's, 'r> {
     states: &'r mut [State],
     /// By which socket each method asks, and the port it had before it was closed.
     sockets: [Option<(Kind, u16)>; METHODS],
+    began: Duration,
+    others: Others,
 }
 
 impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
@@ -86,12 +99,15 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
         inquiries: &'i [Inquiry<'s>],
         reports: &'r mut [Result<Report, AskError>],
         states: &'r mut [State],
+        others: Others,
     ) -> Self {
         Self {
             inquiries,
             reports,
             states,
             sockets: [None; METHODS],
+            began: boottime(),
+            others,
         }
     }
 
@@ -120,7 +136,6 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
     }
 
     fn ask(&mut self) -> Result<(), AskError> {
-        let began = boottime();
         for at in 0..self.inquiries.len() {
             if self.methods(at).is_empty() {
                 self.report(at, Err(AskError::NoMethod));
@@ -141,7 +156,7 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
             if is_begun {
                 self.reopen(&mut sockets)?;
             } else {
-                self.begin(&mut sockets, began)?;
+                self.begin(&mut sockets)?;
                 is_begun = true;
             }
             if self.drive(&mut sockets, &signals)? == Ran::ToTheEnd {
@@ -166,7 +181,7 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
     }
 
     /// Opens the sockets that are needed, and the questions.
-    fn begin(&mut self, sockets: &mut Sockets, began: Duration) -> Result<(), AskError> {
+    fn begin(&mut self, sockets: &mut Sockets) -> Result<(), AskError> {
         let mut routes = [None; ADDRESSES];
         let mut wanted = Methods::NONE;
         for (at, route) in routes.iter_mut().enumerate().take(self.inquiries.len()) {
@@ -203,7 +218,7 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
         }
         for (at, to_a) in routes.into_iter().enumerate() {
             let Some(to_a) = to_a else { continue };
-            match self.resolution(at, began)? {
+            match self.resolution(at)? {
                 None => self.report(at, Err(AskError::NotPermitted)),
                 Some(resolution) => {
                     self.states[at] = State::Open(Open {
@@ -220,7 +235,7 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
 
     /// The question about one address by every method that is permitted and has a
     /// socket; `None` where there is none.
-    fn resolution(&self, at: usize, began: Duration) -> Result<Option<Resolution>, AskError> {
+    fn resolution(&self, at: usize) -> Result<Option<Resolution>, AskError> {
         let inquiry = &self.inquiries[at];
         let wanted = self.methods(at);
         let mut methods = [None; METHODS];
@@ -247,7 +262,7 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
             return Ok(None);
         }
         let schedule = Schedule {
-            began,
+            began: self.began,
             budget: inquiry.budget,
             retransmit: inquiry.plan.times.retransmit,
         };
@@ -287,12 +302,36 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
             let Some(next) = next else {
                 return Ok(Ran::ToTheEnd);
             };
+            if self.others == Others::Briefly && self.is_any_answered() {
+                self.hurry(now);
+                continue;
+            }
             match wait(&sockets.probes, next, signals).map_err(failed("ppoll"))? {
                 Waited::Ready => self.take_what_came(sockets)?,
                 Waited::TimedOut => {}
                 Waited::Signal => return Ok(Ran::IntoASignal),
             }
         }
+    }
+
+    fn is_any_answered(&self) -> bool {
+        let answered = |report: &Report| {
+            matches!(report.answer, Answer::Pinned { .. } | Answer::Direct { .. })
+        };
+        let reported = |state: &State| matches!(state, State::Reported);
+        let mut ended = self.states.iter().zip(self.reports.iter());
+        ended.any(|(state, report)| reported(state) && report.as_ref().is_ok_and(answered))
+    }
+
+    /// The first answer has come: the rest is not waited for much longer.
+    fn hurry(&mut self, now: Duration) {
+        let patience = patience_with_others(now.saturating_sub(self.began));
+        for state in &mut *self.states {
+            if let State::Open(open) = state {
+                open.resolution.give_up_at(now + patience);
+            }
+        }
+        self.others = Others::Whole;
     }
 
     /// Sends the next attempt of a method.
@@ -342,6 +381,7 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
             ignored: open.ignored,
             refused: open.refused,
             unreachable: matches!(answer, Answer::None { .. }) && open.resolution.is_undelivered(),
+            given_up: open.resolution.is_given_up(now),
         };
         self.report(at, Ok(report));
     }
