@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
 use aarp_core::policy::{Patience, possible};
+use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::boottime;
 use aarp_sys::route::Origin;
@@ -245,7 +246,7 @@ fn again(
         0 => sockets::change(fd, |record| record.phase = Phase::Connected),
         libc::EALREADY | libc::EINPROGRESS | libc::EINTR | libc::EISCONN => {}
         _ if passed => sockets::change(fd, |record| *record = record.reopened()),
-        _ if refutes(error) => failed(fd, record),
+        _ if refutes(error) => failed(fd, record, cause(error)),
         _ => {}
     }
     if result != 0 {
@@ -257,7 +258,7 @@ fn again(
 /// The connection of a record has failed: its U is refuted, and the socket open
 /// for another attempt.
 #[cold]
-pub(crate) fn failed(fd: c_int, record: &Record) {
+pub(crate) fn failed(fd: c_int, record: &Record, cause: Cause) {
     sockets::set(fd, &record.reopened());
     // What a socket with a source or a device of its own sees says nothing about
     // others.
@@ -266,13 +267,13 @@ pub(crate) fn failed(fd: c_int, record: &Record) {
     }
     if let (Some(settings), Some(state)) = (settings::known(), state::known()) {
         let Record { a, u, port, .. } = *record;
-        let claim = aarp_core::refutation::Claim {
+        let claim = Claim {
             a,
             u,
             protocol: TCP,
             port,
         };
-        crate::resolve::refute(settings, state, &claim);
+        crate::resolve::refute(settings, state, &claim, cause);
     }
 }
 
@@ -291,6 +292,17 @@ pub(crate) fn refutes(error: i32) -> bool {
             | libc::EPERM
             | libc::EPROTO
     )
+}
+
+/// What such an error says about U.
+pub(crate) fn cause(error: i32) -> Cause {
+    match error {
+        libc::ECONNREFUSED | libc::ECONNRESET | libc::EPROTO => Cause::Refused,
+        libc::EACCES | libc::EPERM => Cause::Prohibited,
+        // The second is how a limit of time for sending ends it.
+        libc::ETIMEDOUT | libc::EINPROGRESS => Cause::Silent,
+        _ => Cause::Unreachable,
+    }
 }
 
 /// Errors of connect() that may have to do with U, or with the socket's own past or
@@ -438,7 +450,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
         let outcome = if late && socket::disconnect(self.fd).is_ok() || refutes(error) {
             sockets::set(self.fd, &self.record);
             if self.asker.origin.is_none() {
-                self.asker.refute(u);
+                self.asker.refute(u, cause(error));
             }
             Outcome::Failed(error)
         } else if is_doubtful(error) {

@@ -5,11 +5,12 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarp_core::bypass::Bypass;
+use aarp_core::refutation::Cause;
 use aarp_core::state::ProcessState;
 use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
-use crate::connect::{failed, refutes};
+use crate::connect::{cause, failed, refutes};
 use crate::sockets::{self, Kind, Phase, Record};
 use crate::{datagram, report, settings, state};
 
@@ -242,8 +243,10 @@ fn closing_pinned(fd: c_int, record: &Record) {
         let error = errno::get();
         // Given up while the SYN is unanswered, as clients of several addresses
         // do; or failed, and nobody asked why.
-        if matches!(progress(fd), Ok(Progress::SynSent | Progress::Failed)) {
-            failed(fd, record);
+        match progress(fd) {
+            Ok(Progress::SynSent) => failed(fd, record, Cause::Silent),
+            Ok(Progress::Failed) => failed(fd, record, Cause::Unknown),
+            _ => {}
         }
         errno::set(error);
     }
@@ -275,7 +278,7 @@ fn outcome_read(fd: c_int, record: &Record, error: c_int) {
     match progress(fd) {
         // An error of a connection that was made, and served, is none of U's.
         Ok(Progress::Established) => sockets::change(fd, |record| record.phase = Phase::Connected),
-        Ok(Progress::Failed) if refutes(error) => failed(fd, record),
+        Ok(Progress::Failed) if refutes(error) => failed(fd, record, cause(error)),
         _ => {}
     }
     errno::set(errno);
@@ -296,7 +299,7 @@ pub(crate) fn transferred(fd: c_int, count: isize, sent: bool) {
         // A connection that was to be made with the first data is disconnected when
         // that fails, and nothing is left of it.
         match progress(fd) {
-            Ok(Progress::Failed | Progress::NotBegun) => failed(fd, &record),
+            Ok(Progress::Failed | Progress::NotBegun) => failed(fd, &record, cause(error)),
             _ => sockets::change(fd, |record| record.phase = Phase::Connected),
         }
     }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use aarp_core::bypass::Bypass;
 use aarp_core::mapping::Answer;
 use aarp_core::probing::Ignored;
-use aarp_core::refutation::Claim;
+use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::LogLevel;
 use aarp_core::text::Text;
 use aarp_sys::ask::{AskError, Report};
@@ -201,11 +201,23 @@ pub(crate) fn not_asked(a: Ipv6Addr, error: &AskError) {
 
 /// A U has failed.
 #[cold]
-pub(crate) fn refuted(claim: &Claim) {
+pub(crate) fn refuted(claim: &Claim, cause: Cause) {
     count(&REFUTED);
-    if is_logged(LogLevel::Info) {
-        let Claim { a, u, port, .. } = claim;
-        log(format_args!("{a}: refuted, {u} does not serve port {port}"));
+    if !is_logged(LogLevel::Info) {
+        return;
+    }
+    let Claim { a, u, port, .. } = claim;
+    match cause {
+        Cause::Refused => log(format_args!("{a}: refuted, {u} refuses port {port}")),
+        Cause::Silent => log(format_args!("{a}: refuted, {u} is silent on port {port}")),
+        Cause::Dead => log(format_args!(
+            "{a}: refuted, {u} answers neither on port {port} nor to a probe"
+        )),
+        Cause::Unreachable => log(format_args!("{a}: refuted, {u} is unreachable")),
+        Cause::Prohibited => log(format_args!("{a}: refuted, the way to {u} is prohibited")),
+        Cause::Unknown => log(format_args!(
+            "{a}: refuted, a connection to {u} port {port} has failed"
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use aarp_core::bypass::Bypass;
 use aarp_core::mapping::{Answer, Mapping};
 use aarp_core::policy::{Interest, Patience, interest, plan};
-use aarp_core::refutation::Claim;
+use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::{Settings, Times};
 use aarp_core::state::ProcessState;
 use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all, ask_most};
@@ -234,8 +234,8 @@ impl Asker<'_> {
 
     /// U has failed for this port.
     #[cold]
-    pub(crate) fn refute(&self, u: Ipv6Addr) {
-        refute(self.settings, self.state, &self.claim(u));
+    pub(crate) fn refute(&self, u: Ipv6Addr, cause: Cause) {
+        refute(self.settings, self.state, &self.claim(u), cause);
     }
 }
 
@@ -322,11 +322,11 @@ pub(crate) fn prefetch(
 
 /// U has failed.
 #[cold]
-pub(crate) fn refute(settings: &Settings, state: &ProcessState, claim: &Claim) {
+pub(crate) fn refute(settings: &Settings, state: &ProcessState, claim: &Claim, cause: Cause) {
     let rule = settings.rules.matching(claim.a);
     let times = rule.map_or(settings.times, |rule| rule.times.over(&settings.times));
     state
         .refutations
         .refute(claim, boottime().saturating_add(times.refuted));
-    report::refuted(claim);
+    report::refuted(claim, cause);
 }

@@ -12,7 +12,7 @@ use core::time::Duration;
 use aarp_core::bypass::Bypass;
 use aarp_core::pins::{Pin, PinTable, Remote};
 use aarp_core::policy::{Patience, possible};
-use aarp_core::refutation::Claim;
+use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::{boottime, wall_coarse_ms};
 use aarp_sys::memory::leak_zeroed;
@@ -20,7 +20,7 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, process, socket};
 use once_cell::race::OnceRef;
 
-use crate::connect::{origin, record_of_inherited};
+use crate::connect::{cause, origin, record_of_inherited};
 use crate::names::interest;
 use crate::ops::is_barred;
 use crate::resolve::{Asker, Unresolved};
@@ -277,14 +277,19 @@ impl<'c> Sending<'c> {
         let silence = pins.silence(pin.place);
         let doubted = pin.is_moved() && silence.is_suspicious(now);
         if doubted {
-            if silence.is_proven()
-                && !silence.has_failed()
-                && self.is_excused(settings, pins, pin, now)
-            {
-                pins.excused(pin.place, now);
-                return self.goes(pins, pin, now);
+            // What failed with an error was refuted by it.
+            if !silence.has_failed() {
+                let cause = if silence.is_proven() {
+                    self.held_against(settings, pins, pin, now)
+                } else {
+                    Some(Cause::Silent)
+                };
+                let Some(cause) = cause else {
+                    pins.excused(pin.place, now);
+                    return self.goes(pins, pin, now);
+                };
+                refute(self.fd, pin, cause);
             }
-            refute(self.fd, pin);
         }
         let now = wall_coarse_ms();
         let u = match self.decide(settings, pins) {
@@ -397,36 +402,44 @@ impl<'c> Sending<'c> {
         }
     }
 
-    /// Whether a U that has served this socket, and is silent, is kept nevertheless:
-    /// where A still leads to it, the program would be no better off with A. Where A
+    /// What is held against a U that has served this socket, and is silent; `None` is
+    /// nothing, and it is kept: where A still leads to it, the program would be no better off with A. Where A
     /// leads elsewhere, one that is alive is kept for a while: the silence may be
     /// that of a stream that goes one way.
-    fn is_excused(&self, settings: &Settings, pins: &PinTable, pin: &Pin, now: u64) -> bool {
+    fn held_against(
+        &self,
+        settings: &Settings,
+        pins: &PinTable,
+        pin: &Pin,
+        now: u64,
+    ) -> Option<Cause> {
         let Ok(asker) = self.asker(settings) else {
-            return false;
+            return Some(Cause::Silent);
         };
         // What is remembered may be what has failed by now.
         let now_leads_to = asker.resolve_anew(boottime(), Duration::MAX);
         if now_leads_to.is_ok_and(|target| target.u == pin.u) {
-            return true;
+            return None;
         }
-        let short = pins.silence(pin.place).lasts(now) < u64::from(pin.idle) * 1000;
-        let alive = short && asker.is_alive(pin.u, boottime());
-        if alive {
-            report::excused(self.fd, self.to, pin.u);
+        if pins.silence(pin.place).lasts(now) >= u64::from(pin.idle) * 1000 {
+            return Some(Cause::Silent);
         }
-        alive
+        if !asker.is_alive(pin.u, boottime()) {
+            return Some(Cause::Dead);
+        }
+        report::excused(self.fd, self.to, pin.u);
+        None
     }
 }
 
 /// The U of a pin has failed.
 #[cold]
-fn refute(fd: c_int, pin: &Pin) {
+fn refute(fd: c_int, pin: &Pin, cause: Cause) {
     let fixed = sockets::get(fd).is_some_and(|record| record.fixed_origin);
     // What a socket with a source or a device of its own sees says nothing about
     // others.
     if let (Some(settings), Some(state), false) = (settings::known(), state::get(), fixed) {
-        resolve::refute(settings, state, &claim(pin));
+        resolve::refute(settings, state, &claim(pin), cause);
     }
 }
 
@@ -470,7 +483,7 @@ pub(crate) fn sending_failed(fd: c_int, pin: &Pin) -> bool {
     let failed = local && !is_barred() && pin.is_moved() && !socket::reports_errors(fd);
     if failed && let Some(pins) = PINS.get() {
         pins.failed(pin.place);
-        refute(fd, pin);
+        refute(fd, pin, cause(error));
     }
     errno::set(error);
     failed

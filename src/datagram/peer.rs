@@ -10,7 +10,7 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, socket};
 
 use super::{Course, Decision, PINS, Sending, gives_up, idle_seconds, pins, refute, remote_of};
-use crate::connect::{refutes, unpinned, with_address};
+use crate::connect::{cause, refutes, unpinned, with_address};
 use crate::ops::is_barred;
 use crate::report;
 use crate::sockets::{self, Datagrams, Phase, Record};
@@ -51,7 +51,9 @@ pub(crate) fn connect(
     };
     let mut result = real(&with_address(to, u));
     let mut peer = u;
+    let mut failure = 0;
     if result != 0 && u != a && refutes(errno::get()) {
+        failure = errno::get();
         // It says so at once, and A may do better.
         result = real(to);
         peer = a;
@@ -67,7 +69,7 @@ pub(crate) fn connect(
     if let Some(pin) = pin {
         datagrams.uses(pin.place);
         if peer != u {
-            refute(fd, &Pin { u, ..pin });
+            refute(fd, &Pin { u, ..pin }, cause(failure));
             report::bypass("connect", fd, to, Bypass::Refuted);
         }
     }
@@ -175,7 +177,7 @@ fn doubted(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u6
 #[cold]
 pub(crate) fn sending_failed(fd: c_int) -> bool {
     let error = errno::get();
-    let failed = refutes(error) && has_failed(fd);
+    let failed = refutes(error) && has_failed(fd, error);
     errno::set(error);
     failed
 }
@@ -187,19 +189,19 @@ pub(crate) fn error_read(fd: c_int, error: i32) {
     // What else there is may come from anywhere on the way.
     if matches!(error, libc::ECONNREFUSED | libc::EACCES | libc::EPROTO) {
         let saved = errno::get();
-        let _ = has_failed(fd);
+        let _ = has_failed(fd, error);
         errno::set(saved);
     }
 }
 
 /// The U to which the socket is connected has failed. Whether there is one.
-fn has_failed(fd: c_int) -> bool {
+fn has_failed(fd: c_int, error: i32) -> bool {
     let connected = sockets::datagrams(fd).filter(|datagrams| datagrams.connected);
     let pin = connected.and_then(|datagrams| pin(fd, &datagrams));
     match pin {
         Some((pins, pin)) if pin.is_moved() && !is_barred() => {
             pins.failed(pin.place);
-            refute(fd, &pin);
+            refute(fd, &pin, cause(error));
             true
         }
         _ => false,

@@ -5,6 +5,7 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarp_core::pins::{Pin, PinTable, Remote};
+use aarp_core::refutation::Cause;
 use aarp_sys::clock::wall_coarse_ms;
 
 use super::{PINS, claim, peer};
@@ -188,6 +189,6 @@ fn left_unanswered(record: &Record, pins: &PinTable, pin: &Pin) {
         return;
     }
     if state.silences.add(&claim(pin), silence, wall_coarse_ms()) {
-        resolve::refute(settings, state, &claim(pin));
+        resolve::refute(settings, state, &claim(pin), Cause::Silent);
     }
 }

@@ -138,6 +138,13 @@ fn curl_hears_it_from_the_kernel_and_its_retry_avoids_that_u() {
             let (code, _, log) = curl(&[]);
             assert_eq!(code, Some(told), "{failure:?}: {log}");
             assert_eq!(Counters::parse(&log).get("refuted"), 1, "{log}");
+            let why = match failure {
+                Failure::Reset => format!("{U1} refuses port 80"),
+                Failure::Silence => format!("{U1} is silent on port 80"),
+                Failure::Icmp("no-route") => format!("{U1} is unreachable"),
+                Failure::Icmp(_) => format!("the way to {U1} is prohibited"),
+            };
+            assert!(log.contains(&format!("{A}: refuted, {why}\n")), "{log}");
             let since = now();
             let (code, text, log) = curl(&["--retry", "1", "--retry-all-errors"]);
             assert_eq!(code, Some(0), "{failure:?}: {log}");

@@ -11,6 +11,7 @@ mod common;
 mod copies;
 mod failing;
 mod program;
+mod told;
 mod whose;
 
 use std::net::Ipv6Addr;

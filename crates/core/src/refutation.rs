@@ -20,6 +20,24 @@ pub struct Claim {
     pub port: u16,
 }
 
+/// In which way it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It said that nobody serves there.
+    Refused,
+    /// It has answered nothing, or not in time. For datagrams that may be a service
+    /// which takes them and says nothing.
+    Silent,
+    /// It has answered nothing, nor a probe.
+    Dead,
+    /// There is no way to it, as the network or this host says.
+    Unreachable,
+    /// Something on the way, or on this host, does not let it pass.
+    Prohibited,
+    /// A connection failed, and the program has not asked why.
+    Unknown,
+}
+
 const WORDS: usize = 6;
 const REACH: usize = 8;
 const ENTRIES: usize = 256;

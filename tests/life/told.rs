@@ -1,0 +1,68 @@
+//! What the log says: for each destination that is not pinned a line, and for each U
+//! that is given up the reason for which it is.
+use aarp_lab::rootless;
+
+use crate::base::{A, Node};
+use crate::program::{Program, answer};
+use crate::{PORT, U1, asks_until_answered, fails, filter, site};
+
+/// The lines about A, or about a datagram to it, without what comes before.
+fn lines(log: &str) -> Vec<String> {
+    let about = [format!(": {A}: "), format!("[{A}]:{PORT}: ")];
+    let text = |line: &str| {
+        let (_, text) = about.iter().find_map(|about| line.split_once(about))?;
+        Some(text.to_owned())
+    };
+    log.lines().filter_map(text).collect()
+}
+
+fn assert_refuted(log: &str, why: &str) {
+    let lines = lines(log);
+    let refuted = lines.iter().filter(|line| line.starts_with("refuted, "));
+    let refuted: Vec<_> = refuted.collect();
+    assert_eq!(refuted, [&format!("refuted, {U1} {why}")], "{log}");
+}
+
+/// A U that refuses, one that is silent, one that has died, and one without a route.
+#[test]
+fn why_a_u_is_given_up() {
+    rootless::test(|| {
+        let mut site = site();
+        filter(&site, Node::S1, &fails(Node::S1, "reject"));
+        let mut program = Program::steps(&site, &[]);
+        program.expect("s = udp(); s.connect((A, PORT))", "done");
+        program.expect("ask(s)", "error ECONNREFUSED");
+        program.expect("ask(s)", answer(A, Node::S1, A));
+        assert_refuted(&program.end(), &format!("refuses port {PORT}"));
+
+        filter(&site, Node::S1, &fails(Node::S1, "drop"));
+        let mut program = Program::start(&site, &[]);
+        program.does("s open");
+        program.does("s timeout 0.5");
+        asks_until_answered(&mut program, "ask");
+        let why = format!("is silent on port {PORT}");
+        assert_refuted(&program.end(), &why);
+
+        filter(&site, Node::S1, "");
+        let mut program = Program::steps(&site, &[]);
+        program.expect("ask(udp(), A)", answer(A, Node::S1, U1));
+        let unreachable = format!("-6 route add unreachable {U1}/128");
+        site.client_host().ip(&unreachable).unwrap();
+        program.expect("ask(udp(), A)", answer(A, Node::S1, A));
+        assert_refuted(&program.end(), "is unreachable");
+        site.client_host()
+            .ip(&unreachable.replace("add", "del"))
+            .unwrap();
+
+        let mut program = Program::start(&site, &[("AARP_BUDGET", "500ms")]);
+        program.does("s open");
+        program.does("s timeout 20");
+        program.asks("s ask before", Node::S1, U1);
+        filter(&site, Node::S1, "drop");
+        site.route_to(Node::S2);
+        program.does("s timeout 0.5");
+        asks_until_answered(&mut program, "ask");
+        let dead = format!("answers neither on port {PORT} nor to a probe");
+        assert_refuted(&program.end(), &dead);
+    });
+}
