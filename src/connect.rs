@@ -175,7 +175,7 @@ pub(crate) fn unpinned(
         sockets::change(fd, |record| *record = record.reopened());
     }
     if let Some(datagrams) = sockets::datagrams(fd) {
-        datagram::speaks_with(&datagrams, to);
+        datagram::speaks_with(fd, &datagrams, to);
     }
     let result = real(to);
     if result != 0 {

@@ -50,12 +50,15 @@ pub(crate) fn bypass(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
     if reason == Bypass::Rewritten && is_to_given(call, fd, to) {
         return;
     }
-    count(&BYPASSES[reason as usize]);
+    let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
+    bypass_of(call, fd, a, u16::from_be(to.raw.sin6_port), reason);
+}
+
+/// The same, by address and port.
+#[inline]
+pub(crate) fn bypass_of(call: &str, fd: i32, a: Ipv6Addr, port: u16, reason: Bypass) {
+    count_bypass(reason);
     if is_logged(LogLevel::Debug) {
-        let (a, port) = (
-            Ipv6Addr::from(to.raw.sin6_addr.s6_addr),
-            u16::from_be(to.raw.sin6_port),
-        );
         log(format_args!(
             "{call} {fd} [{a}]:{port}: bypass, {}",
             reason.name()

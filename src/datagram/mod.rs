@@ -113,7 +113,7 @@ pub(crate) fn own_way(fd: c_int, to: &SocketAddress) {
         }
         report::bypass("send", fd, to, Bypass::Policy);
     } else if !datagrams.has_spoken(remote.address, remote.port) {
-        speaks(&datagrams, &remote);
+        speaks(fd, &datagrams, &remote);
         report::bypass("send", fd, to, Bypass::Policy);
     }
 }
@@ -151,17 +151,17 @@ fn is_asked_about(a: Ipv6Addr) -> bool {
 /// The program speaks with this address itself. Where it is the U of a pin, nobody
 /// could tell any more whose answers are whose: what the pin stands for goes to A
 /// from now on.
-pub(crate) fn speaks_with(datagrams: &Datagrams, to: &SocketAddress) {
-    speaks(datagrams, &remote_of(datagrams.socket, to));
+pub(crate) fn speaks_with(fd: c_int, datagrams: &Datagrams, to: &SocketAddress) {
+    speaks(fd, datagrams, &remote_of(datagrams.socket, to));
 }
 
-fn speaks(datagrams: &Datagrams, remote: &Remote) {
-    gives_up(datagrams, remote);
+fn speaks(fd: c_int, datagrams: &Datagrams, remote: &Remote) {
+    gives_up(fd, datagrams, remote);
     datagrams.speaks(remote.address, remote.port);
 }
 
 /// Gives up the pin whose U this is.
-fn gives_up(datagrams: &Datagrams, remote: &Remote) {
+fn gives_up(fd: c_int, datagrams: &Datagrams, remote: &Remote) {
     if datagrams.may_have_pins()
         && let Some(pins) = PINS.get()
         && let Some(pin) = pins.from(remote).filter(Pin::is_moved)
@@ -174,7 +174,7 @@ fn gives_up(datagrams: &Datagrams, remote: &Remote) {
         if let Some(pin) = pins.insert(&a, pin.a, pin.idle, wall_coarse_ms()) {
             datagrams.uses(pin.place);
         }
-        report::count_bypass(Bypass::Ambiguous);
+        report::bypass_of("send", fd, pin.a, pin.port, Bypass::Ambiguous);
     }
 }
 
@@ -230,7 +230,7 @@ impl<'c> Sending<'c> {
             match asked_about.and_then(|settings| interest(settings, a).map(|_| settings)) {
                 Ok(settings) => settings,
                 Err(reason) => {
-                    speaks(self.datagrams, &self.remote);
+                    speaks(self.fd, self.datagrams, &self.remote);
                     report::bypass("send", self.fd, self.to, reason);
                     return Course::Own;
                 }
@@ -251,7 +251,7 @@ impl<'c> Sending<'c> {
             },
             Decision::Own(reason) => {
                 report::bypass("send", self.fd, self.to, reason);
-                gives_up(self.datagrams, &self.remote);
+                gives_up(self.fd, self.datagrams, &self.remote);
                 match pins.insert(&self.remote, a, idle, now) {
                     Some(pin) => self.goes(pins, &pin, now),
                     None => Course::Own,
@@ -312,6 +312,7 @@ impl<'c> Sending<'c> {
             return self.goes(pins, pin, now);
         }
         let Some(moved) = pins.replace(&self.remote, pin, u, now) else {
+            report::bypass("send", self.fd, self.to, Bypass::Busy);
             return Course::Own;
         };
         if self.datagrams.connected {

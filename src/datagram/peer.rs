@@ -40,7 +40,7 @@ pub(crate) fn connect(
             }
             Decision::Own(reason) => {
                 report::bypass("connect", fd, to, reason);
-                gives_up(&datagrams, &remote);
+                gives_up(fd, &datagrams, &remote);
                 a
             }
             Decision::Refused => {

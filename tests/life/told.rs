@@ -66,3 +66,21 @@ fn why_a_u_is_given_up() {
         assert_refuted(&program.end(), &dead);
     });
 }
+
+/// The program speaks to U itself: that A is not pinned any more is said.
+#[test]
+fn a_pin_that_becomes_ambiguous_is_told() {
+    rootless::test(|| {
+        let site = site();
+        let mut program = Program::steps(&site, &[("AARP_LOG", "debug")]);
+        program.expect("s = udp()", "done");
+        program.expect("ask(s, A)", answer(A, Node::S1, U1));
+        program.expect("ask(s, U1)", answer(U1, Node::S1, U1));
+        program.expect("ask(s, A)", answer(A, Node::S1, A));
+        let log = program.end();
+        let lines = lines(&log);
+        let ambiguous = lines.iter().filter(|line| *line == "bypass, ambiguous");
+        assert_eq!(ambiguous.count(), 1, "{log}");
+        assert!(log.contains(" bypass.ambiguous=1"), "{log}");
+    });
+}
