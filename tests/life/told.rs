@@ -84,3 +84,27 @@ fn a_pin_that_becomes_ambiguous_is_told() {
         assert!(log.contains(" bypass.ambiguous=1"), "{log}");
     });
 }
+
+/// What the network says cannot be reached is no matter of the budget, neither at once
+/// nor by what is remembered.
+#[test]
+fn unreachable_is_no_matter_of_the_budget() {
+    rootless::test(|| {
+        let site = site();
+        let route = format!("-6 route replace unreachable {A}/128");
+        site.lab.ip("r0", &route).unwrap();
+        let settings = [
+            ("AARP_ON_FAILURE", "refuse"),
+            ("AARP_LOG", "debug"),
+            ("AARP_BUDGET_NONBLOCKING", "200ms"),
+        ];
+        let mut program = Program::steps(&site, &settings);
+        for _ in 0..2 {
+            program.expect("s = udp(); s.setblocking(False)", "done");
+            program.expect("s.sendto(b'1', (A, PORT))", "error EHOSTUNREACH");
+        }
+        let log = program.end();
+        let expected = ["unreachable", "refused, no-answer", "refused, no-answer"];
+        assert_eq!(lines(&log), expected, "{log}");
+    });
+}

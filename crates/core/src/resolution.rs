@@ -342,8 +342,9 @@ impl Resolution {
         let waited = if self.is_given_up(now) {
             let began = self.deadline.saturating_sub(self.budget);
             now.saturating_sub(began)
-        } else if now < self.deadline {
-            // Over before its time: nobody who waits longer would hear more.
+        } else if now < self.deadline || self.is_undelivered() {
+            // Over before its time, or nothing has arrived: who waits longer hears no
+            // more than this. It is no matter of the budget.
             self.budget.max(most)
         } else {
             self.budget
