@@ -138,10 +138,18 @@ pub(crate) fn excused(fd: i32, to: &SocketAddress, u: Ipv6Addr) {
     }
 }
 
-fn count_probes(told: &Report) {
+/// Counts what was sent and what came, and warns of who answers and should not.
+fn count_probes(a: Ipv6Addr, told: &Report) {
     PROBES.fetch_add(u64::from(told.sent), Ordering::Relaxed);
     for (counter, ignored) in IGNORED.iter().zip(told.ignored) {
         counter.fetch_add(u64::from(ignored), Ordering::Relaxed);
+    }
+    if let Some((source, refusal)) = told.refused
+        && is_logged(LogLevel::Warn)
+    {
+        log(format_args!(
+            "{a}: an answer from {source} was refused: {refusal}"
+        ));
     }
 }
 
@@ -149,7 +157,7 @@ fn count_probes(told: &Report) {
 /// answered.
 #[cold]
 pub(crate) fn given_up(a: Ipv6Addr, told: &Report) {
-    count_probes(told);
+    count_probes(a, told);
     if is_logged(LogLevel::Info) {
         log(format_args!(
             "{a}: no answer yet, and not waited for: another address has answered"
@@ -160,14 +168,9 @@ pub(crate) fn given_up(a: Ipv6Addr, told: &Report) {
 /// The network was asked.
 #[cold]
 pub(crate) fn asked(a: Ipv6Addr, told: &Report) {
-    count_probes(told);
+    count_probes(a, told);
     if !is_logged(LogLevel::Info) {
         return;
-    }
-    if let Some((source, refusal)) = told.refused {
-        log(format_args!(
-            "{a}: an answer from {source} was refused: {refusal}"
-        ));
     }
     let (method, socket, sent) = (told.method.name(), told.socket.name(), told.sent);
     match told.answer {

@@ -108,3 +108,23 @@ fn unreachable_is_no_matter_of_the_budget() {
         assert_eq!(lines(&log), expected, "{log}");
     });
 }
+
+/// An answer that must not be used is worth a warning, and nothing else is.
+#[test]
+fn an_untrusted_answer_is_a_warning() {
+    rootless::test(|| {
+        let site = site();
+        let settings = [
+            ("AARP_LOG", "warn"),
+            ("AARP_STATS", "0"),
+            ("AARP_TRUSTED", "2001:db8:99::/48"),
+            ("AARP_BUDGET", "300ms"),
+        ];
+        let mut program = Program::steps(&site, &settings);
+        program.expect("ask(udp(), A)", answer(A, Node::S1, A));
+        let log = program.end();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let why = format!("an answer from {U1} was refused: outside `trusted`");
+        assert_eq!(lines(&log), [why], "{log}");
+    });
+}
