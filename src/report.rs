@@ -3,7 +3,7 @@
 use core::fmt;
 use core::fmt::Write as _;
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aarp_core::bypass::Bypass;
 use aarp_core::mapping::Answer;
@@ -13,6 +13,7 @@ use aarp_core::settings::LogLevel;
 use aarp_core::text::Text;
 use aarp_sys::ask::{AskError, Report};
 use aarp_sys::settings::SettingsError;
+use aarp_sys::syscall::Errno;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{environment, errno, process};
 
@@ -239,8 +240,7 @@ pub(crate) fn interrupted() {
 /// who have asked for a log in the environment, which has been read before.
 #[cold]
 pub(crate) fn bad_configuration(error: &SettingsError) {
-    let wanted = environment::variable("AARP_LOG", |level| level.is_ok_and(|level| level != "off"));
-    if wanted == Some(true) {
+    if is_log_asked_for() {
         process::write(2, aarp_sys::settings::line(error).as_str().as_bytes());
     }
 }
@@ -264,9 +264,38 @@ fn write(line: &Text<512>) {
     let file = settings::known().map(|settings| &settings.log_file);
     match file.filter(|file| !file.as_str().is_empty()) {
         None => process::write(2, line.as_str().as_bytes()),
-        Some(file) => aarp_sys::file::append(file.as_str(), line.as_str().as_bytes()),
+        Some(file) => {
+            if let Err(error) = aarp_sys::file::append(file.as_str(), line.as_str().as_bytes()) {
+                lost(file.as_str(), error);
+            }
+        }
     }
     errno::set(errno);
+}
+
+/// Whether who started the program has asked for a log.
+fn is_log_asked_for() -> bool {
+    let asked = |level: Result<&str, ()>| level.is_ok_and(|level| level != "off");
+    environment::variable("AARP_LOG", asked).unwrap_or(false)
+}
+
+/// The log file cannot be opened. That is said once, and only to those who have asked
+/// for a log in the environment: a file of the system's that this user may not write
+/// to must not make every program of theirs speak.
+#[cold]
+fn lost(file: &str, error: Errno) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !is_log_asked_for() || TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let mut line = Text::<640>::new();
+    // A Text takes whatever fits, and never fails.
+    let _ = writeln!(
+        line,
+        "aarp[{}]: the log is lost: {file} cannot be opened: {error}",
+        process::id()
+    );
+    process::write(2, line.as_str().as_bytes());
 }
 
 /// One line of counters at exit, for those who have set `stats`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aarp_lab::{Command, Process};
 
 use crate::base::{A, LIMIT, Node, Site, now, system};
+use crate::common::stage;
 use crate::{B, PORT, U1, U2};
 
 pub(crate) fn script(name: &str) -> PathBuf {
@@ -35,6 +36,14 @@ impl Program {
     /// `steps.py`, which takes statements of Python.
     pub(crate) fn steps(site: &Site, variables: &[(&str, &str)]) -> Self {
         Self::stepwise(under_arl(site, variables))
+    }
+
+    /// The same with a file as its whole configuration.
+    pub(crate) fn steps_by(site: &Site, file: &str) -> Self {
+        let library = stage().join("lib/aarp/libaarp.so");
+        let command = site.client_host().command(system("python3"));
+        let command = command.env("LD_PRELOAD", library).env("AARP_CONFIG", file);
+        Self::stepwise(command)
     }
 
     /// The same on the host of a node, as it is.

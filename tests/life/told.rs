@@ -128,3 +128,32 @@ fn an_untrusted_answer_is_a_warning() {
         assert_eq!(lines(&log), [why], "{log}");
     });
 }
+
+/// A log file that cannot be written is told once, to who has asked for a log in the
+/// environment, and to nobody else.
+#[test]
+fn a_log_that_is_lost_is_told_once() {
+    rootless::test(|| {
+        let site = site();
+        let asks = |settings: &[(&str, &str)]| {
+            let mut program = Program::steps(&site, settings);
+            program.expect("ask(udp(), A)", answer(A, Node::S1, U1));
+            program.expect("ask(udp(), A)", answer(A, Node::S1, U1));
+            program.end()
+        };
+        let lost = ("AARP_FILE", "/nonexistent/log");
+        let log = asks(&[lost, ("AARP_LOG", "debug")]);
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let why = ": the log is lost: /nonexistent/log cannot be opened: ENOENT\n";
+        assert!(log.ends_with(why), "{log}");
+        let file = site.lab.work().join("lost.toml");
+        let text = format!(
+            "[resolve]\nprefixes = [\"{A}/128\"]\n[times]\nbudget = \"10s\"\n\
+             [log]\nlevel = \"debug\"\nstats = true\nfile = \"/nonexistent/log\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut program = Program::steps_by(&site, file.to_str().unwrap());
+        program.expect("ask(udp(), A)", answer(A, Node::S1, U1));
+        assert_eq!(program.end(), "");
+    });
+}

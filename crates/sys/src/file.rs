@@ -67,14 +67,17 @@ impl File {
     }
 }
 
-/// Appends a line to a file, which is made when it is not there. A line that cannot
-/// be written is lost: nobody could be told.
-pub fn append(path: &str, line: &[u8]) {
+/// Appends a line to a file, which is made when it is not there. A line that the file
+/// does not take is lost.
+///
+/// # Errors
+/// What the kernel says when the file cannot be opened; `ENAMETOOLONG` when the path is
+/// longer than 511 octets.
+pub fn append(path: &str, line: &[u8]) -> Result<(), Errno> {
     let mut name = [0u8; PATH];
-    let Some(room) = name[..PATH - 1].get_mut(..path.len()) else {
-        return;
-    };
-    room.copy_from_slice(path.as_bytes());
+    let room = name[..PATH - 1].get_mut(..path.len());
+    room.ok_or(Errno(libc::ENAMETOOLONG))?
+        .copy_from_slice(path.as_bytes());
     let flags = libc::O_WRONLY
         | libc::O_APPEND
         | libc::O_CREAT
@@ -91,9 +94,9 @@ pub fn append(path: &str, line: &[u8]) {
     ];
     // SAFETY: the name ends with a zero.
     let opened = unsafe { syscall(libc::SYS_openat, arguments) };
-    if let Ok(fd) = opened.and_then(Fd::adopt) {
-        crate::process::write(fd.number(), line);
-    }
+    let fd = opened.and_then(Fd::adopt)?;
+    crate::process::write(fd.number(), line);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -124,7 +127,8 @@ mod tests {
             open(&"x/".repeat(300)).err(),
             Some(Errno(libc::ENAMETOOLONG))
         );
-        append(path, b"y");
+        assert_eq!(append(path, b"y"), Ok(()));
+        assert_eq!(append("/", b"y"), Err(Errno(libc::EISDIR)));
         assert_eq!(
             open(path)
                 .unwrap()
