@@ -180,7 +180,7 @@ fn untrusted(a: Ipv6Addr, u: Ipv6Addr, report: &Report) -> Finding {
             "if it is a responder, add its prefix to `trusted`, where that stands:",
             [format!("aarp-probe explain --offline {a}")],
         ),
-        Some(Refusal::Inside) => finding.remedy(
+        Some(Refusal::MoreSpecific) => finding.remedy(
             "if it is a responder of your own network, route A as specifically as U:",
             [
                 format!("ip -6 route get {u}"),

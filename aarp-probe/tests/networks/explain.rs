@@ -226,7 +226,7 @@ fn an_answer_from_inside_is_refused_in_words() {
         let run = ended(probe(lab.host("client").unwrap(), &["explain", A]));
         assert_eq!(run.code, 4);
         assert!(
-            run.stdout.contains("on a more specific route"),
+            run.stdout.contains("on this host's own link"),
             "{}",
             run.stdout
         );

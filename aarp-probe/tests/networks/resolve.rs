@@ -178,7 +178,7 @@ fn every_verdict_has_its_exit_code() {
             records[0]["reason"]
                 .as_str()
                 .unwrap()
-                .contains("more specific route")
+                .contains("this host's own link")
         );
 
         let (code, records) = probe.resolve(&["both.any.test"]);

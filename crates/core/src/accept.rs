@@ -20,9 +20,11 @@ pub enum Refusal {
     Own,
     /// There is no route to it.
     NoRoute,
-    /// It is on the link, or on a route more specific than default, and A is not:
-    /// nobody may steer a program to the inside of its network.
-    Inside,
+    /// It is on this host's own link, and A is not: nobody may steer a program to the
+    /// inside of its network.
+    OnLink,
+    /// It is on a route more specific than default, and A is not: for the same reason.
+    MoreSpecific,
     /// It is outside `trusted`.
     NotTrusted,
 }
@@ -34,7 +36,10 @@ impl fmt::Display for Refusal {
             Refusal::OtherScope => "one is global and the other unique local",
             Refusal::Own => "an address of this host",
             Refusal::NoRoute => "there is no route to it",
-            Refusal::Inside => "on a more specific route than the anycast address",
+            Refusal::OnLink => "on this host's own link, and the anycast address is not",
+            Refusal::MoreSpecific => {
+                "on a more specific route than default, and the anycast address is not"
+            }
             Refusal::NotTrusted => "outside `trusted`",
         })
     }
@@ -86,9 +91,11 @@ pub fn judge_routes(
         RouteType::Local | RouteType::Anycast => return Verdict::Refused(Refusal::Own),
         RouteType::Multicast | RouteType::Refusing => return Verdict::Refused(Refusal::NoRoute),
     }
-    let inside = is_on_link(to_u) && !is_on_link(to_a);
-    if inside || (!is_default(to_u) && is_default(to_a)) {
-        return Verdict::Refused(Refusal::Inside);
+    if is_on_link(to_u) && !is_on_link(to_a) {
+        return Verdict::Refused(Refusal::OnLink);
+    }
+    if !is_default(to_u) && is_default(to_a) {
+        return Verdict::Refused(Refusal::MoreSpecific);
     }
     Verdict::Pinned
 }
@@ -165,19 +172,22 @@ mod tests {
         ] {
             assert_eq!(judged(a, u), Verdict::Pinned, "{a:?} {u:?}");
         }
-        for (a, u) in [
-            (default, specific),
-            (default, link),
-            (specific, link),
-            (tunnel, link),
-            (vpn, specific),
+        // On the link it is, however specific the route is.
+        let host = route(RouteType::Unicast, 128, true);
+        for (a, u, refusal) in [
+            (default, specific, Refusal::MoreSpecific),
+            (default, link, Refusal::OnLink),
+            (specific, link, Refusal::OnLink),
+            (host, link, Refusal::OnLink),
+            (tunnel, link, Refusal::OnLink),
+            (vpn, specific, Refusal::MoreSpecific),
         ] {
-            assert_eq!(
-                judged(a, u),
-                Verdict::Refused(Refusal::Inside),
-                "{a:?} {u:?}"
-            );
+            assert_eq!(judged(a, u), Verdict::Refused(refusal), "{a:?} {u:?}");
         }
+        assert_ne!(
+            Refusal::OnLink.to_string(),
+            Refusal::MoreSpecific.to_string()
+        );
         assert_eq!(judged(default, own), Verdict::Refused(Refusal::Own));
         let anycast = route(RouteType::Anycast, 128, false);
         assert_eq!(judged(default, anycast), Verdict::Refused(Refusal::Own));
