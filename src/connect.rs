@@ -42,7 +42,7 @@ pub(crate) fn connect(
     };
     let interest = match interest(settings, a) {
         Ok(interest) => interest,
-        Err(reason) => return unpinned(fd, None, reason, to, &real),
+        Err(reason) => return unpinned(fd, Some(settings), reason, to, &real),
     };
     let Some(state) = state::get() else {
         return unpinned(fd, Some(settings), Bypass::Busy, to, &real);

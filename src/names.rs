@@ -99,11 +99,6 @@ fn is_given_u(u: Ipv6Addr, now: Duration) -> bool {
     given_for(u).is_some_and(|given| given.u == u && given.is_fresh(now))
 }
 
-/// Whether getaddrinfo has given this U to the program.
-pub(crate) fn was_given(u: Ipv6Addr) -> bool {
-    given_for(u).is_some_and(|given| given.u == u)
-}
-
 /// Whether `a` is asked about: not where the program has been given U for it, or where
 /// it is that U.
 ///
@@ -112,9 +107,14 @@ pub(crate) fn was_given(u: Ipv6Addr) -> bool {
 #[inline]
 pub(crate) fn interest(settings: &Settings, a: Ipv6Addr) -> Result<Interest, Bypass> {
     if settings.getaddrinfo == GetAddrInfo::Rewrite
-        && given_for(a).is_some_and(|given| given.is_fresh(boottime()))
+        && let Some(given) = given_for(a)
+        && given.is_fresh(boottime())
     {
-        return Err(Bypass::Rewritten);
+        return Err(if given.u == a {
+            Bypass::Given
+        } else {
+            Bypass::Rewritten
+        });
     }
     policy::interest(settings, a)
 }

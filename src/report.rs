@@ -18,7 +18,7 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{environment, errno, process};
 
 use crate::resolve::Target;
-use crate::{names, ops, settings};
+use crate::{ops, settings};
 
 static PINNED_FROM_MEMORY: AtomicU64 = AtomicU64::new(0);
 static MISSES: AtomicU64 = AtomicU64::new(0);
@@ -48,9 +48,6 @@ pub(crate) fn count_bypass(reason: Bypass) {
 /// A communication went to A.
 #[inline]
 pub(crate) fn bypass(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
-    if reason == Bypass::Rewritten && is_to_given(call, fd, to) {
-        return;
-    }
     let a = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
     bypass_of(call, fd, a, u16::from_be(to.raw.sin6_port), reason);
 }
@@ -58,6 +55,9 @@ pub(crate) fn bypass(call: &str, fd: i32, to: &SocketAddress, reason: Bypass) {
 /// The same, by address and port.
 #[inline]
 pub(crate) fn bypass_of(call: &str, fd: i32, a: Ipv6Addr, port: u16, reason: Bypass) {
+    if reason == Bypass::Given {
+        return rewritten(call, fd, a, port);
+    }
     count_bypass(reason);
     if is_logged(LogLevel::Debug) {
         log(format_args!(
@@ -67,21 +67,15 @@ pub(crate) fn bypass_of(call: &str, fd: i32, a: Ipv6Addr, port: u16, reason: Byp
     }
 }
 
-/// Whether a communication goes to a U that getaddrinfo has given to the program.
+/// A communication goes to a U that getaddrinfo has given to the program.
 #[cold]
-fn is_to_given(call: &str, fd: i32, to: &SocketAddress) -> bool {
-    let u = Ipv6Addr::from(to.raw.sin6_addr.s6_addr);
-    if !names::was_given(u) {
-        return false;
-    }
+fn rewritten(call: &str, fd: i32, u: Ipv6Addr, port: u16) {
     count(&REWRITTEN);
     if is_logged(LogLevel::Debug) {
-        let port = u16::from_be(to.raw.sin6_port);
         log(format_args!(
             "{call} {fd} [{u}]:{port}: rewritten by getaddrinfo"
         ));
     }
-    true
 }
 
 /// A communication was refused, as it is configured.

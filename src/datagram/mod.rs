@@ -225,16 +225,23 @@ impl<'c> Sending<'c> {
 
     fn begin(&self) -> Course {
         let a = self.remote.address;
-        let asked_about = possible(a).and_then(|()| settings::get());
-        let settings =
-            match asked_about.and_then(|settings| interest(settings, a).map(|_| settings)) {
-                Ok(settings) => settings,
-                Err(reason) => {
-                    speaks(self.fd, self.datagrams, &self.remote);
-                    report::bypass("send", self.fd, self.to, reason);
-                    return Course::Own;
-                }
-            };
+        let own = |reason| {
+            speaks(self.fd, self.datagrams, &self.remote);
+            report::bypass("send", self.fd, self.to, reason);
+            Course::Own
+        };
+        let settings = match possible(a).and_then(|()| settings::get()) {
+            Ok(settings) => settings,
+            Err(reason) => return own(reason),
+        };
+        match interest(settings, a) {
+            Ok(_) => {}
+            Err(reason) if reason.is_failure() && settings.on_failure == OnFailure::Refuse => {
+                report::refused("send", self.fd, self.to, reason);
+                return Course::Refused;
+            }
+            Err(reason) => return own(reason),
+        }
         let Some(pins) = pins() else {
             return self.failing(settings, Bypass::Busy);
         };

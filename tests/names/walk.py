@@ -6,6 +6,7 @@ fork         the same in a child of the process that has looked the name up
 silent       the last one without blocking, which nobody answers
 datagram     sends a datagram to the first, and waits for the answer
 """
+import errno
 import os
 import socket
 import sys
@@ -17,15 +18,15 @@ def walk(found, blocking):
             connection.settimeout(None if blocking else 30)
             try:
                 connection.connect(address)
-            except ConnectionRefusedError:
-                print("refused", address[0])
+            except OSError as error:
+                print(errno.errorcode[error.errno], address[0])
                 continue
             print("connected", connection.getpeername()[0])
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             if not connection.recv(100).startswith(b"HTTP/1.0 200"):
                 sys.exit("no answer")
             return
-    sys.exit("nobody serves")
+    print("nobody serves")
 
 
 how, name = sys.argv[1:]

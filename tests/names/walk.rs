@@ -102,7 +102,7 @@ fn a_service_on_a_alone_is_found() {
                 let program = script(how, WALKED);
                 let program: Vec<_> = program.iter().map(String::as_str).collect();
                 let walk = walk(site, &program, settings);
-                let expected = format!("refused {U}\nconnected {}\n", a(1));
+                let expected = format!("ECONNREFUSED {U}\nconnected {}\n", a(1));
                 assert_eq!(walk.said, expected, "{how}: {}", walk.log);
                 assert_eq!(walk.tried, [U, a(1)], "{how}: {}", walk.log);
                 assert_eq!(walk.asked, [a(1)], "{how}: {}", walk.log);
@@ -110,6 +110,17 @@ fn a_service_on_a_alone_is_found() {
                 assert!(counters.contains(" pinned=0 "), "{counters}");
                 assert!(counters.contains(" rewritten=1"), "{counters}");
                 assert!(counters.contains(" bypass.rewritten=1"), "{counters}");
+            }
+            // Whoever wants nothing but U gets nothing else.
+            for how in ["blocking", "nonblocking"] {
+                let program = script(how, WALKED);
+                let program: Vec<_> = program.iter().map(String::as_str).collect();
+                let settings = [settings, &[("AARP_ON_FAILURE", "refuse")]].concat();
+                let walk = walk(site, &program, &settings);
+                let [refused, unreachable] = ["ECONNREFUSED", "EHOSTUNREACH"];
+                let expected = format!("{refused} {U}\n{unreachable} {}\nnobody serves\n", a(1));
+                assert_eq!(walk.said, expected, "{how}: {}", walk.log);
+                assert_eq!(walk.tried, [U], "{how}: {}", walk.log);
             }
             let url = format!("http://{WALKED}/");
             for program in [

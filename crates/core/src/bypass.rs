@@ -39,13 +39,15 @@ pub enum Bypass {
     /// The unicast address that answers has failed a short while ago.
     Refuted,
     /// getaddrinfo has given the program U in front of this destination, and it has
-    /// chosen.
+    /// come to this.
     Rewritten,
+    /// It is a U that getaddrinfo has given to the program.
+    Given,
 }
 
 impl Bypass {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Bypass; 18] = [
+    pub const ALL: [Bypass; 19] = [
         Bypass::Family,
         Bypass::Policy,
         Bypass::Excluded,
@@ -64,6 +66,7 @@ impl Bypass {
         Bypass::Untrusted,
         Bypass::Refuted,
         Bypass::Rewritten,
+        Bypass::Given,
     ];
 
     /// The name in logs, JSON and metrics.
@@ -88,6 +91,7 @@ impl Bypass {
             Bypass::Untrusted => "untrusted",
             Bypass::Refuted => "refuted",
             Bypass::Rewritten => "rewritten",
+            Bypass::Given => "given",
         }
     }
 
@@ -104,6 +108,7 @@ impl Bypass {
                 | Bypass::Busy
                 | Bypass::Untrusted
                 | Bypass::Refuted
+                | Bypass::Rewritten
         )
     }
 }
