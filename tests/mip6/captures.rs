@@ -13,7 +13,7 @@ use crate::capture;
 use crate::checksum_is_right;
 
 fn packets(name: &str) -> Vec<Vec<u8>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/mip6/captures");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/mip6/captures");
     let packets = capture::read(&folder.join(name));
     assert!(!packets.is_empty(), "{name}");
     packets

@@ -27,7 +27,7 @@ fn decoded(packets: &[Vec<u8>]) -> Option<Vec<Value>> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("packets.pcap");
     capture::write(&file, packets);
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/mip6/scapy_fields.py");
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/mip6/scapy_fields.py");
     let output = Command::new(python)
         .arg(script)
         .arg(&file)

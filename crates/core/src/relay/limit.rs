@@ -43,6 +43,7 @@ mod tests {
     use super::*;
 
     //= https://www.rfc-editor.org/rfc/rfc4443#section-2.4
+    //= type=test
     //# (f) Finally, in order to limit the bandwidth and forwarding costs
     //# incurred by originating ICMPv6 error messages, an IPv6 node MUST
     //# limit the rate of ICMPv6 error messages it originates.
