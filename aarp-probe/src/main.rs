@@ -124,6 +124,10 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // Whether it is loaded is what that one is to say.
+    if !matches!(arguments.command, Command::Loaded { .. }) {
+        aarp_sys::preloaded::leave_or_say("aarp-probe");
+    }
     match run(&arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -155,6 +155,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if ok { 0 } else { code::USAGE });
         }
     };
+    aarp_sys::preloaded::leave_or_say("aarp-responder");
     let result = match cli.command {
         Action::Run(arguments) => run_specs(&arguments)
             .and_then(|specs| run::run(specs, &arguments.common.run_dir))

@@ -1,23 +1,19 @@
 //! `aarp-probe doctor`: what hinders is found, and what it prints mends it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aarp_lab::{Host, Lab, rootless};
 use serde_json::Value;
 
 use crate::site::{
-    A, Ended, NAME, answers_from, ended, probe, program, responders, silence, stateful, u,
+    A, Ended, NAME, answers_from, ended, installed, probe, program, responders, silence, stateful,
+    u,
 };
 
 /// The installed library, or where nothing is installed a shared object that does
 /// nothing but be loaded.
 fn library(lab: &Lab) -> PathBuf {
-    let stage = std::env::var_os("AARP_STAGE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/stage"),
-        PathBuf::from,
-    );
-    let installed = stage.join("lib/aarp/libaarp.so");
-    if installed.is_file() {
+    if let Some(installed) = installed() {
         return installed;
     }
     let source = lab.work().join("stand-in.c");

@@ -5,6 +5,7 @@ mod census;
 mod doctor;
 mod explain;
 mod files;
+mod preloaded;
 mod resolve;
 mod schema;
 mod site;

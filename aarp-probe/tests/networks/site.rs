@@ -124,6 +124,16 @@ pub fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_aarp-probe"))
 }
 
+/// The installed library.
+pub fn installed() -> Option<PathBuf> {
+    let stage = std::env::var_os("AARP_STAGE").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/stage"),
+        PathBuf::from,
+    );
+    let library = stage.join("lib/aarp/libaarp.so").canonicalize().ok()?;
+    library.is_file().then_some(library)
+}
+
 /// Runs it to its end.
 pub fn ended(command: Command<'_>) -> Ended {
     let output = command.output().unwrap();

@@ -101,6 +101,8 @@ fn main() -> ExitCode {
             return code.into();
         }
     };
+    // What runs in a lab is preloaded by its scenario, and by nothing else.
+    aarp_sys::preloaded::leave_or_say("aarp-lab");
     match execute(cli.command) {
         Ok(code) => code,
         Err(error) => {

@@ -47,6 +47,8 @@ pub mod nflog;
 #[cfg(feature = "std")]
 pub mod packet;
 #[cfg(feature = "std")]
+pub mod preloaded;
+#[cfg(feature = "std")]
 pub mod raw6;
 #[cfg(feature = "std")]
 pub mod tun;
