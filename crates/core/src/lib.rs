@@ -23,6 +23,7 @@ pub mod pins;
 pub mod policy;
 pub mod prefix;
 pub mod probing;
+pub mod readiness;
 pub mod refutation;
 pub mod relay;
 pub mod resolution;
