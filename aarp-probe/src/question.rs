@@ -108,7 +108,8 @@ pub(crate) fn eligible(a: Ipv6Addr) -> Result<(), (Bypass, &'static str)> {
 
 /// What neither a ping socket nor a raw one is permitted for.
 pub(crate) const NOT_PERMITTED: &str = "neither ping sockets (sysctl net.ipv4.ping_group_range) \
-                                        nor raw sockets (CAP_NET_RAW) are permitted";
+                                        nor raw sockets (CAP_NET_RAW) are permitted; unreach \
+                                        needs no permission: see aarp-probe doctor";
 
 impl Outcome {
     /// The exit code for this one.
@@ -211,9 +212,21 @@ pub(crate) fn not_asked_by_library(settings: &Settings, a: Ipv6Addr) -> Option<B
     interest(settings, a).err()
 }
 
+/// How long the library would wait at the most, where the answer came later: then it
+/// pins no program, and the reason is [`Bypass::Budget`].
+pub(crate) fn too_late(settings: &Settings, a: Ipv6Addr, outcome: &Outcome) -> Option<Duration> {
+    let Answer::Pinned { rtt, .. } = outcome.report()?.answer else {
+        return None;
+    };
+    let interest = interest(settings, a).ok()?;
+    let budget = plan(settings, a, interest, Patience::Blocking).budget;
+    (rtt >= budget).then_some(budget)
+}
+
 /// That in words.
 pub(crate) fn in_words(bypass: Bypass) -> &'static str {
     match bypass {
+        Bypass::Budget => "too late for the library",
         Bypass::Excluded => "the library would not ask: in `exclude`",
         Bypass::Policy => "the library would not ask: outside `prefixes`",
         Bypass::Off => {

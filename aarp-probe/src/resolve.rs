@@ -13,7 +13,7 @@ use crate::exit;
 use crate::options::{Asking, Output, interval};
 use crate::paint::{Brush, Tone, headings, table};
 use crate::prometheus::{self, Metrics};
-use crate::question::{Asker, Outcome, in_words, not_asked_by_library};
+use crate::question::{Asker, Outcome, in_words, not_asked_by_library, too_late};
 use crate::record::{self, ms};
 use crate::statistics::millis;
 use crate::target::{Target, targets};
@@ -42,8 +42,10 @@ pub(crate) struct Arguments {
 struct Row {
     target: Target,
     outcome: Outcome,
-    /// Why the library, by its configuration, would not ask.
+    /// Why the library, by its configuration, would not ask or not wait so long.
     library: Option<Bypass>,
+    /// How long it would wait, where that was not long enough.
+    late: Option<Duration>,
 }
 
 /// The record of one address; `docs/json.md` has the fields.
@@ -119,14 +121,19 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> a
 /// All at once: addresses that are silent cost one timeout, not one each.
 fn ask_all(asker: Asker<'_>, targets: &[Target]) -> Vec<Row> {
     let answer = |target: &Target| {
-        let (outcome, library) = match &target.address {
-            Ok(a) => (asker.ask(*a), not_asked_by_library(asker.settings, *a)),
-            Err(error) => (Outcome::NoAddress(error.clone()), None),
+        let (outcome, library, late) = match &target.address {
+            Ok(a) => {
+                let outcome = asker.ask(*a);
+                let late = too_late(asker.settings, *a, &outcome);
+                (outcome, not_asked_by_library(asker.settings, *a), late)
+            }
+            Err(error) => (Outcome::NoAddress(error.clone()), None, None),
         };
         Row {
             target: target.clone(),
             outcome,
-            library,
+            library: library.or(late.map(|_| Bypass::Budget)),
+            late,
         }
     };
     std::thread::scope(|scope| {
@@ -171,7 +178,15 @@ fn in_columns(brush: Brush, rows: &[Row]) -> String {
         let notes = [
             (address != target.name).then(|| target.name.clone()),
             outcome.reason(),
-            library.map(|bypass| in_words(bypass).to_owned()),
+            library.map(
+                |bypass| match row.late.filter(|_| bypass == Bypass::Budget) {
+                    Some(budget) => format!(
+                        "too late: the library would wait {} for it",
+                        humantime::format_duration(budget)
+                    ),
+                    None => in_words(bypass).to_owned(),
+                },
+            ),
         ];
         let tone = tone(outcome.state());
         let plain = |text: String| (text, Tone::Plain);

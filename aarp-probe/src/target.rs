@@ -1,6 +1,6 @@
 //! What was named: an address, or a name that has some.
 
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// A destination as it was given, and one address of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub(crate) fn targets(text: &str) -> Vec<Target> {
     if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
         return vec![target(Ok(address))];
     }
+    if let Some(hint) = misread(text) {
+        return vec![target(Err(hint))];
+    }
     let found = match (text, 0).to_socket_addrs() {
         Ok(found) => found,
         Err(error) => return vec![target(Err(no_address(&error)))],
@@ -51,6 +54,45 @@ pub(crate) fn targets(text: &str) -> Vec<Target> {
         .into_iter()
         .map(|address| target(Ok(address)))
         .collect()
+}
+
+/// What was meant, where the text can be no name: asking for it would only say that
+/// there is none.
+fn misread(text: &str) -> Option<String> {
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return Some("an IPv4 address: AARP is for IPv6".to_owned());
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = match text_with_port(authority) {
+            Some((host, _)) => host,
+            None => authority,
+        };
+        return Some(format!("a URL: give its host alone: {host}"));
+    }
+    if let Some((host, port)) = text_with_port(text) {
+        return Some(format!(
+            "it has a port, {port}, and whole hosts are asked: give {host}"
+        ));
+    }
+    let (address, _) = text.split_once('/')?;
+    Some(match address.parse::<Ipv6Addr>() {
+        Ok(_) => format!("a prefix: give an address of it, such as {address}"),
+        Err(_) => "a name has no slash".to_owned(),
+    })
+}
+
+/// The host and the port of `[address]:port` and `name:port`.
+fn text_with_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let host = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.strip_suffix(']')?,
+        // Else it is a mistyped address.
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((host, port))
 }
 
 /// The first address of a destination, for what watches one alone; says on standard
@@ -99,5 +141,37 @@ mod tests {
             targets("[2001:db8::1]")[0].describe(),
             "[2001:db8::1] (2001:db8::1)"
         );
+    }
+
+    #[test]
+    fn what_can_be_no_name_is_said_without_asking() {
+        for (text, expected) in [
+            ("192.0.2.1", "an IPv4 address: AARP is for IPv6"),
+            (
+                "[2001:db8::1]:80",
+                "it has a port, 80, and whole hosts are asked: give 2001:db8::1",
+            ),
+            (
+                "www.any.test:443",
+                "it has a port, 443, and whole hosts are asked: give www.any.test",
+            ),
+            (
+                "http://[2001:db8::1]:80/x:1",
+                "a URL: give its host alone: 2001:db8::1",
+            ),
+            (
+                "https://www.any.test/",
+                "a URL: give its host alone: www.any.test",
+            ),
+            (
+                "2001:db8::/64",
+                "a prefix: give an address of it, such as 2001:db8::",
+            ),
+            ("a/b", "a name has no slash"),
+        ] {
+            let found = targets(text);
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].address, Err(expected.to_owned()), "{text}");
+        }
     }
 }

@@ -8,9 +8,12 @@ use aarp_core::accept::Refusal;
 use aarp_core::bypass::Bypass;
 use aarp_core::mapping::Answer;
 use aarp_core::policy::{Interest, Patience, interest, plan};
+use aarp_core::readiness::{Unreach, unreach};
 use aarp_core::settings::Settings;
 use aarp_sys::ask::{AskError, Report};
 use aarp_sys::process::random;
+use aarp_sys::route::{Origin, RouteSocket};
+use aarp_wire::probe::Method;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::finding::Finding;
@@ -22,16 +25,26 @@ use crate::question::{Asker, Outcome, eligible, not_asked_by_library};
 use crate::statistics::millis;
 
 /// What is found about `a`, and whether a unicast address answered that may be used.
-pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> (Vec<Finding>, bool) {
+/// `but` is what keeps the library from pinning anything.
+pub(crate) fn examine(
+    asker: Asker<'_>,
+    a: Ipv6Addr,
+    but: Option<&'static str>,
+) -> (Vec<Finding>, bool) {
     let settings = asker.settings;
-    let mut findings = Vec::new();
-    if let Err((_, what)) = eligible(a) {
+    let unfit = |what: &str| {
         let detail = format!("{a} is never asked about: {what}");
         let finding = Finding::hindrance("policy", exit::CANNOT_BE_PINNED, detail);
-        return (vec![finding], false);
+        (vec![finding], false)
+    };
+    if let Err((_, what)) = eligible(a) {
+        return unfit(what);
     }
+    let mut findings = Vec::new();
+    let policy = policy(settings, a, but);
+    let but = but.or(policy.hinders().then_some("if the library asked"));
+    findings.push(policy);
     let mut pinned = false;
-    findings.push(policy(settings, a));
     let invalid_before = invalid_packets();
     match asker.ask(a) {
         Outcome::Asked(report) => {
@@ -39,10 +52,12 @@ pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> (Vec<Finding>, bool) {
                 .zip(invalid_packets())
                 .map(|(before, after)| after.saturating_sub(before));
             pinned = matches!(report.answer, Answer::Pinned { .. });
-            findings.extend(answer(asker, a, &report, invalid));
+            findings.extend(answer(asker, a, &report, invalid, but));
         }
+        Outcome::NotAsked(AskError::Local) => return unfit("it is an address of this host"),
         // Said of the sockets already.
         Outcome::NotAsked(AskError::NotPermitted) => {}
+        Outcome::NotAsked(AskError::NoMethod) if unreach(settings) != Unreach::Usable => {}
         other => {
             let code = match other.code() {
                 exit::PINNED => exit::SOFTWARE,
@@ -55,6 +70,10 @@ pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> (Vec<Finding>, bool) {
                     "see which routes there are:",
                     [format!("ip -6 route get {a}")],
                 ),
+                Outcome::NotAsked(AskError::NoMethod) => finding.remedy(
+                    "see which lines say so:",
+                    [format!("aarp-probe explain --offline {a}")],
+                ),
                 _ => finding,
             });
         }
@@ -62,15 +81,22 @@ pub(crate) fn examine(asker: Asker<'_>, a: Ipv6Addr) -> (Vec<Finding>, bool) {
     (findings, pinned)
 }
 
-fn policy(settings: &Settings, a: Ipv6Addr) -> Finding {
+fn policy(settings: &Settings, a: Ipv6Addr, but: Option<&str>) -> Finding {
     const CHECK: &str = "policy";
     let Some(bypass) = not_asked_by_library(settings, a) else {
         let how = match interest(settings, a) {
             Ok(Interest::Configured) => "inside `prefixes`: with the full budget",
             _ => "as no `prefixes` are set: by echo alone, with the small budget",
         };
-        return Finding::ok(CHECK, format!("the library asks about {a}, {how}"));
+        return match but {
+            None => Finding::ok(CHECK, format!("the library asks about {a}, {how}")),
+            Some(but) => Finding::note(CHECK, format!("{but} it would ask about {a}, {how}")),
+        };
     };
+    if bypass == Bypass::Off {
+        let detail = "no address is asked about: daemon.use is \"require\"";
+        return Finding::note(CHECK, detail);
+    }
     let places = configuration::places();
     let (why, source) = match bypass {
         Bypass::Excluded => {
@@ -79,10 +105,6 @@ fn policy(settings: &Settings, a: Ipv6Addr) -> Finding {
                 found.unwrap_or_else(|| ("exclude".to_owned(), places.last("resolve.exclude")));
             (format!("inside {prefix} of `exclude`"), source)
         }
-        Bypass::Off => (
-            "daemon.use is \"require\"".to_owned(),
-            places.last("daemon.use"),
-        ),
         _ => (
             "outside of all `prefixes`".to_owned(),
             places.last("resolve.prefixes"),
@@ -96,26 +118,34 @@ fn policy(settings: &Settings, a: Ipv6Addr) -> Finding {
             [format!("${{EDITOR:-vi}} +{line} {file}")],
         ),
         _ => finding.remedy(
-            "change that variable:",
-            [format!("echo \"${}\"", source.name)],
+            "change that variable, or take it away:",
+            [format!("unset {}", source.name)],
         ),
     }
 }
 
-fn answer(asker: Asker<'_>, a: Ipv6Addr, report: &Report, invalid: Option<u64>) -> Vec<Finding> {
+fn answer(
+    asker: Asker<'_>,
+    a: Ipv6Addr,
+    report: &Report,
+    invalid: Option<u64>,
+    but: Option<&str>,
+) -> Vec<Finding> {
     const CHECK: &str = "answer";
     match report.answer {
         Answer::Pinned { u, rtt } => {
-            let mut findings = vec![Finding::ok(
-                CHECK,
-                format!(
-                    "{u} answers for {a} in {} ms by {}: programs are moved there",
-                    millis(rtt),
-                    report.method.name()
-                ),
-            )];
-            findings.extend(budget(asker.settings, a, rtt));
-            findings
+            let answers = format!(
+                "{u} answers for {a} in {} ms by {}: programs",
+                millis(rtt),
+                report.method.name()
+            );
+            let budget = budget(asker.settings, a, rtt);
+            let late = budget.as_ref().is_some_and(Finding::hinders);
+            let finding = match but.or(late.then_some("if it came in time")) {
+                None => Finding::ok(CHECK, format!("{answers} are moved there")),
+                Some(but) => Finding::note(CHECK, format!("{answers} would be moved there {but}")),
+            };
+            std::iter::once(finding).chain(budget).collect()
         }
         Answer::Direct { .. } => vec![
             Finding::hindrance(
@@ -170,25 +200,43 @@ fn budget(settings: &Settings, a: Ipv6Addr, rtt: Duration) -> Option<Finding> {
 fn untrusted(a: Ipv6Addr, u: Ipv6Addr, report: &Report) -> Finding {
     let refusal = report.refused.map(|(_, refusal)| refusal);
     let why = refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
-    let finding = Finding::hindrance(
-        "answer",
-        exit::UNTRUSTED,
-        format!("{u} answers for {a} and is refused{why}"),
-    );
+    let refused = |detail: String| Finding::hindrance("answer", exit::UNTRUSTED, detail);
+    let by_echo = format!("{u} answers for {a} and is refused{why}");
     match refusal {
-        Some(Refusal::NotTrusted) => finding.remedy(
+        Some(Refusal::NotTrusted) if report.method == Method::Unreach => {
+            let neighbour = match is_neighbour(u) {
+                true => ", and is on this host's own link, as a router is",
+                false => "",
+            };
+            refused(format!(
+                "{u} says that the port of {a} is unreachable, and is refused{why}{neighbour}; it \
+                 may be a router or firewall that rejects, which says the same in its own name"
+            ))
+            .remedy(
+                "do not trust it unless it is known to be a responder; see what is on the way:",
+                [format!("traceroute -6 -n {a}")],
+            )
+        }
+        Some(Refusal::NotTrusted) => refused(by_echo).remedy(
             "if it is a responder, add its prefix to `trusted`, where that stands:",
             [format!("aarp-probe explain --offline {a}")],
         ),
-        Some(Refusal::MoreSpecific) => finding.remedy(
+        Some(Refusal::MoreSpecific) => refused(by_echo).remedy(
             "if it is a responder of your own network, route A as specifically as U:",
             [
                 format!("ip -6 route get {u}"),
                 format!("ip -6 route add {a}/128 via GATEWAY"),
             ],
         ),
-        _ => finding,
+        _ => refused(by_echo),
     }
+}
+
+/// Whether packets to `u` go there without a router between.
+fn is_neighbour(u: Ipv6Addr) -> bool {
+    let route = RouteSocket::open().and_then(|mut routes| routes.to(u, &Origin::default()));
+    // Where it cannot be asked, nothing is claimed.
+    matches!(route, Ok(Some(route)) if !route.gateway && route.prefix_len > 0)
 }
 
 /// An ordinary ping tells whether A or only the answer from U is lost.

@@ -70,6 +70,20 @@ impl Finding {
         self
     }
 
+    /// With one more thing to be known.
+    pub(crate) fn also(mut self, what: &str) -> Self {
+        self.detail = format!("{}; {what}", self.detail);
+        if self.verdict == Verdict::Ok {
+            self.verdict = Verdict::Note;
+        }
+        self
+    }
+
+    /// Whether it keeps programs from being pinned.
+    pub(crate) fn hinders(&self) -> bool {
+        self.verdict == Verdict::Hindrance
+    }
+
     /// With a way to mend it.
     pub(crate) fn remedy(
         mut self,

@@ -14,12 +14,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::{firewall, library};
 use crate::configuration;
-use crate::echo::{EchoSocket, Kind};
 use crate::exit;
-
-/// Which groups may open ping sockets; the setting covers IPv6 too, and belongs to
-/// the network namespace.
-const PING_GROUP_RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
 
 /// Whether the configuration is good, and where it stands.
 pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Finding {
@@ -91,71 +86,6 @@ pub(crate) fn library(named: Option<&Path>) -> Finding {
             )
             .remedy("see what aarp-run says:", ["aarp-run --check".to_owned()]),
         },
-    }
-}
-
-/// Whether probing is permitted, and how.
-pub(crate) fn sockets() -> Finding {
-    const CHECK: &str = "probe sockets";
-    let range = std::fs::read_to_string(PING_GROUP_RANGE).map_or_else(
-        |error| format!("unknown ({error})"),
-        |text| {
-            format!(
-                "\"{}\"",
-                text.split_whitespace().collect::<Vec<_>>().join(" ")
-            )
-        },
-    );
-    let ping = EchoSocket::open(Kind::Ping, None);
-    let raw = EchoSocket::open(Kind::Raw, None);
-    let everybody = || {
-        (
-            "let everybody open ping sockets, as root, in this network namespace, now and at the \
-             next start:"
-                .to_owned(),
-            [
-                "sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"".to_owned(),
-                "echo 'net.ipv4.ping_group_range = 0 2147483647' >/etc/sysctl.d/60-aarp.conf"
-                    .to_owned(),
-            ],
-        )
-    };
-    match (ping, raw) {
-        (Ok(_), raw) => {
-            let raw = if raw.is_ok() { ", and raw sockets" } else { "" };
-            Finding::ok(
-                CHECK,
-                format!("ping sockets are permitted{raw} (ping_group_range {range})"),
-            )
-        }
-        (Err(error), Ok(_)) => {
-            let (what, commands) = everybody();
-            Finding::note(
-                CHECK,
-                format!(
-                    "raw sockets are permitted to this user, ping sockets are not: {error} \
-                     (ping_group_range {range}); programs without CAP_NET_RAW cannot ask"
-                ),
-            )
-            .remedy(what, commands)
-        }
-        (Err(ping), Err(raw)) => {
-            let (what, commands) = everybody();
-            Finding::hindrance(
-                CHECK,
-                exit::NOT_PERMITTED,
-                format!("ping socket: {ping}; raw socket: {raw} (ping_group_range {range})"),
-            )
-            .remedy(what, commands)
-            .remedy(
-                "or give one program the capability for raw sockets, as root:",
-                [
-                    "setpriv --reuid USER --regid GROUP --init-groups --inh-caps +net_raw \
-                  --ambient-caps +net_raw aarp-run CMD"
-                        .to_owned(),
-                ],
-            )
-        }
     }
 }
 

@@ -5,6 +5,7 @@ mod finding;
 mod firewall;
 mod host;
 pub(crate) mod library;
+mod methods;
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use crate::paint::{Brush, Tone};
 use crate::prometheus::{self, Metrics};
 use crate::question::Asker;
 use crate::record;
-use crate::target::targets;
+use crate::target::{Target, targets};
 use finding::{Finding, Verdict};
 
 /// Options of `aarp-probe doctor`.
@@ -53,14 +54,28 @@ pub(crate) fn run(
         brush,
         all: Vec::new(),
     };
+    let configuration = host::configuration(loaded);
+    let named = arguments.library.as_deref();
+    let library = host::library(named.filter(|path| !path.as_os_str().is_empty()));
+    // What an answer is worth.
+    let but = match (configuration.hinders(), library.hinders()) {
+        (true, _) => Some("were it not for the configuration"),
+        (_, true) => Some("if the library could be loaded"),
+        _ => None,
+    };
     // Whether it works tells what a finding about this host means.
     let asker = Asker::new(settings, &arguments.asking);
+    let targets: Vec<Target> = arguments
+        .destination
+        .iter()
+        .flat_map(|text| targets(text))
+        .collect();
     let mut of_destination = Vec::new();
     let mut works = false;
-    for target in arguments.destination.iter().flat_map(|text| targets(text)) {
-        match target.address {
+    for target in &targets {
+        match &target.address {
             Ok(a) => {
-                let (found, pinned) = destination::examine(asker, a);
+                let (found, pinned) = destination::examine(asker, *a, but);
                 of_destination.extend(found);
                 works |= pinned;
             }
@@ -70,15 +85,13 @@ pub(crate) fn run(
             }
         }
     }
+    let first = targets
+        .iter()
+        .find_map(|target| target.address.clone().ok());
     let of_host = [
-        Some(host::configuration(loaded)),
-        Some(host::library(
-            arguments
-                .library
-                .as_deref()
-                .filter(|path| !path.as_os_str().is_empty()),
-        )),
-        Some(host::sockets()).map(|finding| finding.unless(works)),
+        Some(configuration),
+        Some(library),
+        Some(methods::examine(settings, first)).map(|finding| finding.unless(works)),
         Some(host::connectivity()),
         host::own_firewall().map(|finding| finding.unless(works)),
     ];

@@ -18,7 +18,7 @@ use crate::configuration;
 use crate::exit;
 use crate::options::{Asking, Output};
 use crate::paint::{Brush, Tone, headings, table};
-use crate::question::{Asker, Outcome, eligible};
+use crate::question::{Asker, Outcome, eligible, too_late};
 use crate::record::{self, ms};
 use crate::resolve::tone;
 use crate::statistics::millis;
@@ -141,10 +141,14 @@ fn explain(
         ),
         Some(outcome) => meaning(settings, &plans, outcome),
     };
-    let bypass = outcome
-        .as_ref()
-        .and_then(Outcome::bypass)
-        .filter(|bypass| *bypass == Bypass::Local);
+    let late = |outcome: &Outcome| {
+        let late = too_late(settings, a, outcome);
+        late.map(|_| Bypass::Budget)
+    };
+    let bypass = outcome.as_ref().and_then(|outcome| {
+        let local = outcome.bypass().filter(|bypass| *bypass == Bypass::Local);
+        local.or_else(|| late(outcome))
+    });
     Explanation {
         target,
         bypass,
@@ -336,6 +340,7 @@ fn time(time: Duration) -> String {
 impl Explanation {
     fn code(&self) -> u8 {
         match (&self.outcome, self.bypass) {
+            (_, Some(Bypass::Budget)) => exit::CANNOT_BE_PINNED,
             (Some(outcome), _) => outcome.code(),
             (None, Some(_)) => exit::CANNOT_BE_PINNED,
             (None, None) => exit::PINNED,
@@ -348,13 +353,15 @@ impl Explanation {
                 "state": outcome.state(),
                 "unicast": outcome.unicast(),
                 "rtt_ms": outcome.rtt().map(ms),
+                "method": outcome.report().map(|report| report.method.name()),
+                "socket": outcome.report().map(|report| report.socket.name()),
                 "reason": outcome.reason(),
             })
         });
         json!({
             "name": self.target.name,
             "anycast": self.target.address.clone().ok(),
-            "asks": self.bypass.is_none() && self.target.address.is_ok(),
+            "asks": matches!(self.bypass, None | Some(Bypass::Budget)) && self.target.address.is_ok(),
             "bypass": self.bypass.map(Bypass::name),
             "decisions": self.decisions,
             "answer": answer,
@@ -380,14 +387,21 @@ impl Explanation {
             }
             text.push_str(&table(brush, &rows));
         }
-        if let Some(outcome) = &self.outcome {
+        // A name without an address has nobody to be asked.
+        let asked = |outcome: &&Outcome| !matches!(outcome, Outcome::NoAddress(_));
+        if let Some(outcome) = self.outcome.as_ref().filter(asked) {
             let state = brush.paint(tone(outcome.state()), outcome.state());
             let unicast = outcome.unicast().map(|u| format!(", {u}"));
             let rtt = outcome.rtt().map(|rtt| format!(", {} ms", millis(rtt)));
+            let how = outcome.report().map(|report| {
+                let method = report.method.name();
+                format!(", by {method} ({})", report.socket.name())
+            });
             text.push_str(&format!(
-                "asked now: {state}{}{}\n",
+                "asked now: {state}{}{}{}\n",
                 unicast.unwrap_or_default(),
-                rtt.unwrap_or_default()
+                rtt.unwrap_or_default(),
+                how.unwrap_or_default()
             ));
         }
         text.push_str(&self.meaning);

@@ -1,8 +1,9 @@
 //! `aarp-probe doctor`: what hinders is found, and what it prints mends it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use aarp_lab::{Host, Lab, rootless};
+use aarp_lab::{Host, Lab, LinkSpec, rootless};
 use serde_json::Value;
 
 use crate::site::{
@@ -236,8 +237,9 @@ fn the_configuration_and_the_library_are_examined() {
             found["detail"].as_str().unwrap().contains("line 2"),
             "{found}"
         );
-        // The rest is looked at all the same.
-        assert_eq!(finding(&records, "answer")["verdict"], "ok");
+        // The rest is looked at all the same, and nothing is promised.
+        assert_eq!(finding(&records, "policy")["verdict"], "note");
+        conditional(&records, "were it not for the configuration");
 
         std::fs::write(&file, "[resolve]\nexclude = [\n  \"2001:db8:a::/48\"]\n").unwrap();
         let run = doctor.run(&[A], &[("AARP_CONFIG", path)]);
@@ -245,6 +247,22 @@ fn the_configuration_and_the_library_are_examined() {
         let found = finding(&records, "policy");
         assert_eq!((run.code, &found["verdict"]), (2, &"hindrance".into()));
         assert!(command(found).ends_with(&format!("+3 {path}")), "{found}");
+        conditional(&records, "if the library asked");
+
+        // A variable is not changed by a command that shows it.
+        let run = doctor.run(&[A], &[("AARP_EXCLUDE", "2001:db8:a::/48")]);
+        let records = run.records();
+        conditional(&records, "if the library asked");
+        assert_eq!(command(finding(&records, "policy")), "unset AARP_EXCLUDE");
+
+        std::fs::write(&file, "[daemon]\nuse = \"require\"\n").unwrap();
+        let run = doctor.run(&[A], &[("AARP_CONFIG", path)]);
+        let records = run.records();
+        assert_eq!(run.code, 2);
+        conditional(&records, "were it not for the configuration");
+        let hindrances = verdicts(&records);
+        let hindrances = hindrances.iter().filter(|(_, v)| v == "hindrance");
+        assert_eq!(hindrances.count(), 1, "{records:#?}");
 
         let run = doctor.run(&[], &[("AARP_LIBRARY", "/nowhere/libaarp.so")]);
         assert_eq!(
@@ -252,8 +270,9 @@ fn the_configuration_and_the_library_are_examined() {
             (2, &"hindrance".into())
         );
         // There, and no library.
-        let run = doctor.run(&[], &[("AARP_LIBRARY", path)]);
+        let run = doctor.run(&[A], &[("AARP_LIBRARY", path)]);
         let records = run.records();
+        conditional(&records, "if the library could be loaded");
         let found = finding(&records, "library")["detail"].as_str().unwrap();
         assert!(found.contains("cannot be loaded"), "{found}");
         assert_eq!(run.code, 2);
@@ -262,6 +281,91 @@ fn the_configuration_and_the_library_are_examined() {
         assert_eq!(run.code, 4);
         assert_eq!(doctor.run(&["nowhere.invalid"], &[]).code, 1);
         assert_eq!(doctor.run(&["ff02::1"], &[]).code, 2);
+    });
+}
+
+/// The finding about an answer that counts only under a condition.
+fn conditional(records: &[Value], condition: &str) {
+    let found = finding(records, "answer");
+    let detail = found["detail"].as_str().unwrap();
+    assert_eq!(found["verdict"], "note", "{found}");
+    assert!(
+        detail.contains("would be moved there") && detail.contains(condition),
+        "{detail}"
+    );
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_no_good_one() {
+    rootless::test(|| {
+        let mut network = responders(1);
+        let link = network.links.pop().unwrap();
+        let [one, other] = link.ends;
+        network = network.add_link(LinkSpec::new(one, other).delay(Duration::from_millis(60)));
+        let lab = Lab::new(&network).unwrap();
+        let doctor = Doctor::new(&lab);
+        let run = doctor.run(&[A], &[]);
+        let records = run.records();
+        assert_eq!(run.code, 2, "{records:#?}");
+        assert_eq!(finding(&records, "budget")["verdict"], "hindrance");
+        conditional(&records, "if it came in time");
+    });
+}
+
+#[test]
+fn an_address_of_this_host_is_said_once() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let server = lab.host("s1").unwrap();
+        let run = ended(probe(server, &["doctor", "--json", A]).env("AARP_LIBRARY", library(&lab)));
+        let records = run.records();
+        assert_eq!(run.code, 2, "{records:#?}");
+        let found = finding(&records, "policy");
+        assert_eq!(found["verdict"], "hindrance");
+        let detail = found["detail"].as_str().unwrap();
+        assert!(detail.contains("an address of this host"), "{detail}");
+        let checks = verdicts(&records);
+        assert!(
+            checks.iter().all(|(check, _)| check != "answer"),
+            "{checks:?}"
+        );
+    });
+}
+
+/// A router that rejects answers `unreach` as a responder does.
+#[test]
+fn a_router_that_rejects_is_not_to_be_trusted() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        let reject = format!(
+            "table inet rejecting {{ chain forward {{ type filter hook forward priority 0
+                ip6 daddr {A} udp dport 33999 reject with icmpv6 type port-unreachable
+            }}
+            }}\n"
+        );
+        lab.host("router").unwrap().nft(&reject).unwrap();
+        let prefixes = format!("{A}/128");
+        let set = [
+            ("AARP_PREFIXES", prefixes.as_str()),
+            ("AARP_TRUSTED", "2001:db8:51::/64"),
+            ("AARP_METHODS", "unreach"),
+        ];
+        let run = doctor.run_in_vain(&[A], &set);
+        let records = run.records();
+        assert_eq!(run.code, 4, "{records:#?}");
+        let found = finding(&records, "answer");
+        let detail = found["detail"].as_str().unwrap();
+        for word in [
+            "2001:db8:1::1",
+            "a router or firewall that rejects",
+            "own link",
+        ] {
+            assert!(detail.contains(word), "{word}: {detail}");
+        }
+        let remedies = found["remedies"].to_string();
+        assert!(!remedies.contains("add its prefix"), "{remedies}");
+        assert!(remedies.contains("do not trust it"), "{remedies}");
     });
 }
 
@@ -277,7 +381,7 @@ fn without_a_permission_it_prints_how_to_give_it() {
             rootless::skipped(name, &error.to_string());
             return;
         }
-        let unprivileged = || {
+        let unprivileged = |variables: &[(&str, &str)]| {
             let command = doctor
                 .client
                 .command("setpriv")
@@ -290,15 +394,52 @@ fn without_a_permission_it_prints_how_to_give_it() {
                 .arg(program())
                 .args(["doctor", "--json", A])
                 .env("AARP_CONFIG", "/dev/null")
-                .env("AARP_LIBRARY", &doctor.library);
+                .env("AARP_LIBRARY", &doctor.library)
+                .envs(variables.iter().copied());
             ended(command)
         };
-        let run = unprivileged();
+        let hindrances = |records: &[Value]| -> Vec<Value> {
+            let hinder = |record: &&Value| record["verdict"] == "hindrance";
+            records.iter().filter(hinder).cloned().collect()
+        };
+        // With the defaults it is also told what needs no permission.
+        let run = unprivileged(&[]);
         let records = run.records();
-        let found = finding(&records, "probe sockets");
+        let found = finding(&records, "probe sockets").clone();
         assert_eq!((run.code, &found["verdict"]), (77, &"hindrance".into()));
-        obey(doctor.client, &command(found));
-        let run = unprivileged();
+        let remedies = found["remedies"].to_string();
+        assert!(
+            remedies.contains("unreach") && remedies.contains("trusted = ["),
+            "{remedies}"
+        );
+        // What it lacks is one thing.
+        let prefixes = format!("{A}/128");
+        let unreach = [
+            ("AARP_METHODS", "unreach"),
+            ("AARP_PREFIXES", prefixes.as_str()),
+        ];
+        let run = unprivileged(&unreach);
+        let records = run.records();
+        let lacks = hindrances(&records);
+        assert_eq!((run.code, lacks.len()), (2, 1), "{records:#?}");
+        let detail = lacks[0]["detail"].as_str().unwrap();
+        assert!(detail.contains("`trusted` is not set"), "{detail}");
+        assert!(command(&lacks[0]).contains("AARP_TRUSTED="), "{lacks:?}");
+        // And with it nothing hinders.
+        let trusted = ("AARP_TRUSTED", "2001:db8:51::/64");
+        let run = unprivileged(&[&unreach[..], &[trusted]].concat());
+        let records = run.records();
+        assert_eq!(run.code, 0, "{records:#?}");
+        assert_eq!(finding(&records, "probe sockets")["verdict"], "ok");
+        // Without an address too.
+        let set = [("AARP_METHODS", "echo,unreach"), unreach[1], trusted];
+        let run = unprivileged(&set);
+        let records = run.records();
+        assert_eq!(finding(&records, "probe sockets")["verdict"], "note");
+        assert!(hindrances(&records).is_empty(), "{records:#?}");
+
+        obey(doctor.client, &command(&found));
+        let run = unprivileged(&[]);
         assert_eq!(run.code, 0, "{}", run.stdout);
         // With privileges it is a thing to know.
         doctor

@@ -134,6 +134,11 @@ fn offline_it_sends_nothing() {
             (run.code, &record["asks"], &record["answer"]),
             (0, &true.into(), &Value::Null)
         );
+        // Nor does it say that it asked.
+        let run = ended(probe(client, &["explain", "--offline", "192.0.2.1"]));
+        assert_eq!(run.code, 1);
+        assert!(!run.stdout.contains("asked now"), "{}", run.stdout);
+        assert!(run.stdout.contains("IPv4"), "{}", run.stdout);
         assert_eq!(
             decided(record, "asked about"),
             "yes, as every address: no prefixes are set | default - null resolve.prefixes"
@@ -169,7 +174,7 @@ fn what_becomes_of_each_answer_is_said() {
         let refused = |variables: &[(&str, &str)]| explain_within("3s", variables, A);
         let (code, text) = explain(&[], A);
         assert_eq!(code, 0);
-        for word in ["asked now: pinned", &u(1), "100ms", "50ms"] {
+        for word in ["asked now: pinned", &u(1), "by echo", "100ms", "50ms"] {
             assert!(text.contains(word), "{word}: {text}");
         }
         let set = [
@@ -182,8 +187,24 @@ fn what_becomes_of_each_answer_is_said() {
             text.contains("longer than a non-blocking call waits"),
             "{text}"
         );
-        let (_, text) = explain(&[("AARP_BUDGET_UNCONFIGURED", "60ms")], A);
+        // No program would ever be pinned.
+        let late = [("AARP_BUDGET_UNCONFIGURED", "60ms")];
+        let (code, text) = explain(&late, A);
+        assert_eq!(code, 2);
         assert!(text.contains("longer than any call waits"), "{text}");
+        let resolve = |arguments: &[&str]| {
+            let arguments = [&["resolve", "--timeout", "30s", A], arguments].concat();
+            ended(probe(client, &arguments).envs(late))
+        };
+        let text = resolve(&[]).stdout;
+        assert!(
+            text.contains("the library would wait 60ms for it"),
+            "{text}"
+        );
+        assert_eq!(
+            resolve(&["--json"]).records()[0]["library_bypass"],
+            "budget"
+        );
         let (code, text) = explain(&[], &u(1));
         assert_eq!(code, 2);
         assert!(text.contains("A itself answered"), "{text}");
