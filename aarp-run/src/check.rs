@@ -11,8 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use aarp_core::readiness::{self, Unreach};
+use aarp_core::settings::Settings;
+use aarp_wire::probe::Method;
+
 use crate::echo::{self, Kind};
 use crate::library::Library;
+use crate::unreach;
 
 /// Which groups may open ping sockets; the setting covers IPv6 too, and belongs to
 /// the network namespace.
@@ -23,6 +28,7 @@ mod keys {
     pub(super) const LOADED: &str = "loaded";
     pub(super) const PING: &str = "ping";
     pub(super) const RAW: &str = "raw";
+    pub(super) const UNREACH: &str = "unreach";
     pub(super) const OK: &str = "ok";
 }
 
@@ -80,10 +86,13 @@ pub(crate) fn child_process(
     report: &mut Report,
     library: &Library,
     variables: &[(&'static str, std::ffi::OsString)],
+    settings: &Settings,
 ) -> io::Result<()> {
     let output = Command::new("/proc/self/exe")
         .arg("--check-child")
         .arg(&library.path)
+        .arg("--check-port")
+        .arg(settings.unreach_port.to_string())
         .envs(variables.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .output()?;
@@ -106,13 +115,46 @@ pub(crate) fn child_process(
     for line in complaints.lines().filter(|line| !line.trim().is_empty()) {
         report.note("child", line);
     }
-    let ping = find(keys::PING).unwrap_or("not tried");
-    let raw = find(keys::RAW).unwrap_or("not tried");
-    sockets(report, ping, raw);
+    let tried = |key: &str| find(key).unwrap_or("not tried");
+    let state = readiness::unreach(settings);
+    let unreach = tried(keys::UNREACH)
+        .strip_prefix(keys::OK)
+        .filter(|_| state == Unreach::Usable);
+    if readiness::named(settings).contains(Method::Echo) {
+        by_echo(report, tried(keys::PING), tried(keys::RAW), unreach, state);
+    } else {
+        match unreach {
+            Some(proof) => report.good("probe", format!("by unreach{proof}")),
+            None if state == Unreach::Usable => {
+                report.bad("probe", format!("by unreach: {}", tried(keys::UNREACH)));
+            }
+            None => {
+                report.bad("probe", "unreach is the only method, and may not be used");
+                set_up(report, state);
+            }
+        }
+    }
     Ok(())
 }
 
-fn sockets(report: &mut Report, ping: &str, raw: &str) {
+/// What `unreach` lacks.
+fn set_up(report: &mut Report, state: Unreach) {
+    match state {
+        Unreach::Usable => {}
+        Unreach::NoTrusted => {
+            report.remedy("unreach is never used: `trusted` is not set; say what U may be:");
+            report.remedy("  AARP_TRUSTED=PREFIX-OF-THE-RESPONDERS aarp-run CMD");
+        }
+        Unreach::NoPrefixes | Unreach::NotNamed => {
+            report.remedy("or, without any permission, where you know the responders' addresses:");
+            report.remedy("  AARP_METHODS=unreach AARP_PREFIXES=PREFIX-OF-A \\");
+            report.remedy("    AARP_TRUSTED=PREFIX-OF-THE-RESPONDERS aarp-run CMD");
+        }
+    }
+}
+
+/// Echo is among the methods.
+fn by_echo(report: &mut Report, ping: &str, raw: &str, unreach: Option<&str>, state: Unreach) {
     let range = std::fs::read_to_string(PING_GROUP_RANGE)
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
         .unwrap_or_else(|error| format!("unknown: {error}"));
@@ -131,6 +173,13 @@ fn sockets(report: &mut Report, ping: &str, raw: &str) {
             report.remedy("programs without CAP_NET_RAW cannot probe here; to let them:");
             report.remedy("sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"");
         }
+        (None, None) if unreach.is_some() => {
+            report.good(
+                "probe",
+                format!("by unreach{}", unreach.unwrap_or_default()),
+            );
+            report.note("echo", format!("not permitted: {ping}; {range}"));
+        }
         (None, None) => {
             report.bad("probe", format!("ping socket: {ping}; raw socket: {raw}"));
             report.remedy(&range);
@@ -140,13 +189,14 @@ fn sockets(report: &mut Report, ping: &str, raw: &str) {
             report.remedy("  setpriv --reuid USER --regid GROUP --init-groups \\");
             report.remedy("    --inh-caps +net_raw --ambient-caps +net_raw aarp-run CMD");
             report.remedy("(setcap on the program itself would make it drop the preload)");
+            set_up(report, state);
         }
     }
 }
 
 /// The child: says what it sees of `library` in itself and which probe sockets it
 /// can use.
-pub(crate) fn in_child(library: &Path) -> io::Result<()> {
+pub(crate) fn in_child(library: &Path, port: u16) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let loaded = match loaded(library) {
         Ok(true) => keys::OK.to_owned(),
@@ -159,6 +209,10 @@ pub(crate) fn in_child(library: &Path) -> io::Result<()> {
             Ok(echo) => writeln!(out, "{key} {}: {echo}", keys::OK)?,
             Err(error) => writeln!(out, "{key} {error}")?,
         }
+    }
+    match unreach::to_loopback(port) {
+        Ok(proof) => writeln!(out, "{} {}: {proof}", keys::UNREACH, keys::OK)?,
+        Err(error) => writeln!(out, "{} {error}", keys::UNREACH)?,
     }
     out.flush()
 }

@@ -84,6 +84,10 @@ pub(crate) struct Cli {
     #[arg(long, hide = true, value_name = "LIBRARY", conflicts_with_all = ["check", "command"])]
     pub(crate) check_child: Option<PathBuf>,
 
+    /// The closed port that the child asks
+    #[arg(long, hide = true, value_name = "PORT", default_value_t = 33999)]
+    pub(crate) check_port: u16,
+
     /// The program to start, and its arguments
     #[arg(
         value_name = "CMD",

@@ -26,9 +26,12 @@ impl<F: Fn(&str) -> Option<OsString>> Variables for Given<F> {
 /// `environment` is the environment of the program to be started.
 pub(crate) fn check_configuration(
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<(), ConfigurationError> {
-    let mut settings = Settings::DEFAULT;
-    load(&mut settings, &Given(environment)).map_err(|error| ConfigurationError(Box::new(error)))
+) -> Result<Box<Settings>, ConfigurationError> {
+    let mut settings = Box::new(Settings::DEFAULT);
+    match load(&mut settings, &Given(environment)) {
+        Ok(()) => Ok(settings),
+        Err(error) => Err(ConfigurationError(Box::new(error))),
+    }
 }
 
 #[cfg(test)]
@@ -36,7 +39,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn check(variables: &[(&str, &Path)]) -> Result<(), ConfigurationError> {
+    fn check(variables: &[(&str, &Path)]) -> Result<Box<Settings>, ConfigurationError> {
         check_configuration(|key| {
             let found = variables.iter().find(|(name, _)| *name == key);
             found.map(|(_, value)| value.as_os_str().to_owned())

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use aarp_core::settings::Settings;
 use anyhow::Context;
 use clap::Parser;
 
@@ -21,6 +22,7 @@ mod preload;
 mod privilege;
 mod refusal;
 mod script;
+mod unreach;
 
 use cli::Cli;
 use judge::{Target, Verdict};
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some(library) = &cli.check_child {
-        check::in_child(library).context("writing to the parent")?;
+        check::in_child(library, cli.check_port).context("writing to the parent")?;
         return Ok(ExitCode::SUCCESS);
     }
     let settings = cli.settings(std::env::var_os("AARP_EXCLUDE"));
@@ -130,17 +132,23 @@ fn check(
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> anyhow::Result<ExitCode> {
     let mut report = check::Report::default();
-    match config::check_configuration(&environment) {
-        Ok(()) => report.good("settings", "readable"),
-        Err(error) => report.bad("settings", error),
-    }
+    let configuration = match config::check_configuration(&environment) {
+        Ok(configuration) => {
+            report.good("settings", "readable");
+            configuration
+        }
+        Err(error) => {
+            report.bad("settings", error);
+            Box::new(Settings::DEFAULT)
+        }
+    };
     match library::find(named) {
         Ok(library) => {
             let detail = format!("{} ({})", library.path.display(), library.architecture);
             report.good("library", detail);
             let mut variables = settings.to_vec();
             variables.extend(preload::variables(&library.path, &environment));
-            check::child_process(&mut report, &library, &variables)
+            check::child_process(&mut report, &library, &variables, &configuration)
                 .context("starting a child process")?;
             if let Some((name, arguments)) = cli.command.split_first() {
                 report_command(&mut report, name, arguments, &library)?;

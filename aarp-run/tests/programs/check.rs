@@ -61,14 +61,9 @@ fn a_command_that_cannot_be_preloaded() {
     assert!(run.out.contains("statically linked"), "{run:?}");
 }
 
-/// In a network namespace of its own ping sockets are for nobody, and a user
-/// without capabilities has no raw ones.
-#[test]
-fn no_probe_can_be_sent() {
-    if !root_or_skip("no_probe_can_be_sent") {
-        return;
-    }
-    let prefix = Prefix::new();
+/// `--check` in a network namespace of its own, where ping sockets are for nobody, as
+/// a user without capabilities, who has no raw ones.
+fn check_as_nobody(prefix: &Prefix, variables: &[(&str, &str)]) -> Run {
     let mut command = std::process::Command::new("unshare");
     command
         .args([
@@ -81,15 +76,71 @@ fn no_probe_can_be_sent() {
         .arg(prefix.path("bin/aarp-run"))
         .arg("--check")
         .env("AARP_CONFIG", prefix.path("empty.toml"))
-        .env_remove("AARP_LIBRARY");
-    let run = Run::of(&mut command);
+        .env_remove("AARP_LIBRARY")
+        .envs(variables.iter().copied());
+    Run::of(&mut command)
+}
+
+#[test]
+fn no_probe_can_be_sent() {
+    if !root_or_skip("no_probe_can_be_sent") {
+        return;
+    }
+    let prefix = Prefix::new();
+    let run = check_as_nobody(&prefix, &[]);
     assert_eq!(run.code, Some(125), "{run:?}");
     for word in [
         "ok      loaded",
         "FAILED  probe",
         "\"1 0\"",
         "sysctl -w net.ipv4.ping_group_range",
+        // What would need no permission.
+        "AARP_METHODS=unreach AARP_PREFIXES=",
     ] {
         assert!(run.out.contains(word), "no {word:?} in {run:?}");
     }
+}
+
+#[test]
+fn unreach_needs_no_permission() {
+    if !root_or_skip("unreach_needs_no_permission") {
+        return;
+    }
+    let prefix = Prefix::new();
+    let prefixes = ("AARP_PREFIXES", "2001:db8:a::/48");
+    let trusted = ("AARP_TRUSTED", "2001:db8:51::/48");
+    for methods in ["unreach", "echo,unreach"] {
+        let methods = ("AARP_METHODS", methods);
+        let run = check_as_nobody(&prefix, &[methods, prefixes, trusted]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(
+            run.out.contains("ok      probe        by unreach"),
+            "{run:?}"
+        );
+        // What it lacks is said.
+        let run = check_as_nobody(&prefix, &[methods, prefixes]);
+        assert_eq!(run.code, Some(125), "{run:?}");
+        assert!(run.out.contains("`trusted` is not set"), "{run:?}");
+    }
+}
+
+/// With a way to the loopback address, an unreachable port is reported from there.
+#[test]
+fn unreach_is_proved() {
+    let prefix = Prefix::new();
+    let run = Run::of(
+        prefix
+            .command()
+            .arg("--check")
+            .env("AARP_METHODS", "unreach")
+            .env("AARP_PREFIXES", "2001:db8:a::/48")
+            .env("AARP_TRUSTED", "2001:db8:51::/48"),
+    );
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(
+        run.out
+            .contains("by unreach: a port-unreachable came back from ::1")
+            || run.out.contains("by unreach: socket opened; no way to ::1"),
+        "{run:?}"
+    );
 }
