@@ -35,6 +35,8 @@ mod descriptor;
 #[cfg(feature = "std")]
 pub mod failed;
 #[cfg(feature = "std")]
+pub mod diagnosis;
+#[cfg(feature = "std")]
 pub mod flow;
 #[cfg(feature = "std")]
 pub mod inherited;
