@@ -56,6 +56,17 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "LIST", help_heading = "Settings for CMD")]
     pub(crate) trusted: Option<OsString>,
 
+    /// Ask by these methods, comma-separated: echo, unreach
+    ///
+    /// `unreach` needs no permission; it is used only for `prefixes`, and with
+    /// `trusted`.
+    #[arg(long, value_name = "LIST", help_heading = "Settings for CMD")]
+    pub(crate) methods: Option<OsString>,
+
+    /// What getaddrinfo does with the addresses that it finds
+    #[arg(long, value_name = "WHAT", help_heading = "Settings for CMD")]
+    pub(crate) getaddrinfo: Option<GetAddrInfo>,
+
     /// When nobody answers: go to the anycast address itself, or fail
     #[arg(long, value_name = "WHAT", help_heading = "Settings for CMD")]
     pub(crate) on_failure: Option<OnFailure>,
@@ -106,6 +117,17 @@ pub(crate) enum OnFailure {
     Refuse,
 }
 
+/// The values of `getaddrinfo`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GetAddrInfo {
+    /// Ask about all of them at once, and change nothing
+    Prefetch,
+    /// Also give the unicast addresses to CMD
+    Rewrite,
+    /// Nothing
+    Off,
+}
+
 impl Cli {
     /// The settings given on the command line, as the library reads them.
     /// `excluded` is what the environment excludes already, to which a command may
@@ -123,12 +145,19 @@ impl Cli {
             OnFailure::Pass => OsString::from("pass"),
             OnFailure::Refuse => OsString::from("refuse"),
         });
+        let getaddrinfo = self.getaddrinfo.map(|value| match value {
+            GetAddrInfo::Prefetch => OsString::from("prefetch"),
+            GetAddrInfo::Rewrite => OsString::from("rewrite"),
+            GetAddrInfo::Off => OsString::from("off"),
+        });
         let stats = self.stats.then(|| OsString::from("true"));
         let config = self.config.clone().map(PathBuf::into_os_string);
         [
             ("AARP_PREFIXES", self.prefixes.clone()),
             ("AARP_EXCLUDE", exclude),
             ("AARP_TRUSTED", self.trusted.clone()),
+            ("AARP_METHODS", self.methods.clone()),
+            ("AARP_GETADDRINFO", getaddrinfo),
             ("AARP_ON_FAILURE", on_failure),
             ("AARP_LOG", self.log.clone()),
             ("AARP_STATS", stats),

@@ -2,13 +2,15 @@
 //! bad setting only shows as a library that does nothing.
 
 use std::ffi::OsString;
+use std::path::Path;
 
-use aarp_core::settings::Settings;
+use aarp_core::settings::{LogLevel, Settings};
+use aarp_sys::diagnosis::{configuration, unwritable};
 use aarp_sys::settings::{SettingsError, Variables, load};
 
 /// A configuration that the library would not follow.
 #[derive(Debug, thiserror::Error)]
-#[error("configuration {0}")]
+#[error("configuration {}", configuration(.0))]
 pub(crate) struct ConfigurationError(Box<SettingsError>);
 
 /// The environment of the program to be started.
@@ -34,10 +36,21 @@ pub(crate) fn check_configuration(
     }
 }
 
+/// What the library has to say and cannot write; none where it has nothing to say or
+/// can.
+pub(crate) fn lost_log(settings: &Settings) -> Option<String> {
+    let file = settings.log_file.as_str();
+    let says = settings.log_level != LogLevel::Off || settings.stats;
+    if file.is_empty() || !says {
+        return None;
+    }
+    let error = unwritable(Path::new(file))?;
+    Some(format!("the log file {file} cannot be written: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn check(variables: &[(&str, &Path)]) -> Result<Box<Settings>, ConfigurationError> {
         check_configuration(|key| {

@@ -77,7 +77,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 
     let library = library::find(named.as_deref())?;
-    config::check_configuration(environment)?;
+    let configuration = config::check_configuration(environment)?;
+    if let Some(lost) = config::lost_log(&configuration) {
+        eprintln!("aarp-run: {lost}");
+    }
     let (name, arguments) = cli.command.split_first().context("no command given")?;
     let verdict = match judge_command(name, arguments, &library)? {
         Ok(verdict) => verdict,
@@ -135,6 +138,9 @@ fn check(
     let configuration = match config::check_configuration(&environment) {
         Ok(configuration) => {
             report.good("settings", "readable");
+            if let Some(lost) = config::lost_log(&configuration) {
+                report.note("log", lost);
+            }
             configuration
         }
         Err(error) => {

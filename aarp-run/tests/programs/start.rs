@@ -76,8 +76,7 @@ fn argument_zero_is_the_name_that_was_given() {
 #[test]
 fn settings_become_variables() {
     let prefix = Prefix::new();
-    let script =
-        "echo $AARP_PREFIXES $AARP_EXCLUDE $AARP_TRUSTED $AARP_ON_FAILURE $AARP_LOG $AARP_STATS";
+    let script = "echo $AARP_PREFIXES $AARP_EXCLUDE $AARP_TRUSTED $AARP_ON_FAILURE $AARP_LOG $AARP_STATS $AARP_METHODS $AARP_GETADDRINFO";
     prefix
         .run(&[
             "--prefixes=2001:db8::/48,fd00::/8",
@@ -87,11 +86,13 @@ fn settings_become_variables() {
             "--on-failure=refuse",
             "--log=debug",
             "--stats",
+            "--methods=echo,unreach",
+            "--getaddrinfo=rewrite",
             "sh",
             "-c",
             script,
         ])
-        .prints("2001:db8::/48,fd00::/8 fd01::/16 2001:db8::/32 refuse debug true\n");
+        .prints("2001:db8::/48,fd00::/8 fd01::/16 2001:db8::/32 refuse debug true echo,unreach rewrite\n");
     // The command line wins over the environment, which is handed on otherwise.
     let mut command = prefix.command();
     command
@@ -261,4 +262,33 @@ fn an_ignored_signal_stays_ignored() {
         .env("AARP_CONFIG", prefix.path("empty.toml"))
         .env_remove("AARP_LIBRARY");
     Run::of(&mut command).prints(&plain.out);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_said() {
+    let prefix = Prefix::new();
+    let run = |level: &str| {
+        let mut command = prefix.command();
+        command
+            .env("AARP_FILE", "/nowhere/log")
+            .args(["--log", level, "sh", "-c", "echo started"]);
+        Run::of(&mut command)
+    };
+    let noisy = run("debug");
+    assert_eq!((noisy.code, noisy.out.as_str()), (Some(0), "started\n"));
+    assert!(
+        noisy.err.starts_with("aarp-run: ") && noisy.err.contains("/nowhere/log"),
+        "{noisy:?}"
+    );
+    assert_eq!(noisy.err.lines().count(), 1, "{noisy:?}");
+    // Where nothing is logged it does not matter.
+    assert_eq!(run("off").err, "");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_said_in_words() {
+    let prefix = Prefix::new();
+    let run = prefix.run(&["--config=/nowhere/aarp.toml", "true"]);
+    assert_eq!(run.code, Some(125), "{run:?}");
+    assert!(run.err.contains("No such file or directory"), "{run:?}");
 }
