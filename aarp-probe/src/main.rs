@@ -168,6 +168,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         return doctor::run(arguments, loaded.as_ref().map(|()| settings), brush);
     }
     if let Err(error) = loaded {
+        let error = aarp_sys::diagnosis::configuration(&error);
         eprintln!("aarp-probe: {error}");
         return Ok(exit::CONFIGURATION);
     }

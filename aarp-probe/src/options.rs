@@ -6,7 +6,6 @@ use std::time::Duration;
 use aarp_core::settings::Methods;
 use aarp_wire::probe::Method;
 use clap::ValueEnum;
-use clap::builder::FalseyValueParser;
 
 /// How anycast addresses are asked.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,7 +31,7 @@ pub(crate) struct Asking {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Output {
     /// One JSON record a line, for programs (docs/json.md)
-    #[arg(long, env = "AARP_PROBE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AARP_PROBE_JSON", value_parser = switch)]
     pub(crate) json: bool,
     /// Also write metrics to FILE, for the textfile collector of node_exporter
     ///
@@ -58,6 +57,24 @@ impl Asking {
             MethodName::Unreach => Method::Unreach,
         });
         (!self.method.is_empty()).then(|| named.fold(Methods::NONE, Methods::with))
+    }
+}
+
+/// A switch in the environment; an empty variable is one that is not set.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// How many times.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("expected a whole number, at least 1".to_owned()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", .path.display())]
+#[error("{}", .path.display())]
 pub(crate) struct NotWritten {
     path: PathBuf,
     #[source]

@@ -10,7 +10,7 @@ use aarp_core::settings::Settings;
 use serde::Serialize;
 
 use crate::exit;
-use crate::options::{Asking, Output, interval};
+use crate::options::{Asking, Output, count, interval};
 use crate::paint::{Brush, Tone, headings, table};
 use crate::prometheus::{self, Metrics};
 use crate::question::{Asker, Outcome, in_words, not_asked_by_library, too_late};
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     asking: Asking,
     /// Ask so many times
     #[arg(long, short, value_name = "N", default_value_t = 1, env = "AARP_PROBE_COUNT",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = count)]
     count: u64,
     /// The time from one question to the next
     #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = interval,

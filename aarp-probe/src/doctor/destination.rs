@@ -147,24 +147,23 @@ fn answer(
             };
             std::iter::once(finding).chain(budget).collect()
         }
-        Answer::Direct { .. } => vec![
-            Finding::hindrance(
-                CHECK,
-                exit::CANNOT_BE_PINNED,
-                format!(
-                    "{a} answers our probe itself: there it is an ordinary address, as one on lo, \
-                     and no unicast address is told"
-                ),
-            )
-            .remedy(
-                "on each responder, as root (A stays as it is for everybody else):",
-                [format!("aarp-responder run --anycast {a}")],
-            )
-            .remedy(
-                "or, where it is a unicast address, spare the question:",
-                [format!("AARP_EXCLUDE={a}/128 aarp-run CMD")],
-            ),
-        ],
+        Answer::Direct { .. } => {
+            let detail = format!(
+                "{a} answers our probe itself: there it is an ordinary address, as one on lo, and \
+                 no unicast address is told"
+            );
+            let mut finding = Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail)
+                .remedy(
+                    "on each responder, as root (A stays as it is for everybody else):",
+                    [format!("aarp-responder run --anycast {a}")],
+                )
+                .remedy(
+                    "or, where it is a unicast address, spare the question:",
+                    [format!("AARP_EXCLUDE={a}/128 aarp-run CMD")],
+                );
+            finding.is_ordinary = true;
+            vec![finding]
+        }
         Answer::Untrusted { u } => vec![untrusted(a, u, report)],
         Answer::None { .. } => unanswered(a, asker.budget(a), report, invalid),
     }

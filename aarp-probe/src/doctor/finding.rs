@@ -33,6 +33,9 @@ pub(crate) struct Finding {
     /// The exit code, where it hinders.
     #[serde(skip)]
     pub(crate) code: u8,
+    /// Whether it is that A answered itself.
+    #[serde(skip)]
+    pub(crate) is_ordinary: bool,
 }
 
 impl Finding {
@@ -43,6 +46,7 @@ impl Finding {
             detail: detail.into(),
             remedies: Vec::new(),
             code,
+            is_ordinary: false,
         }
     }
 
@@ -67,6 +71,15 @@ impl Finding {
             self.verdict = Verdict::Note;
             self.detail.push_str("; here another method has an answer");
         }
+        self
+    }
+
+    /// That A answered itself, beside another address to which programs are moved.
+    pub(crate) fn beside_another(mut self) -> Self {
+        self.verdict = Verdict::Note;
+        self.detail
+            .push_str("; another address of the name is pinned");
+        self.remedies.clear();
         self
     }
 

@@ -1,13 +1,15 @@
 //! What of this host keeps programs from being pinned, whatever the destination.
 
+use std::io::ErrorKind;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use aarp_core::address::is_routable;
 use aarp_core::settings::{DaemonUse, Settings};
+use aarp_sys::diagnosis;
 use aarp_sys::route::{Origin, RouteSocket};
-use aarp_sys::settings::SettingsError;
+use aarp_sys::settings::{Problem, SettingsError};
 use aarp_wire::route::RouteType;
 use serde_json::Value;
 
@@ -21,22 +23,18 @@ pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Findin
     const CHECK: &str = "configuration";
     let settings = match loaded {
         Ok(settings) => settings,
-        Err(error) => {
-            let finding = Finding::hindrance(
-                CHECK,
-                exit::CONFIGURATION,
-                format!("{error}; the library pins nothing"),
-            );
-            return match error.file.as_str() {
-                "" => finding,
-                file => finding.remedy("mend that line:", [format!("${{EDITOR:-vi}} {file}")]),
-            };
-        }
+        Err(error) => return bad(error),
     };
-    let there: Vec<String> = configuration::files()
-        .into_iter()
-        .filter(|file| Path::new(file).exists())
-        .collect();
+    let mut there = Vec::new();
+    let mut ignored = Vec::new();
+    for file in configuration::files() {
+        match std::fs::File::open(&file) {
+            Ok(_) => there.push(file),
+            // The user's own; of the other one it would be an error.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => ignored.push(file),
+            Err(_) => {}
+        }
+    }
     let files = match there.as_slice() {
         [] => "no file; defaults".to_owned(),
         files => files.join(", "),
@@ -59,7 +57,85 @@ pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Findin
         let detail = "daemon.use is \"require\", and there is no aarpd: nothing is pinned";
         return Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail);
     }
-    Finding::ok(CHECK, detail)
+    match ignored.as_slice() {
+        [] => Finding::ok(CHECK, detail),
+        files => {
+            let files = files.join(", ");
+            let detail = format!("{detail}; {files} may not be read, and is ignored");
+            Finding::note(CHECK, detail).remedy(
+                "see whose it is, and who may read it:",
+                [format!("ls -l {files}")],
+            )
+        }
+    }
+}
+
+/// A configuration that the library does not follow.
+fn bad(error: &SettingsError) -> Finding {
+    let detail = format!(
+        "{}; the library pins nothing",
+        diagnosis::configuration(error)
+    );
+    let finding = Finding::hindrance("configuration", exit::CONFIGURATION, detail);
+    match (error.file.as_str(), error.problem) {
+        ("", Problem::Setting(setting)) => finding.remedy(
+            "change that variable, or take it away:",
+            [format!("unset {}", setting.key)],
+        ),
+        ("", _) => finding,
+        (_, Problem::Read(_)) if std::env::var_os("AARP_CONFIG").is_some() => finding.remedy(
+            "name a file that can be read, or none:",
+            ["unset AARP_CONFIG".to_owned()],
+        ),
+        (file, Problem::Setting(setting)) if setting.line > 0 => finding.remedy(
+            "mend that line:",
+            [format!("${{EDITOR:-vi}} +{} {file}", setting.line)],
+        ),
+        (file, _) => finding.remedy("see what is there:", [format!("ls -ld {file}")]),
+    }
+}
+
+/// What is set and has no effect: a log that cannot be written, and variables that
+/// are none of ours.
+pub(crate) fn without_effect(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let file = settings.log_file.as_str();
+    if let Some(error) = (!file.is_empty())
+        .then(|| diagnosis::unwritable(Path::new(file)))
+        .flatten()
+    {
+        let detail = format!("{file} cannot be written: {error}");
+        findings.push(Finding::note("log", detail));
+    }
+    let unknown: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("AARP_") && !is_known(name))
+        .collect();
+    if !unknown.is_empty() {
+        let detail = format!("{} mean nothing to anybody here", unknown.join(" "));
+        findings.push(Finding::note("variables", detail).remedy(
+            "see which ones there are (docs/configuration.md), and take these away:",
+            [format!("unset {}", unknown.join(" "))],
+        ));
+    }
+    findings
+}
+
+/// Whether the library or one of the tools looks at the variable.
+fn is_known(name: &str) -> bool {
+    // Of the tools, each of which refuses what it cannot read.
+    const TOOLS: [&str; 3] = ["AARP_PROBE_", "AARP_RESPONDER_", "AARP_LAB_"];
+    const OTHERS: [&str; 5] = [
+        "AARP_CONFIG",
+        "AARP_LIBRARY",
+        "AARP_LIBDIR",
+        "AARP_RUN_DIR",
+        "AARP_STAGE",
+    ];
+    let mut settings = aarp_core::config::VARIABLES.iter();
+    settings.any(|(_, of)| *of == name)
+        || OTHERS.contains(&name)
+        || TOOLS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether the library can be loaded.

@@ -95,7 +95,16 @@ pub(crate) fn run(
         Some(host::connectivity()),
         host::own_firewall().map(|finding| finding.unless(works)),
     ];
-    for finding in of_host.into_iter().flatten().chain(of_destination) {
+    let without_effect = host::without_effect(settings);
+    let of_destination = of_destination.into_iter().map(|finding| {
+        // A name may have an ordinary address too.
+        match works && finding.is_ordinary {
+            true => finding.beside_another(),
+            false => finding,
+        }
+    });
+    let of_host = of_host.into_iter().flatten().chain(without_effect);
+    for finding in of_host.chain(of_destination) {
         findings.add(finding)?;
     }
     findings.finish()

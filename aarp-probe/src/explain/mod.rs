@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::configuration;
 use crate::exit;
-use crate::options::{Asking, Output};
+use crate::options::{Asking, Output, switch};
 use crate::paint::{Brush, Tone, headings, table};
 use crate::question::{Asker, Outcome, eligible, too_late};
 use crate::record::{self, ms};
@@ -33,8 +33,7 @@ pub(crate) struct Arguments {
     #[arg(required = true, value_name = "ADDR|NAME")]
     destinations: Vec<String>,
     /// Send nothing: say what the configuration says, and no more
-    #[arg(long, env = "AARP_PROBE_OFFLINE",
-          value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "AARP_PROBE_OFFLINE", value_parser = switch)]
     offline: bool,
     #[command(flatten)]
     asking: Asking,

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit;
-use crate::options::{Asking, Output, interval};
+use crate::options::{Asking, Output, count, interval};
 use crate::paint::Brush;
 use crate::question::{Asker, Outcome, in_words, not_asked_by_library};
 use crate::record;
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     destination: String,
     /// End after so many rounds; without it, Ctrl-C ends it
     #[arg(long, short, value_name = "N", env = "AARP_PROBE_COUNT",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = count)]
     count: Option<u64>,
     /// The time from one round to the next
     #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = interval,

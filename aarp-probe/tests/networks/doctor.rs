@@ -1,5 +1,7 @@
 //! `aarp-probe doctor`: what hinders is found, and what it prints mends it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,7 +79,7 @@ fn verdicts(records: &[Value]) -> Vec<(String, String)> {
 }
 
 /// The first command of the first remedy of a finding.
-fn command(finding: &Value) -> String {
+fn command_of(finding: &Value) -> String {
     finding["remedies"][0]["commands"][0]
         .as_str()
         .unwrap()
@@ -141,7 +143,10 @@ fn a_plain_address_on_lo_is_told_and_mended_on_the_responder() {
                 .contains("ordinary address"),
             "{found}"
         );
-        assert_eq!(command(found), format!("aarp-responder run --anycast {A}"));
+        assert_eq!(
+            command_of(found),
+            format!("aarp-responder run --anycast {A}")
+        );
         server.nft(&answers_from(A, &u(1))).unwrap();
         assert_eq!(doctor.run(&[A], &[]).code, 0);
     });
@@ -165,7 +170,7 @@ fn a_stateful_filter_of_this_host_is_found_and_mended() {
             detail.contains("conntrack of this host has called it invalid"),
             "{detail}"
         );
-        obey(doctor.client, &command(filter));
+        obey(doctor.client, &command_of(filter));
         let records = doctor.run(&[A], &[]).records();
         assert_eq!(records.last().unwrap()["ready"], true, "{records:#?}");
     });
@@ -186,7 +191,7 @@ fn a_stateful_filter_on_the_way_is_found_by_an_ordinary_ping() {
         let detail = answer["detail"].as_str().unwrap();
         assert!(detail.contains("answers an ordinary ping"), "{detail}");
         assert!(!detail.contains("called it invalid"), "{detail}");
-        obey(router, &command(answer));
+        obey(router, &command_of(answer));
         assert_eq!(doctor.run(&[A], &[]).code, 0);
         // Without a filter, and without anybody.
         silence(lab.host("s1").unwrap());
@@ -246,14 +251,20 @@ fn the_configuration_and_the_library_are_examined() {
         let records = run.records();
         let found = finding(&records, "policy");
         assert_eq!((run.code, &found["verdict"]), (2, &"hindrance".into()));
-        assert!(command(found).ends_with(&format!("+3 {path}")), "{found}");
+        assert!(
+            command_of(found).ends_with(&format!("+3 {path}")),
+            "{found}"
+        );
         conditional(&records, "if the library asked");
 
         // A variable is not changed by a command that shows it.
         let run = doctor.run(&[A], &[("AARP_EXCLUDE", "2001:db8:a::/48")]);
         let records = run.records();
         conditional(&records, "if the library asked");
-        assert_eq!(command(finding(&records, "policy")), "unset AARP_EXCLUDE");
+        assert_eq!(
+            command_of(finding(&records, "policy")),
+            "unset AARP_EXCLUDE"
+        );
 
         std::fs::write(&file, "[daemon]\nuse = \"require\"\n").unwrap();
         let run = doctor.run(&[A], &[("AARP_CONFIG", path)]);
@@ -293,6 +304,98 @@ fn conditional(records: &[Value], condition: &str) {
         detail.contains("would be moved there") && detail.contains(condition),
         "{detail}"
     );
+}
+
+#[test]
+fn what_is_read_and_written_of_files_is_examined() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        let home = lab.work().join("home");
+        let user = home.join("aarp/aarp.toml");
+        std::fs::create_dir_all(user.parent().unwrap()).unwrap();
+        std::fs::write(&user, "[times]\nttl = \"20s\"\n").unwrap();
+        std::fs::set_permissions(&user, Permissions::from_mode(0)).unwrap();
+        // Without its capabilities, root may not read what nobody may.
+        let command = doctor
+            .client
+            .command("setpriv")
+            .args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"])
+            .args(["--", program().to_str().unwrap(), "doctor", "--json"])
+            .env("AARP_CONFIG", "/dev/null")
+            .env("AARP_LIBRARY", &doctor.library)
+            .env("XDG_CONFIG_HOME", &home);
+        let records = ended(command).records();
+        let found = finding(&records, "configuration");
+        let detail = found["detail"].as_str().unwrap();
+        assert_eq!(found["verdict"], "note");
+        assert!(
+            detail.contains("home/aarp/aarp.toml may not be read, and is ignored"),
+            "{detail}"
+        );
+
+        // A file that is named and not there cannot be mended by an editor.
+        let run = doctor.run(&[], &[("AARP_CONFIG", "/nowhere/aarp.toml")]);
+        let records = run.records();
+        let found = finding(&records, "configuration");
+        let detail = found["detail"].as_str().unwrap();
+        assert_eq!(run.code, 78);
+        assert!(detail.contains("No such file or directory"), "{detail}");
+        assert_eq!(command_of(found), "unset AARP_CONFIG");
+
+        // Where nothing can be logged, and a variable that is none.
+        let set = [
+            ("AARP_FILE", "/nowhere/log"),
+            ("AARP_LOG", "debug"),
+            ("AARP_PREFIX", "2001:db8::/32"),
+            ("AARP_PROBE_JSON", "1"),
+        ];
+        let run = doctor.run(&[], &set);
+        let records = run.records();
+        assert_eq!(run.code, 0, "{records:#?}");
+        let found = finding(&records, "log");
+        assert_eq!(found["verdict"], "note");
+        assert!(found["detail"].as_str().unwrap().contains("/nowhere/log"));
+        let found = finding(&records, "variables");
+        let detail = found["detail"].as_str().unwrap();
+        assert_eq!(found["verdict"], "note");
+        assert!(
+            detail.contains("AARP_PREFIX ") && !detail.contains("AARP_PROBE_JSON"),
+            "{detail}"
+        );
+        let log = lab.work().join("log");
+        let log = log.to_str().unwrap();
+        let records = doctor
+            .run(&[], &[("AARP_FILE", log), ("AARP_LOG", "debug")])
+            .records();
+        assert!(records.iter().all(|record| record["check"] != "log"));
+        // It has been looked at, and not made.
+        assert!(!std::path::Path::new(log).exists());
+    });
+}
+
+#[test]
+fn an_ordinary_address_beside_a_pinned_one_is_a_thing_to_know() {
+    rootless::test(|| {
+        let lab = Lab::new(
+            &responders(1)
+                .name("mixed.test", A)
+                .name("mixed.test", &u(1)),
+        )
+        .unwrap();
+        let doctor = Doctor::new(&lab);
+        let run = doctor.run(&["mixed.test"], &[]);
+        let records = run.records();
+        assert_eq!(run.code, 0, "{records:#?}");
+        let notes: Vec<&Value> = records
+            .iter()
+            .filter(|record| record["check"] == "answer" && record["verdict"] == "note")
+            .collect();
+        assert_eq!(notes.len(), 1, "{records:#?}");
+        assert_eq!(notes[0]["remedies"], serde_json::json!([]));
+        // Alone it cannot be pinned.
+        assert_eq!(doctor.run(&[&u(1)], &[]).code, 2);
+    });
 }
 
 #[test]
@@ -424,7 +527,7 @@ fn without_a_permission_it_prints_how_to_give_it() {
         assert_eq!((run.code, lacks.len()), (2, 1), "{records:#?}");
         let detail = lacks[0]["detail"].as_str().unwrap();
         assert!(detail.contains("`trusted` is not set"), "{detail}");
-        assert!(command(&lacks[0]).contains("AARP_TRUSTED="), "{lacks:?}");
+        assert!(command_of(&lacks[0]).contains("AARP_TRUSTED="), "{lacks:?}");
         // And with it nothing hinders.
         let trusted = ("AARP_TRUSTED", "2001:db8:51::/64");
         let run = unprivileged(&[&unreach[..], &[trusted]].concat());
@@ -438,7 +541,7 @@ fn without_a_permission_it_prints_how_to_give_it() {
         assert_eq!(finding(&records, "probe sockets")["verdict"], "note");
         assert!(hindrances(&records).is_empty(), "{records:#?}");
 
-        obey(doctor.client, &command(&found));
+        obey(doctor.client, &command_of(&found));
         let run = unprivileged(&[]);
         assert_eq!(run.code, 0, "{}", run.stdout);
         // With privileges it is a thing to know.

@@ -127,6 +127,31 @@ fn metrics_that_cannot_be_written_are_an_error() {
     assert_eq!(output.status.code(), Some(73), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("/nowhere/aarp.prom"), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
+}
+
+#[test]
+fn a_switch_in_the_environment_is_on_or_off_and_nothing_else() {
+    for (value, code) in [("", 2), ("0", 2), ("no", 2), ("1", 2), ("foo", 64)] {
+        let output = Command::new(program())
+            .args(["resolve", "::1"])
+            .env("AARP_CONFIG", "/dev/null")
+            .env("AARP_PROBE_JSON", value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{value}: {output:?}");
+        assert_eq!(output.stdout.starts_with(b"{"), value == "1", "{output:?}");
+    }
+}
+
+#[test]
+fn a_number_that_is_too_small_says_from_where_on() {
+    for arguments in [["resolve", "-c"], ["watch", "-c"]] {
+        let output = run(&[&arguments[..], &["0", "::1"]].concat());
+        assert_eq!(output.status.code(), Some(64));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("at least 1"), "{text}");
+    }
 }
 
 #[test]
