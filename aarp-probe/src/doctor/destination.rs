@@ -25,11 +25,13 @@ use crate::question::{Asker, Outcome, eligible, not_asked_by_library};
 use crate::statistics::millis;
 
 /// What is found about `a`, and whether a unicast address answered that may be used.
-/// `but` is what keeps the library from pinning anything.
+/// `but` is what keeps the library from pinning anything, `lost_here` whether this
+/// host's own filter loses answers.
 pub(crate) fn examine(
     asker: Asker<'_>,
     a: Ipv6Addr,
     but: Option<&'static str>,
+    lost_here: bool,
 ) -> (Vec<Finding>, bool) {
     let settings = asker.settings;
     let unfit = |what: &str| {
@@ -52,7 +54,13 @@ pub(crate) fn examine(
                 .zip(invalid_packets())
                 .map(|(before, after)| after.saturating_sub(before));
             pinned = matches!(report.answer, Answer::Pinned { .. });
-            findings.extend(answer(asker, a, &report, invalid, but));
+            findings.extend(match report.answer {
+                Answer::None { .. } => {
+                    let patience = asker.budget(a);
+                    vec![unanswered(a, patience, &report, invalid, lost_here)]
+                }
+                _ => answer(asker, a, &report, but),
+            });
         }
         Outcome::NotAsked(AskError::Local) => return unfit("it is an address of this host"),
         // Said of the sockets already.
@@ -124,13 +132,7 @@ fn policy(settings: &Settings, a: Ipv6Addr, but: Option<&str>) -> Finding {
     }
 }
 
-fn answer(
-    asker: Asker<'_>,
-    a: Ipv6Addr,
-    report: &Report,
-    invalid: Option<u64>,
-    but: Option<&str>,
-) -> Vec<Finding> {
+fn answer(asker: Asker<'_>, a: Ipv6Addr, report: &Report, but: Option<&str>) -> Vec<Finding> {
     const CHECK: &str = "answer";
     match report.answer {
         Answer::Pinned { u, rtt } => {
@@ -165,7 +167,7 @@ fn answer(
             vec![finding]
         }
         Answer::Untrusted { u } => vec![untrusted(a, u, report)],
-        Answer::None { .. } => unanswered(a, asker.budget(a), report, invalid),
+        Answer::None { .. } => Vec::new(),
     }
 }
 
@@ -244,26 +246,31 @@ fn unanswered(
     patience: Duration,
     report: &Report,
     invalid: Option<u64>,
-) -> Vec<Finding> {
-    const CHECK: &str = "answer";
+    lost_here: bool,
+) -> Finding {
     let silence = |detail: String| {
         let detail = if report.unreachable {
             format!("{detail} (the network says that it is unreachable)")
         } else {
             detail
         };
-        Finding::hindrance(CHECK, exit::NO_ANSWER, detail)
+        Finding::hindrance("answer", exit::NO_ANSWER, detail)
     };
     let ping = match ping(a, patience.max(Duration::from_secs(1))) {
         Ok(ping) => ping,
-        Err(error) => return vec![silence(format!("{a} does not answer; ping: {error}"))],
+        Err(error) => return silence(format!("{a} does not answer; ping: {error}")),
     };
     let Some(rtt) = ping else {
         let detail = format!("{a} answers neither our probe nor an ordinary ping");
-        return vec![silence(detail).remedy(
+        if lost_here {
+            return silence(format!(
+                "{detail}, as far as this host's own packet filter lets answers in: see above"
+            ));
+        }
+        return silence(detail).remedy(
             "see how far packets come:",
             [format!("traceroute -6 -n {a}")],
-        )];
+        );
     };
     let lost = format!(
         "{a} answers an ordinary ping ({} ms) and not our probe: the answer, which comes from the \
@@ -277,25 +284,23 @@ fn unanswered(
     };
     let finding = silence(format!("{lost}{place}"));
     if own {
-        return vec![finding.remedy(
+        return finding.remedy(
             "let echo replies in; see the chains of this host's filter:",
             ["nft list ruleset".to_owned()],
-        )];
+        );
     }
-    vec![
-        finding
-            .remedy(
-                "on the filter on the way (a router, a firewall), as root, in the chain that drops:",
-                ["nft insert rule inet filter forward icmpv6 type echo-reply accept".to_owned()],
-            )
-            .remedy(
-                "or ask by a method that such filters let pass:",
-                [format!(
-                    "AARP_PREFIXES={a}/128 AARP_TRUSTED=PREFIX-OF-THE-RESPONDERS \
-                     AARP_METHODS=echo,unreach aarp-run CMD"
-                )],
-            ),
-    ]
+    finding
+        .remedy(
+            "on the filter on the way (a router, a firewall), as root, in the chain that drops:",
+            ["nft insert rule inet filter forward icmpv6 type echo-reply accept".to_owned()],
+        )
+        .remedy(
+            "or ask by a method that such filters let pass:",
+            [format!(
+                "AARP_PREFIXES={a}/128 AARP_TRUSTED=PREFIX-OF-THE-RESPONDERS \
+                 AARP_METHODS=echo,unreach aarp-run CMD"
+            )],
+        )
 }
 
 /// Three ordinary echoes to `a`, as of any ping: the round trip of the first answer

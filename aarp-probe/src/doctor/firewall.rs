@@ -18,6 +18,8 @@ pub(crate) struct Loss {
     pub(crate) rule: Option<(String, u64)>,
     /// Whether rules before it, which cannot be judged here, may let it pass.
     pub(crate) perhaps: bool,
+    /// Whether the reply to an ordinary ping is lost there as well.
+    pub(crate) ordinary: bool,
 }
 
 impl std::fmt::Display for Loss {
@@ -29,7 +31,9 @@ impl std::fmt::Display for Loss {
             ..
         } = self;
         match &self.rule {
-            Some((of, handle)) => write!(f, "rule {handle} in {family} {table} {of}"),
+            Some((of, handle)) => {
+                write!(f, "the rule with handle {handle} in {family} {table} {of}")
+            }
             None => write!(f, "the policy of {family} {table} {chain}"),
         }
     }
@@ -88,24 +92,32 @@ pub(crate) fn losses(ruleset: &Value) -> Vec<Loss> {
             && chain["type"] == "filter"
     }) {
         let text = |key: &str| chain[key].as_str().unwrap_or_default().to_owned();
-        let mut walk = Walk {
-            objects,
-            family: text("family"),
-            table: text("table"),
-            perhaps: false,
+        let of_state = |state| {
+            let mut walk = Walk {
+                objects,
+                family: text("family"),
+                table: text("table"),
+                state,
+                perhaps: false,
+            };
+            let rule = match walk.chain(&text("name"), 0) {
+                End::Accepted => return None,
+                End::Dropped(of, handle) => Some((of, handle)),
+                End::Through if chain["policy"] == "drop" => None,
+                End::Through => return None,
+            };
+            Some((rule, walk.perhaps))
         };
-        let rule = match walk.chain(&text("name"), 0) {
-            End::Accepted => continue,
-            End::Dropped(of, handle) => Some((of, handle)),
-            End::Through if chain["policy"] == "drop" => None,
-            End::Through => continue,
+        let Some((rule, perhaps)) = of_state("invalid") else {
+            continue;
         };
         losses.push(Loss {
             rule,
-            perhaps: walk.perhaps,
+            perhaps,
+            ordinary: matches!(of_state("established"), Some((_, false))),
             chain: text("name"),
-            family: walk.family,
-            table: walk.table,
+            family: text("family"),
+            table: text("table"),
         });
     }
     losses
@@ -115,6 +127,8 @@ struct Walk<'r> {
     objects: &'r [Value],
     family: String,
     table: String,
+    /// What conntrack calls the packet.
+    state: &'static str,
     /// Whether a rule that cannot be judged might have accepted it.
     perhaps: bool,
 }
@@ -151,10 +165,10 @@ impl Walk<'_> {
             let (name, body) = statement.as_object()?.iter().next()?;
             let verdict = match name.as_str() {
                 "match" => {
-                    matches = matches.and(match_of(body));
+                    matches = matches.and(match_of(body, self.state));
                     continue;
                 }
-                "vmap" => match mapped(body) {
+                "vmap" => match mapped(body, self.state) {
                     Ok(Some(verdict)) => verdict,
                     Ok(None) => return None,
                     Err(()) => {
@@ -213,13 +227,13 @@ enum Target {
     Call(End),
 }
 
-fn match_of(body: &Value) -> Truth {
+fn match_of(body: &Value, state: &str) -> Truth {
     let Some((what, of)) = body["left"].as_object().and_then(|left| left.iter().next()) else {
         return Truth::Unknown;
     };
     let right = &body["right"];
     let holds = match (what.as_str(), key(what, of).as_str()) {
-        ("ct", "state") => Truth::from(contains(right, &["invalid"], None)),
+        ("ct", "state") => Truth::from(contains(right, &[state], None)),
         ("meta", "l4proto") | ("payload", "ip6.nexthdr") => {
             Truth::from(contains(right, &["ipv6-icmp", "icmpv6"], Some(58)))
         }
@@ -314,13 +328,13 @@ fn echo_reply_is_in(right: &Value) -> Truth {
     all
 }
 
-/// What a verdict map by conntrack's state has for `invalid`.
-fn mapped(body: &Value) -> Result<Option<Value>, ()> {
+/// What a verdict map by conntrack's state has for `state`.
+fn mapped(body: &Value, state: &str) -> Result<Option<Value>, ()> {
     if body["key"]["ct"]["key"] != "state" {
         return Err(());
     }
     let list = body["data"]["set"].as_array().ok_or(())?;
-    let found = list.iter().find(|pair| pair[0] == "invalid");
+    let found = list.iter().find(|pair| pair[0] == state);
     Ok(found.map(|pair| pair[1].clone()))
 }
 

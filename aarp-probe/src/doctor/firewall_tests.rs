@@ -76,13 +76,19 @@ fn established_alone_loses_it() {
     let invalid = json!([state(json!("invalid")), {"counter": {}}, drop_()]);
     assert_eq!(
         said(&input("accept", &[established.clone(), invalid])),
-        [("rule 2 in inet filter input".to_owned(), false)]
+        [(
+            "the rule with handle 2 in inet filter input".to_owned(),
+            false
+        )]
     );
     let map = json!([{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [
         ["established", accept()], ["invalid", drop_()]]}}}]);
     assert_eq!(
         said(&input("accept", &[map])),
-        [("rule 1 in inet filter input".to_owned(), false)]
+        [(
+            "the rule with handle 1 in inet filter input".to_owned(),
+            false
+        )]
     );
 }
 
@@ -165,11 +171,30 @@ fn chains_that_are_called_decide_too() {
     assert_eq!(of(&[returns, drops.clone()]), policy_of_input());
     assert_eq!(
         of(&[drops]),
-        [("rule 2 in inet filter other".to_owned(), false)]
+        [(
+            "the rule with handle 2 in inet filter other".to_owned(),
+            false
+        )]
     );
     // A chain that calls itself, which nft would refuse, ends here too.
     assert_eq!(
         of(&[json!([{"jump": {"target": "other"}}])]),
         policy_of_input()
     );
+}
+
+/// What an ordinary ping meets too is told from what only our probe does.
+#[test]
+fn a_filter_of_all_echo_replies_is_told_from_one_of_invalid_ones() {
+    let ordinary = |rules: &[Value]| -> Vec<bool> {
+        let losses = losses(&input("accept", rules));
+        losses.iter().map(|loss| loss.ordinary).collect()
+    };
+    let all = json!([icmp(json!("echo-reply")), drop_()]);
+    let invalid = json!([state(json!("invalid")), drop_()]);
+    let established = json!([state(json!(["established", "related"])), accept()]);
+    assert_eq!(ordinary(std::slice::from_ref(&all)), [true]);
+    assert_eq!(ordinary(std::slice::from_ref(&invalid)), [false]);
+    assert_eq!(ordinary(&[established, all.clone()]), [false]);
+    assert_eq!(ordinary(&[invalid, all]), [true]);
 }

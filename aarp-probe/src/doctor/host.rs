@@ -234,11 +234,12 @@ pub(crate) fn own_firewall() -> Option<Finding> {
         "nft insert rule {} {} {} icmpv6 type echo-reply accept",
         loss.family, loss.table, loss.chain
     );
-    let detail = |verb: &str| {
-        format!(
+    let detail = |verb: &str| match loss.ordinary {
+        true => format!("{loss} {verb} every echo reply, that to an ordinary ping too"),
+        false => format!(
             "{loss} {verb} answers: one from U to a question to A is invalid for conntrack, \
              unlike an ordinary ping's"
-        )
+        ),
     };
     let finding = if loss.perhaps {
         Finding::note(CHECK, detail("may lose"))

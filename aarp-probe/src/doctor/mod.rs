@@ -57,6 +57,8 @@ pub(crate) fn run(
     let configuration = host::configuration(loaded);
     let named = arguments.library.as_deref();
     let library = host::library(named.filter(|path| !path.as_os_str().is_empty()));
+    let filter = host::own_firewall();
+    let lost_here = filter.as_ref().is_some_and(Finding::hinders);
     // What an answer is worth.
     let but = match (configuration.hinders(), library.hinders()) {
         (true, _) => Some("were it not for the configuration"),
@@ -75,7 +77,7 @@ pub(crate) fn run(
     for target in &targets {
         match &target.address {
             Ok(a) => {
-                let (found, pinned) = destination::examine(asker, *a, but);
+                let (found, pinned) = destination::examine(asker, *a, but, lost_here);
                 of_destination.extend(found);
                 works |= pinned;
             }
@@ -93,7 +95,7 @@ pub(crate) fn run(
         Some(library),
         Some(methods::examine(settings, first)).map(|finding| finding.unless(works)),
         Some(host::connectivity()),
-        host::own_firewall().map(|finding| finding.unless(works)),
+        filter.map(|finding| finding.unless(works)),
     ];
     let without_effect = host::without_effect(settings);
     let of_destination = of_destination.into_iter().map(|finding| {

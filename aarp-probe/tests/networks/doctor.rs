@@ -177,6 +177,40 @@ fn a_stateful_filter_of_this_host_is_found_and_mended() {
 }
 
 #[test]
+fn a_filter_of_this_host_that_drops_all_echo_replies_is_named_as_such() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let doctor = Doctor::new(&lab);
+        let rules = "table inet mine { chain in { type filter hook input priority 0
+            icmpv6 type echo-reply drop
+            }
+            }\n";
+        doctor.client.nft(rules).unwrap();
+        let run = doctor.run_in_vain(&[A], &[]);
+        let records = run.records();
+        assert_eq!(run.code, 1, "{records:#?}");
+        let filter = finding(&records, "packet filter");
+        let detail = filter["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("every echo reply") && !detail.contains("conntrack"),
+            "{detail}"
+        );
+        // It is not looked for elsewhere.
+        let answer = finding(&records, "answer");
+        assert!(
+            answer["detail"]
+                .as_str()
+                .unwrap()
+                .contains("this host's own packet filter"),
+            "{answer}"
+        );
+        assert_eq!(answer["remedies"], serde_json::json!([]));
+        obey(doctor.client, &command_of(filter));
+        assert_eq!(doctor.run(&[A], &[]).code, 0);
+    });
+}
+
+#[test]
 fn a_stateful_filter_on_the_way_is_found_by_an_ordinary_ping() {
     rootless::test(|| {
         let lab = Lab::new(&responders(1)).unwrap();
