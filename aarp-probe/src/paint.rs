@@ -61,6 +61,8 @@ pub(crate) struct Brush {
     pub(crate) color: bool,
     /// Whether block elements and the like can be shown.
     pub(crate) unicode: bool,
+    /// Columns of the terminal, where lines are to be no wider.
+    pub(crate) width: Option<usize>,
 }
 
 impl Brush {
@@ -69,6 +71,16 @@ impl Brush {
         Self {
             color: color.of_stdout(),
             unicode: is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].map(|name| std::env::var(name).ok())),
+            width: terminal_width(),
+        }
+    }
+
+    /// The text in lines that the terminal has room for, all but the first indented.
+    pub(crate) fn wrapped(self, text: &str, indent: usize) -> String {
+        match self.width {
+            // Narrower than that, a line would be a word.
+            Some(width) if width >= indent + 20 => wrap(text, width, indent).join("\n"),
+            _ => text.to_owned(),
         }
     }
 
@@ -117,6 +129,42 @@ pub(crate) fn columns(text: &str) -> usize {
     count
 }
 
+/// Columns of the terminal that standard output is; none where it is none.
+fn terminal_width() -> Option<usize> {
+    let stdout = std::io::stdout();
+    let size = stdout
+        .is_terminal()
+        .then(|| rustix::termios::tcgetwinsize(stdout).ok())??;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// The text in lines of at most `width` columns, as far as its words are no longer;
+/// from the second on they are indented.
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let rest = text.trim_start_matches(' ');
+    let mut lines = Vec::new();
+    let mut line = " ".repeat(text.len() - rest.len());
+    let mut gap = None;
+    for word in rest.split(' ') {
+        match gap {
+            // Of several spaces all stay.
+            Some(spaces) if word.is_empty() => {
+                gap = Some(spaces + 1);
+                continue;
+            }
+            Some(spaces) if columns(&line) + spaces + columns(word) > width => {
+                lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            }
+            Some(spaces) => line.push_str(&" ".repeat(spaces)),
+            None => {}
+        }
+        line.push_str(word);
+        gap = Some(1);
+    }
+    lines.push(line);
+    lines
+}
+
 /// The line, cut to so many columns.
 pub(crate) fn cut(line: &str, width: usize) -> String {
     let mut cut = String::new();
@@ -150,17 +198,27 @@ pub(crate) fn cut(line: &str, width: usize) -> String {
 
 /// A table whose columns are as wide as they need to be; each cell in its tone.
 pub(crate) fn table(brush: Brush, rows: &[Vec<(String, Tone)>]) -> String {
+    table_after(brush, rows, &mut Vec::new())
+}
+
+/// A table that goes on: its columns are as wide as those before it, or wider where
+/// they need to be.
+pub(crate) fn table_after(
+    brush: Brush,
+    rows: &[Vec<(String, Tone)>],
+    widths: &mut Vec<usize>,
+) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..count)
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|(text, _)| columns(text)).max().unwrap_or(0)
-        })
-        .collect();
+    widths.resize(count.max(widths.len()), 0);
+    for (column, width) in widths.iter_mut().enumerate() {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let needed = cells.map(|(text, _)| columns(text)).max().unwrap_or(0);
+        *width = needed.max(*width);
+    }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for ((cell, tone), width) in row.iter().zip(&widths) {
+        for ((cell, tone), width) in row.iter().zip(widths.iter()) {
             line.push_str(&brush.paint(*tone, cell));
             line.push_str(&" ".repeat(width - columns(cell) + 2));
         }
@@ -185,10 +243,12 @@ mod tests {
     const PLAIN: Brush = Brush {
         color: false,
         unicode: true,
+        width: None,
     };
     const COLOR: Brush = Brush {
         color: true,
         unicode: true,
+        width: None,
     };
 
     #[test]
@@ -200,6 +260,20 @@ mod tests {
         assert_eq!(cut(&format!("{red} and more"), 6), "\x1b[31mlost\x1b[0m a");
         assert_eq!(cut("▁▂▃", 2), "▁▂");
         assert_eq!(PLAIN.paint(Tone::Bad, "lost"), "lost");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        assert_eq!(wrap("one two three", 7, 2), ["one two", "  three"]);
+        assert_eq!(wrap("one two three", 100, 2), ["one two three"]);
+        assert_eq!(
+            wrap("a-very-long-word b c", 6, 1),
+            ["a-very-long-word", " b c"]
+        );
+        assert_eq!(wrap("", 10, 2), [""]);
+        assert_eq!(wrap("  a   b c", 7, 2), ["  a   b", "  c"]);
+        let red = COLOR.paint(Tone::Bad, "one two");
+        assert_eq!(wrap(&red, 7, 0).len(), 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::exit;
 use crate::options::{Asking, Output, count, interval};
-use crate::paint::{Brush, Tone, headings, table};
+use crate::paint::{Brush, Tone, columns, headings, table_after};
 use crate::prometheus::{self, Metrics};
 use crate::question::{Asker, Outcome, in_words, not_asked_by_library, too_late};
 use crate::record::{self, ms};
@@ -103,6 +103,7 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> a
         .collect();
     let mut codes = Vec::new();
     let mut due = Instant::now();
+    let mut widths = Vec::new();
     for round in 0..arguments.count {
         if round > 0 {
             due += arguments.interval;
@@ -110,7 +111,16 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> a
         }
         let rows = ask_all(asker, &targets);
         codes.extend(rows.iter().map(|row| row.outcome.code()));
-        print(arguments, brush, &rows)?;
+        if arguments.output.json {
+            print_records(&rows)?;
+        } else {
+            // Of several rounds each has its time, and they have one heading.
+            let time = (arguments.count > 1).then(SystemTime::now);
+            let text = in_columns(brush, &rows, time, round == 0, &mut widths);
+            let mut stdout = stdout().lock();
+            stdout.write_all(text.as_bytes())?;
+            stdout.flush()?;
+        }
         if let Some(path) = &arguments.output.prom_textfile {
             metrics(&rows).write(path)?;
         }
@@ -148,24 +158,31 @@ fn ask_all(asker: Asker<'_>, targets: &[Target]) -> Vec<Row> {
     })
 }
 
-fn print(arguments: &Arguments, brush: Brush, rows: &[Row]) -> std::io::Result<()> {
+fn print_records(rows: &[Row]) -> std::io::Result<()> {
     let mut stdout = stdout().lock();
-    if arguments.output.json {
-        for row in rows {
-            let record = Record::new(&row.target, &row.outcome, row.library);
-            record::write(&mut stdout, "resolve", SystemTime::now(), &record)?;
-        }
-        return Ok(());
+    for row in rows {
+        let record = Record::new(&row.target, &row.outcome, row.library);
+        record::write(&mut stdout, "resolve", SystemTime::now(), &record)?;
     }
-    stdout.write_all(in_columns(brush, rows).as_bytes())?;
-    stdout.flush()
+    Ok(())
 }
 
-/// A table for people.
-fn in_columns(brush: Brush, rows: &[Row]) -> String {
-    let mut lines = vec![headings(&[
-        "ANYCAST", "UNICAST", "STATE", "RTT", "METHOD", "NOTE",
-    ])];
+/// A table for people. The columns are those of the tables before, `widths`, or wider.
+fn in_columns(
+    brush: Brush,
+    rows: &[Row],
+    time: Option<SystemTime>,
+    heading: bool,
+    widths: &mut Vec<usize>,
+) -> String {
+    let mut lines = Vec::new();
+    let mut notes = Vec::new();
+    if heading {
+        let timed: &[&str] = if time.is_some() { &["TIME"] } else { &[] };
+        let words = ["ANYCAST", "UNICAST", "STATE", "RTT", "METHOD"];
+        lines.push(headings(&[timed, &words].concat()));
+        notes.push(brush.paint(Tone::Bold, "NOTE"));
+    }
     let dash = || "-".to_owned();
     for row in rows {
         let Row {
@@ -175,7 +192,7 @@ fn in_columns(brush: Brush, rows: &[Row]) -> String {
         let address = address.unwrap_or_else(|_| target.name.clone());
         // For an address of this host or the link it is all the same reason.
         let library = row.library.filter(|_| outcome.report().is_some());
-        let notes = [
+        let row_notes = [
             (address != target.name).then(|| target.name.clone()),
             outcome.reason(),
             library.map(
@@ -190,7 +207,9 @@ fn in_columns(brush: Brush, rows: &[Row]) -> String {
         ];
         let tone = tone(outcome.state());
         let plain = |text: String| (text, Tone::Plain);
-        lines.push(vec![
+        let time = time.map(|time| (record::rfc3339(time), Tone::Faint));
+        let mut line: Vec<_> = time.into_iter().collect();
+        line.extend([
             plain(address),
             plain(outcome.unicast().map_or_else(dash, |u| u.to_string())),
             (outcome.state().to_owned(), tone),
@@ -204,10 +223,39 @@ fn in_columns(brush: Brush, rows: &[Row]) -> String {
                     .report()
                     .map_or_else(dash, |report| report.method.name().to_owned()),
             ),
-            plain(notes.into_iter().flatten().collect::<Vec<_>>().join("; ")),
         ]);
+        notes.push(
+            row_notes
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
+        );
+        lines.push(line);
     }
-    table(brush, &lines)
+    with_notes(brush, &table_after(brush, &lines, widths), &notes)
+}
+
+/// The lines of a table, each with its note: behind it, or where the terminal has no
+/// room for that, below.
+fn with_notes(brush: Brush, table: &str, notes: &[String]) -> String {
+    let widest = table.lines().map(columns).max().unwrap_or(0);
+    let mut text = String::new();
+    for (line, note) in table.lines().zip(notes) {
+        let whole = widest + 2 + columns(note);
+        let below = brush.width.is_some_and(|width| whole > width);
+        if note.is_empty() {
+            text.push_str(line);
+        } else if below {
+            let note = brush.wrapped(&format!("    {note}"), 4);
+            text.push_str(&format!("{line}\n{note}"));
+        } else {
+            let gap = " ".repeat(widest + 2 - columns(line));
+            text.push_str(&format!("{line}{gap}{note}"));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// How a state looks.
@@ -247,4 +295,28 @@ fn metrics(rows: &[Row]) -> Metrics {
     }
     prometheus::timestamp(&mut metrics, "resolve");
     metrics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_that_have_no_room_stand_below() {
+        let brush = |width| Brush {
+            color: false,
+            unicode: true,
+            width,
+        };
+        let notes = ["NOTE".to_owned(), "a word or two".to_owned(), String::new()];
+        let table = "A    RTT\nx    1 ms\nyyy\n";
+        assert_eq!(
+            with_notes(brush(None), table, &notes),
+            "A    RTT   NOTE\nx    1 ms  a word or two\nyyy\n"
+        );
+        assert_eq!(
+            with_notes(brush(Some(23)), table, &notes),
+            "A    RTT   NOTE\nx    1 ms\n    a word or two\nyyy\n"
+        );
+    }
 }

@@ -117,15 +117,18 @@ impl Finding {
             Verdict::Note => (Tone::Note, "note"),
             Verdict::Hindrance => (Tone::Bad, "HINDERS"),
         };
-        let mut text = format!(
-            "{}{}{:<15}{}\n",
+        let line = format!(
+            "{}{}{:<15}{}",
             brush.paint(tone, sign),
             " ".repeat(9 - sign.len()),
             self.check,
             self.detail
         );
+        // What is to be pasted stays one line.
+        let mut text = format!("{}\n", brush.wrapped(&line, 24));
         for remedy in &self.remedies {
-            text.push_str(&format!("{:24}{}\n", "", remedy.what));
+            let what = format!("{:24}{}", "", remedy.what);
+            text.push_str(&format!("{}\n", brush.wrapped(&what, 24)));
             for command in &remedy.commands {
                 let command = brush.paint(Tone::Bold, command);
                 text.push_str(&format!("{:26}{command}\n", ""));
@@ -182,6 +185,7 @@ mod tests {
         let brush = Brush {
             color: false,
             unicode: true,
+            width: None,
         };
         let finding = Finding::hindrance("probe sockets", 77, "not permitted").remedy(
             "let everybody open ping sockets:",
@@ -191,6 +195,17 @@ mod tests {
             finding.text(brush),
             "HINDERS  probe sockets  not permitted\n\
              \x20                       let everybody open ping sockets:\n\
+             \x20                         sysctl -w x\n"
+        );
+        let narrow = Brush {
+            width: Some(44),
+            ..brush
+        };
+        assert_eq!(
+            finding.text(narrow),
+            "HINDERS  probe sockets  not permitted\n\
+             \x20                       let everybody open\n\
+             \x20                       ping sockets:\n\
              \x20                         sysctl -w x\n"
         );
     }

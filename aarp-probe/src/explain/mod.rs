@@ -2,6 +2,7 @@
 
 mod meaning;
 pub(crate) mod places;
+mod shown;
 
 use std::io::{Write, stdout};
 use std::net::Ipv6Addr;
@@ -9,22 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use aarp_core::bypass::Bypass;
 use aarp_core::policy::{Interest, Patience, Plan, interest, plan};
+use aarp_core::prefix::Prefix;
 use aarp_core::settings::{DaemonUse, GetAddrInfo, Methods, OnFailure, Settings};
 use aarp_wire::probe::Method;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::configuration;
 use crate::exit;
 use crate::options::{Asking, Output, switch};
-use crate::paint::{Brush, Tone, headings, table};
+use crate::paint::Brush;
 use crate::question::{Asker, Outcome, eligible, too_late};
-use crate::record::{self, ms};
-use crate::resolve::tone;
-use crate::statistics::millis;
+use crate::record;
 use crate::target::{Target, targets};
 use meaning::meaning;
-use places::{Places, Source, default};
+use places::{Entry, Places, Source, default};
 
 /// Options of `aarp-probe explain`.
 #[derive(Debug, clap::Args)]
@@ -282,6 +281,8 @@ fn trusted(places: &Places, a: Ipv6Addr) -> Vec<Decision> {
     // Of one layer the last one counts; the layers are files and the environment.
     let mut lists: Vec<_> = general.chain(places.in_rules(a, key)).collect();
     lists.dedup_by(|a, b| a.source == b.source);
+    let nothing = lists.len() > 1 && have_nothing_in_common(&lists);
+    let last = lists.last().map(|entry| entry.source.clone());
     let said = lists.into_iter().map(|entry| {
         let values: Vec<&str> = entry.values.iter().map(|(text, _)| text.as_str()).collect();
         Decision {
@@ -294,6 +295,13 @@ fn trusted(places: &Places, a: Ipv6Addr) -> Vec<Decision> {
         }
     });
     let mut said: Vec<Decision> = said.collect();
+    if let Some(source) = last.filter(|_| nothing) {
+        said.push(Decision {
+            decision: "trusted",
+            value: "nothing: no address is inside each of these lists".to_owned(),
+            source,
+        });
+    }
     if said.is_empty() {
         said.push(Decision {
             decision: "trusted",
@@ -302,6 +310,32 @@ fn trusted(places: &Places, a: Ipv6Addr) -> Vec<Decision> {
         });
     }
     said
+}
+
+/// Whether no address is inside each of the lists.
+fn have_nothing_in_common(lists: &[&Entry]) -> bool {
+    let parsed = lists.iter().map(|entry| {
+        let prefixes = entry.values.iter().filter_map(|(text, _)| {
+            let address = text.split('/').next()?.parse::<Ipv6Addr>().ok()?;
+            Some((text.parse::<Prefix>().ok()?, address))
+        });
+        prefixes.collect::<Vec<_>>()
+    });
+    let common = parsed.reduce(|ones, others| {
+        let mut common = Vec::new();
+        for (one, first) in &ones {
+            for (other, second) in &others {
+                // Of two prefixes that overlap, one is inside the other.
+                if one.contains(*second) && one.len_bits() <= other.len_bits() {
+                    common.push((*other, *second));
+                } else if other.contains(*first) && other.len_bits() <= one.len_bits() {
+                    common.push((*one, *first));
+                }
+            }
+        }
+        common
+    });
+    common.is_some_and(|common| common.is_empty())
 }
 
 /// The methods, and what keeps others from being among them.
@@ -334,77 +368,4 @@ fn names(methods: Methods) -> String {
 
 fn time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
-}
-
-impl Explanation {
-    fn code(&self) -> u8 {
-        match (&self.outcome, self.bypass) {
-            (_, Some(Bypass::Budget)) => exit::CANNOT_BE_PINNED,
-            (Some(outcome), _) => outcome.code(),
-            (None, Some(_)) => exit::CANNOT_BE_PINNED,
-            (None, None) => exit::PINNED,
-        }
-    }
-
-    fn record(&self) -> serde_json::Value {
-        let answer = self.outcome.as_ref().map(|outcome| {
-            json!({
-                "state": outcome.state(),
-                "unicast": outcome.unicast(),
-                "rtt_ms": outcome.rtt().map(ms),
-                "method": outcome.report().map(|report| report.method.name()),
-                "socket": outcome.report().map(|report| report.socket.name()),
-                "reason": outcome.reason(),
-            })
-        });
-        json!({
-            "name": self.target.name,
-            "anycast": self.target.address.clone().ok(),
-            "asks": matches!(self.bypass, None | Some(Bypass::Budget)) && self.target.address.is_ok(),
-            "bypass": self.bypass.map(Bypass::name),
-            "decisions": self.decisions,
-            "answer": answer,
-            "meaning": self.meaning,
-        })
-    }
-
-    fn in_columns(&self, brush: Brush) -> String {
-        let mut text = format!("{}\n", brush.paint(Tone::Bold, &self.target.describe()));
-        if !self.decisions.is_empty() {
-            let mut rows = vec![headings(&["DECISION", "VALUE", "DECIDED BY"])];
-            for Decision {
-                decision,
-                value,
-                source,
-            } in &self.decisions
-            {
-                rows.push(vec![
-                    ((*decision).to_owned(), Tone::Plain),
-                    (value.clone(), Tone::Plain),
-                    (source.to_string(), Tone::Faint),
-                ]);
-            }
-            text.push_str(&table(brush, &rows));
-        }
-        // A name without an address has nobody to be asked.
-        let asked = |outcome: &&Outcome| !matches!(outcome, Outcome::NoAddress(_));
-        if let Some(outcome) = self.outcome.as_ref().filter(asked) {
-            let state = brush.paint(tone(outcome.state()), outcome.state());
-            let unicast = outcome.unicast().map(|u| format!(", {u}"));
-            let rtt = outcome.rtt().map(|rtt| format!(", {} ms", millis(rtt)));
-            let how = outcome.report().map(|report| {
-                let method = report.method.name();
-                format!(", by {method} ({})", report.socket.name())
-            });
-            text.push_str(&format!(
-                "asked now: {state}{}{}{}\n",
-                unicast.unwrap_or_default(),
-                rtt.unwrap_or_default(),
-                how.unwrap_or_default()
-            ));
-        }
-        text.push_str(&self.meaning);
-        text.push('\n');
-        text
-    }
 }

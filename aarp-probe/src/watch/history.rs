@@ -24,6 +24,8 @@ pub(crate) struct Round {
     pub(crate) rtt: Option<Duration>,
     /// What came back from unicast addresses that were asked themselves.
     pub(crate) own: Vec<(Ipv6Addr, Option<Duration>)>,
+    /// Whether this user may not send echoes to unicast addresses.
+    pub(crate) own_forbidden: bool,
     /// Why nobody answered, where that is known.
     pub(crate) reason: Option<String>,
 }
@@ -81,6 +83,8 @@ pub(crate) struct History {
     pub(crate) to_u: RoundTrips,
     pub(crate) strip: VecDeque<Mark>,
     pub(crate) events: VecDeque<(SystemTime, Event)>,
+    /// Whether this user may not send echoes to unicast addresses.
+    pub(crate) own_forbidden: bool,
     /// The number of who answered last.
     present: Option<usize>,
     /// How many rounds in a row nobody has answered.
@@ -91,6 +95,7 @@ impl History {
     /// Takes a round in, and says what it has brought.
     pub(crate) fn observe(&mut self, round: &Round) -> Option<Event> {
         self.rounds += 1;
+        self.own_forbidden |= round.own_forbidden;
         self.began.get_or_insert(round.at);
         self.ended = Some(round.at);
         let before = self.present;
@@ -231,6 +236,7 @@ pub(crate) mod tests {
                 .iter()
                 .map(|(n, ms)| (u(*n), ms.map(Duration::from_millis)))
                 .collect(),
+            own_forbidden: false,
             reason: None,
         }
     }

@@ -61,7 +61,7 @@ impl<'s> Prober<'s> {
     fn round(&mut self) -> Result<Round, Outcome> {
         let at = SystemTime::now();
         let (asker, a) = (self.asker, self.a);
-        let (outcome, mut own) = std::thread::scope(|scope| {
+        let (outcome, answers) = std::thread::scope(|scope| {
             let own: Vec<_> = self
                 .followed
                 .iter()
@@ -70,10 +70,7 @@ impl<'s> Prober<'s> {
             let outcome = asker.ask(a);
             let own: Vec<_> = own
                 .into_iter()
-                .filter_map(|(u, thread)| {
-                    let rtt = thread.join().expect("asking does not panic");
-                    Some((u, rtt?))
-                })
+                .map(|(u, thread)| (u, thread.join().expect("asking does not panic")))
                 .collect();
             (outcome, own)
         });
@@ -88,16 +85,27 @@ impl<'s> Prober<'s> {
             Outcome::NotAsked(AskError::NoRoute) => None,
             _ => return Err(outcome),
         };
+        let mut answers = answers;
         if let Some(Who::Unicast(u)) = who {
             if !self.followed.contains(&u) {
-                own.extend(own_rtt(asker, u).map(|rtt| (u, rtt)));
+                answers.push((u, own_rtt(asker, u)));
             }
             self.followed.retain(|known| *known != u);
             self.followed.insert(0, u);
             self.followed.truncate(FOLLOWED);
         }
+        let own_forbidden = answers.iter().any(|(_, own)| *own == Own::Forbidden);
+        let own = answers
+            .into_iter()
+            .filter_map(|(u, own)| match own {
+                Own::Answered(rtt) => Some((u, Some(rtt))),
+                Own::Lost => Some((u, None)),
+                Own::Forbidden | Own::NotAsked => None,
+            })
+            .collect();
         Ok(Round {
             at,
+            own_forbidden,
             who,
             rtt: outcome.rtt(),
             own,
@@ -106,17 +114,26 @@ impl<'s> Prober<'s> {
     }
 }
 
-/// The round trip of an echo that is sent to the unicast address itself, or that it
-/// was lost; none where it could not be asked.
-fn own_rtt(asker: Asker<'_>, u: Ipv6Addr) -> Option<Option<Duration>> {
+/// What became of an echo to a unicast address itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Answered(Duration),
+    Lost,
+    /// This user may not send any.
+    Forbidden,
+    NotAsked,
+}
+
+fn own_rtt(asker: Asker<'_>, u: Ipv6Addr) -> Own {
     // By echo, whatever A is asked by: other methods are for A alone.
     match asker.by(Methods::ECHO).ask(u) {
-        Outcome::Asked(report) => Some(match report.answer {
+        Outcome::Asked(report) => match report.answer {
             // It answers for itself, as every unicast address does.
-            Answer::Direct { rtt } => Some(rtt),
-            _ => None,
-        }),
-        Outcome::NotAsked(AskError::NoRoute) => Some(None),
-        _ => None,
+            Answer::Direct { rtt } => Own::Answered(rtt),
+            _ => Own::Lost,
+        },
+        Outcome::NotAsked(AskError::NoRoute) => Own::Lost,
+        Outcome::NotAsked(AskError::NotPermitted) => Own::Forbidden,
+        _ => Own::NotAsked,
     }
 }

@@ -2,15 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::history::{Event, History, Mark, Responder, letter};
-use crate::paint::{Brush, Tone, cut, headings, table};
+use super::history::{Event, History, Mark, letter};
+use crate::paint::{Brush, Tone, columns, cut, headings, table, wrap};
 use crate::record::rfc3339;
 use crate::statistics::{RoundTrips, millis, millis_or_dash, percent};
 use crate::who::Who;
 
-/// Columns of the label in front of a timeline, and of the numbers behind it.
+/// Columns of the label in front of a timeline, and of the numbers behind it: all of
+/// them, or the round trip alone.
 const LABEL: usize = 6;
 const NUMBERS: usize = 30;
+const TRIP: usize = 11;
+/// Columns that a timeline has at the least before it gives up its numbers.
+const STRIP: usize = 10;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
@@ -77,24 +81,22 @@ pub(crate) fn live(
     history: &History,
     now: SystemTime,
 ) -> Vec<String> {
-    let mut lines = vec![heading(brush, title, history, now), String::new()];
+    let mut lines = vec![heading(brush, width, title, history, now), String::new()];
     lines.extend(timeline(brush, width, history));
     lines.push(String::new());
-    let full = responders(brush, history, true);
-    let fits = full
-        .lines()
-        .all(|line| crate::paint::columns(line) <= width);
-    let shown = if fits {
-        full
-    } else {
-        responders(brush, history, false)
-    };
-    lines.extend(shown.lines().map(str::to_owned));
+    lines.extend(responders(brush, history, width).lines().map(str::to_owned));
     lines.push(brush.paint(Tone::Faint, "Ctrl-C ends it with a summary"));
     lines.iter().map(|line| cut(line, width)).collect()
 }
 
-fn heading(brush: Brush, title: &Title, history: &History, now: SystemTime) -> String {
+/// What matters most comes first, and what has no room is left out.
+fn heading(
+    brush: Brush,
+    width: usize,
+    title: &Title,
+    history: &History,
+    now: SystemTime,
+) -> String {
     let watched = match history.began {
         Some(began) => now.duration_since(began).unwrap_or_default(),
         None => Duration::ZERO,
@@ -109,14 +111,28 @@ fn heading(brush: Brush, title: &Title, history: &History, now: SystemTime) -> S
             brush.paint(Tone::Responder(number.unwrap_or(0)), &who.to_string())
         }),
     };
-    format!(
-        "{} is {present}   every {}, for {}, {} rounds, {}",
-        brush.paint(Tone::Bold, &title.what),
-        humantime::format_duration(title.interval),
-        humantime::format_duration(watched),
-        history.rounds,
+    let bold = |text: &str| brush.paint(Tone::Bold, text);
+    let whole = format!("{} is {present}", bold(&title.what));
+    // Without the address that the name has, without the name.
+    let (name, _) = title.what.split_once(" (").unwrap_or((&title.what, ""));
+    let mut line = [whole, format!("{} is {present}", bold(name))]
+        .into_iter()
+        .find(|line| columns(line) <= width)
+        .unwrap_or(present);
+    let more = [
         changes(history.changes),
-    )
+        format!("{} rounds", history.rounds),
+        format!("for {}", humantime::format_duration(watched)),
+        format!("every {}", humantime::format_duration(title.interval)),
+    ];
+    for (number, more) in more.iter().enumerate() {
+        let longer = format!("{line}{}{more}", if number == 0 { "   " } else { ", " });
+        if columns(&longer) > width {
+            break;
+        }
+        line = longer;
+    }
+    line
 }
 
 fn changes(count: u64) -> String {
@@ -128,7 +144,17 @@ fn changes(count: u64) -> String {
 
 /// Three rows, one column a round: how long A took, how long U took, and who it was.
 pub(crate) fn timeline(brush: Brush, width: usize, history: &History) -> Vec<String> {
-    let room = width.saturating_sub(LABEL + NUMBERS).max(8);
+    // A number that is cut would be another number.
+    let numbered = [NUMBERS, TRIP]
+        .into_iter()
+        .find(|numbers| width >= LABEL + numbers + STRIP)
+        .unwrap_or(0);
+    let room = width.saturating_sub(LABEL + numbered).max(1);
+    let numbers = |trips: &RoundTrips| match numbered {
+        NUMBERS => format!("  {}", numbers(trips)),
+        TRIP => format!("  {:>6} ms", millis_or_dash(trips.last())),
+        _ => String::new(),
+    };
     let skip = history.strip.len().saturating_sub(room);
     let marks: Vec<Mark> = history.strip.iter().skip(skip).copied().collect();
     let scale = Scale::of(&marks);
@@ -139,7 +165,7 @@ pub(crate) fn timeline(brush: Brush, width: usize, history: &History) -> Vec<Str
             line.push_str(&brush.paint(tone, &sign.to_string()));
         }
         line.push_str(&" ".repeat(room - marks.len()));
-        format!("{line}  {numbers}")
+        format!("{line}{numbers}")
     };
     let lost = if brush.unicode { '×' } else { 'x' };
     let level = |mark: &Mark, rtt: Option<Duration>, asked: bool| match rtt {
@@ -165,7 +191,11 @@ pub(crate) fn timeline(brush: Brush, width: usize, history: &History) -> Vec<Str
         row(
             "to U",
             &|mark| level(mark, mark.to_u, mark.asked_u),
-            numbers(&history.to_u),
+            match history.own_forbidden {
+                true if numbered == NUMBERS => "  echo is not permitted".to_owned(),
+                true => String::new(),
+                false => numbers(&history.to_u),
+            },
         ),
         row("who", &who, String::new()).trim_end().to_owned(),
     ]
@@ -216,8 +246,40 @@ impl Scale {
     }
 }
 
-/// A table with two lines for each responder: by way of A, and by its own address.
-pub(crate) fn responders(brush: Brush, history: &History, whole: bool) -> String {
+/// Columns of the table that go where there is no room, the first first.
+const LESS: [&[&str]; 7] = [
+    &["FIRST (UTC)", "LAST"],
+    &["AVG"],
+    &["P99"],
+    &["MIN"],
+    &["MAX"],
+    &["SHARE"],
+    &["LOSS"],
+];
+
+/// A table with two lines for each responder: by way of A, and by its own address. No
+/// wider than `width`, as far as whole columns can be left out.
+pub(crate) fn responders(brush: Brush, history: &History, width: usize) -> String {
+    let mut rows = rows(history);
+    for less in LESS {
+        let text = table(brush, &rows);
+        if text.lines().all(|line| columns(line) <= width) {
+            return text;
+        }
+        let gone: Vec<usize> = (0..rows[0].len())
+            .filter(|place| less.contains(&rows[0][*place].0.as_str()))
+            .collect();
+        for row in &mut rows {
+            for place in gone.iter().rev() {
+                row.remove(*place);
+            }
+        }
+    }
+    table(brush, &rows)
+}
+
+/// The whole of that table.
+fn rows(history: &History) -> Vec<Vec<(String, Tone)>> {
     let plain = |text: String| (text, Tone::Plain);
     let clock = |at: SystemTime| rfc3339(at)[11..19].to_owned();
     let trips = |to: &str, trips: &RoundTrips, loss: String| {
@@ -233,197 +295,71 @@ pub(crate) fn responders(brush: Brush, history: &History, whole: bool) -> String
         cells.push(loss);
         cells.into_iter().map(plain).collect::<Vec<_>>()
     };
-    let seen = |responder: Option<&Responder>| match (whole, responder) {
-        (false, _) => vec![],
-        (true, None) => vec![plain(String::new()), plain(String::new())],
-        (true, Some(r)) => vec![plain(clock(r.first)), plain(clock(r.last))],
-    };
-    let mut words = vec!["", "RESPONDER", "SHARE"];
-    if whole {
-        words.extend(["FIRST (UTC)", "LAST"]);
-    }
-    words.extend(["TO", "MIN", "AVG", "P50", "P99", "MAX", "LOSS"]);
-    let mut rows = vec![headings(&words)];
+    let mut rows = vec![headings(&[
+        "",
+        "RESPONDER",
+        "SHARE",
+        "FIRST (UTC)",
+        "LAST",
+        "TO",
+        "MIN",
+        "AVG",
+        "P50",
+        "P99",
+        "MAX",
+        "LOSS",
+    ])];
+    let blank = |count| vec![plain(String::new()); count];
     for (number, responder) in history.responders.iter().enumerate() {
         let tone = Tone::Responder(number);
         let mut row = vec![
             (letter(number).to_string(), tone),
             (responder.who.to_string(), tone),
             plain(percent(history.share(responder))),
+            plain(clock(responder.first)),
+            plain(clock(responder.last)),
         ];
-        row.extend(seen(Some(responder)));
         // What was lost on the way to A was lost to nobody in particular.
         row.extend(trips("A", &responder.to_a, "-".to_owned()));
         rows.push(row);
         if responder.to_u.sent() > 0 {
-            let mut row = vec![plain(String::new()); 3];
-            row.extend(seen(None));
+            let mut row = blank(5);
             row.extend(trips("U", &responder.to_u, percent(responder.to_u.loss())));
             rows.push(row);
         }
     }
-    let mut row = vec![
-        plain(String::new()),
-        plain("all".to_owned()),
-        plain(String::new()),
-    ];
-    row.extend(seen(None));
+    let mut row = blank(5);
+    row[1] = plain("all".to_owned());
     row.extend(trips("A", &history.to_a, percent(history.to_a.loss())));
     rows.push(row);
-    table(brush, &rows)
+    rows
 }
 
 /// What is said at the end.
 pub(crate) fn summary(brush: Brush, width: usize, title: &Title, history: &History) -> String {
-    let mut text = brush.paint(
-        Tone::Bold,
-        &format!(
-            "{}: {} rounds in {}, {} without an answer, {} of responder",
-            title.what,
-            history.rounds,
-            humantime::format_duration(Duration::from_millis(
-                history
-                    .duration()
-                    .as_millis()
-                    .try_into()
-                    .unwrap_or(u64::MAX)
-            )),
-            history.unanswered,
-            changes(history.changes),
-        ),
+    let watched = history.duration().as_millis();
+    let watched = Duration::from_millis(watched.try_into().unwrap_or(u64::MAX));
+    let heading = format!(
+        "{}: {} rounds in {}, {} without an answer, {} of responder",
+        title.what,
+        history.rounds,
+        humantime::format_duration(watched),
+        history.unanswered,
+        changes(history.changes),
     );
-    text.push('\n');
+    let mut text = String::new();
+    for line in wrap(&heading, width, 2) {
+        text.push_str(&brush.paint(Tone::Bold, &line));
+        text.push('\n');
+    }
     for line in timeline(brush, width, history) {
         text.push_str(&line);
         text.push('\n');
     }
-    text.push_str(&responders(brush, history, true));
+    text.push_str(&responders(brush, history, width));
     text
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::history::tests::{MS, round, u};
-    use super::*;
-    use crate::paint::columns;
-    use proptest::prelude::*;
-
-    const PLAIN: Brush = Brush {
-        color: false,
-        unicode: true,
-    };
-
-    fn title() -> Title {
-        Title {
-            what: "www.any.test (2001:db8:a::53)".to_owned(),
-            interval: Duration::from_millis(200),
-        }
-    }
-
-    /// Ten rounds: the first responder, a loss, the second.
-    fn moved() -> History {
-        let mut history = History::default();
-        for second in 0..10 {
-            let who = match second {
-                0..=4 => Some(Who::Unicast(u(1))),
-                5 => None,
-                _ => Some(Who::Unicast(u(2))),
-            };
-            let mut seen = round(second, who, &[(1, Some(10)), (2, Some(40))]);
-            if second > 5 {
-                seen.rtt = Some(40 * MS);
-            }
-            history.observe(&seen);
-        }
-        history
-    }
-
-    #[test]
-    fn the_live_view_of_a_move() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
-        let lines = live(PLAIN, 100, &title(), &moved(), now);
-        let expected = "\
-www.any.test (2001:db8:a::53) is 2001:db8:52::2   every 200ms, for 9s, 10 rounds, 1 change
-
-to A  ▁▁▁▁▁×████                                                         40.00 ms  loss 10.0 %
-to U  ▁▁▁▁▁▁████                                                         40.00 ms  loss 0.0 %
-who   AAAAA×BBBB
-
-   RESPONDER       SHARE   FIRST (UTC)  LAST      TO  MIN    AVG    P50    P99    MAX    LOSS
-A  2001:db8:51::2  55.6 %  00:00:00     00:00:04  A   10.00  10.00  10.00  10.00  10.00  -
-                                                  U   10.00  10.00  10.00  10.00  10.00  0.0 %
-B  2001:db8:52::2  44.4 %  00:00:06     00:00:09  A   40.00  40.00  40.00  40.00  40.00  -
-                                                  U   40.00  40.00  40.00  40.00  40.00  0.0 %
-   all                                            A   10.00  23.33  10.00  40.00  40.00  10.0 %
-Ctrl-C ends it with a summary";
-        assert_eq!(lines.join("\n"), expected);
-    }
-
-    #[test]
-    fn without_unicode_the_signs_are_ascii() {
-        let brush = Brush {
-            unicode: false,
-            ..PLAIN
-        };
-        for line in live(brush, 90, &title(), &moved(), SystemTime::UNIX_EPOCH) {
-            assert!(line.is_ascii(), "{line}");
-        }
-    }
-
-    #[test]
-    fn events_are_lines() {
-        let line = |event_: Event, trip: &Trip| event(PLAIN, SystemTime::UNIX_EPOCH, &event_, trip);
-        let (one, two) = (Who::Unicast(u(1)), Who::Unicast(u(2)));
-        let trip = Trip {
-            to_a: Some(MS),
-            to_u: Some(2 * MS),
-            reason: None,
-        };
-        assert_eq!(
-            line(Event::Changed(one, two), &trip),
-            "1970-01-01T00:00:00.000Z  changed: 2001:db8:51::2 -> 2001:db8:52::2  \
-             (to A 1.000 ms, to U 2.000 ms)"
-        );
-        assert_eq!(
-            line(Event::Silent(None), &Trip::default()),
-            "1970-01-01T00:00:00.000Z  no answer"
-        );
-    }
-
-    #[test]
-    fn one_outlier_does_not_flatten_the_rest() {
-        let mut history = History::default();
-        for second in 0..40 {
-            let who = Who::Unicast(u(u16::from(second >= 20)));
-            let mut seen = round(second, Some(who), &[]);
-            seen.rtt = Some(match second {
-                20 => 500 * MS,
-                0..20 => 10 * MS,
-                _ => 20 * MS,
-            });
-            history.observe(&seen);
-        }
-        let row = &timeline(PLAIN, 100, &history)[0];
-        let signs: Vec<char> = row.chars().skip(LABEL).take(40).collect();
-        assert_eq!((signs[0], signs[20], signs[39]), ('▁', '█', '█'), "{row}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_line_is_wider_than_the_terminal(
-            width in 1usize..200, color: bool, unicode: bool, rounds in 0u64..300,
-            lost in 0u64..10,
-        ) {
-            let mut history = History::default();
-            for second in 0..rounds {
-                let who = (second % 10 >= lost).then(|| Who::Unicast(u((second / 40) as u16)));
-                history.observe(&round(second, who, &[(1, Some(second))]));
-            }
-            let brush = Brush { color, unicode };
-            for line in live(brush, width, &title(), &history, SystemTime::now()) {
-                prop_assert!(columns(&line) <= width, "{} > {width}: {line}", columns(&line));
-                prop_assert!(!line.contains('\n'));
-            }
-        }
-    }
-}
+#[path = "view_tests.rs"]
+mod tests;

@@ -253,3 +253,31 @@ fn an_answer_from_inside_is_refused_in_words() {
         );
     });
 }
+
+#[test]
+fn lists_of_which_no_address_is_in_both_are_noticed() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let client = lab.host("client").unwrap();
+        let file = lab.work().join("aarp.toml");
+        std::fs::write(&file, CONFIGURATION).unwrap();
+        let trusted = |list: &str| -> Vec<String> {
+            let command = probe(client, &["explain", "--offline", "--json", A])
+                .env("AARP_CONFIG", &file)
+                .env("AARP_TRUSTED", list);
+            let record = ended(command).records().remove(0);
+            let decisions = record["decisions"].as_array().unwrap();
+            let of_trust = decisions.iter().filter(|d| d["decision"] == "trusted");
+            of_trust.map(|d| d["value"].to_string()).collect()
+        };
+        let said = trusted("2001:db8:52::/64");
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[2].contains("nothing: no address is inside"),
+            "{said:?}"
+        );
+        for list in ["2001:db8::/32", "2001:db8:51::/80,2001:db8:52::/64"] {
+            assert_eq!(trusted(list).len(), 2, "{list}");
+        }
+    });
+}

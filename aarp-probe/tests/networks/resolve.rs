@@ -276,5 +276,19 @@ fn the_table_is_for_people() {
         );
         assert!(lines[1].ends_with("www.any.test"), "{stdout}");
         assert!(lines[2].contains("direct"), "{stdout}");
+        // Of several rounds each has its time, and they have one heading.
+        let several = ["resolve", "-c", "3", "-i", "1ms", "www.any.test", DIRECT];
+        let (_, stdout, _) = probe.run(&several);
+        let lines: Vec<&str> = stdout.lines().collect();
+        assert_eq!(lines.len(), 7, "{stdout}");
+        assert!(lines[0].starts_with("TIME"), "{stdout}");
+        for line in &lines[1..] {
+            let (time, rest) = line.split_once("  ").unwrap();
+            assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
+            // In the columns of the heading.
+            let at = lines[0].find("UNICAST").unwrap();
+            assert_eq!(line.as_bytes()[at - 1], b' ', "{stdout}");
+            assert!(rest.starts_with("2001:db8:a::"), "{line}");
+        }
     });
 }
