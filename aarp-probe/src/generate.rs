@@ -30,7 +30,10 @@ enum What {
 pub(crate) fn run(arguments: &Arguments, command: clap::Command) -> anyhow::Result<u8> {
     let folder = &arguments.folder;
     let named = || folder.display().to_string();
-    fs::create_dir_all(folder).with_context(named)?;
+    // Where a folder above it is missing, its name may be mistyped.
+    if !folder.is_dir() {
+        fs::create_dir(folder).with_context(named)?;
+    }
     match arguments.what {
         What::Man => man(folder, command).with_context(named)?,
         What::Completions => {

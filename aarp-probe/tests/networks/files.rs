@@ -74,6 +74,19 @@ fn manual_pages_are_whole() {
 }
 
 #[test]
+fn folders_above_are_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for what in ["man", "completions"] {
+        let made = folder.path().join(what);
+        assert_ne!(generate(what, &made), Vec::<PathBuf>::new());
+        let missing = folder.path().join("no").join(what);
+        let output = run(&["generate", what, missing.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(70), "{output:?}");
+        assert!(!folder.path().join("no").exists());
+    }
+}
+
+#[test]
 fn completions_are_ones_that_their_shells_read() {
     let folder = tempfile::tempdir().unwrap();
     let files = generate("completions", folder.path());
