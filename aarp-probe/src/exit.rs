@@ -13,9 +13,10 @@ pub(crate) const SOFTWARE: u8 = 70;
 pub(crate) const NOT_WRITTEN: u8 = 73;
 pub(crate) const NOT_PERMITTED: u8 = 77;
 pub(crate) const CONFIGURATION: u8 = 78;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// What each code means, for help and manual pages.
-pub(crate) const MEANINGS: [(u8, &str); 11] = [
+pub(crate) const MEANINGS: [(u8, &str); 12] = [
     (PINNED, "pinned; doctor: nothing hinders"),
     (
         NO_ANSWER,
@@ -30,6 +31,10 @@ pub(crate) const MEANINGS: [(u8, &str); 11] = [
     (NOT_WRITTEN, "the file for metrics could not be written"),
     (NOT_PERMITTED, "not permitted"),
     (CONFIGURATION, "bad configuration"),
+    (
+        INTERRUPTED,
+        "ended by Ctrl-C; watch and census end with what they have, and its code",
+    ),
 ];
 
 /// The code for one answer.

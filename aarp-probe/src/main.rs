@@ -13,6 +13,7 @@
 //! | 73 | the file of --prom-textfile could not be written |
 //! | 77 | not permitted |
 //! | 78 | bad configuration |
+//! | 130 | ended by Ctrl-C; watch and census end with what they have |
 
 mod census;
 mod configuration;
@@ -74,7 +75,7 @@ enum Command {
         after_help = "Flows differ in flow label, identifier and source address, by one or \
         another of which routers choose among paths of equal cost. Asked by echo; with \
         CAP_NET_RAW every flow has an identifier of its own, without it there are sixteen for \
-        each source address."
+        each source address. Ctrl-C ends it with what has been counted so far."
     )]
     Census(census::Arguments),
     /// Say what the library would do, and which line of the configuration decides
@@ -108,7 +109,7 @@ const SETTINGS: &str = "What may be trusted, and times, are those of the library
 fn after_help() -> String {
     let mut text = "Exit codes:\n".to_owned();
     for (code, meaning) in exit::MEANINGS {
-        text.push_str(&format!("  {code:>2}  {meaning}\n"));
+        text.push_str(&format!("  {code:>3}  {meaning}\n"));
     }
     format!("{text}\n{SETTINGS}")
 }

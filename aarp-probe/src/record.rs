@@ -34,6 +34,23 @@ pub(crate) fn write(
     to.flush()
 }
 
+/// Says why there is nothing to show about a destination: as a record where those are
+/// wanted, so that its reader need not guess, and to people on standard error.
+pub(crate) fn nothing(json: bool, name: &str, reason: &str, code: u8) -> io::Result<u8> {
+    if json {
+        let record = serde_json::json!({"name": name, "reason": reason, "code": code});
+        write(
+            &mut io::stdout().lock(),
+            "nothing",
+            SystemTime::now(),
+            &record,
+        )?;
+    } else {
+        eprintln!("aarp-probe: {name}: {reason}");
+    }
+    Ok(code)
+}
+
 /// A moment, in UTC.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()

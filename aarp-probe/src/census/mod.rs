@@ -7,6 +7,8 @@ mod tally;
 
 use std::io::{self, ErrorKind, Write, stdout};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use aarp_core::policy::{Interest, Patience, plan};
@@ -17,6 +19,8 @@ use aarp_wire::probe::{Method, Nonce, Payload};
 use aarp_wire::route::RouteType;
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::echo::{EchoSocket, Kind, Reply};
 use crate::exit;
@@ -68,13 +72,18 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> a
     let (target, a) = match first(&arguments.destination) {
         Ok(found) => found,
         Err(error) => {
-            eprintln!("aarp-probe: {}: {error}", arguments.destination);
-            return Ok(exit::NO_ANSWER);
+            let name = &arguments.destination;
+            return Ok(record::nothing(
+                arguments.output.json,
+                name,
+                &error,
+                exit::NO_ANSWER,
+            )?);
         }
     };
-    let hindered = |reason: &str, code: u8| {
-        eprintln!("aarp-probe: {}: {reason}", target.describe());
-        Ok(code)
+    let hindered = |reason: &str, code: u8| -> anyhow::Result<u8> {
+        let name = target.describe();
+        Ok(record::nothing(arguments.output.json, &name, reason, code)?)
     };
     if let Err((_, what)) = eligible(a) {
         return hindered(what, exit::CANNOT_BE_PINNED);
@@ -116,8 +125,19 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, brush: Brush) -> a
     let kind = sockets[0].1[0].kind();
     let budget = plan(settings, a, Interest::Configured, Patience::Blocking).budget;
     let timeout = arguments.timeout.unwrap_or(budget);
-    let asked = Census::new(arguments, a, &sockets, timeout)?.run(settings)?;
-    let tally = Tally::of(&asked);
+    // The first signal ends it with what there is, the second one at once.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let code = exit::INTERRUPTED.into();
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .context("handling signals")?;
+    }
+    let asked = Census::new(arguments, a, &sockets, timeout, &stop)?.run(settings)?;
+    let tally = Tally {
+        interrupted: stop.load(Ordering::Relaxed),
+        ..Tally::of(&asked)
+    };
     let mut stdout = stdout().lock();
     if arguments.output.json {
         let record = report::json(&target, a, kind, &tally);
@@ -173,6 +193,8 @@ struct Census<'c> {
     /// When each probe was sent.
     sent: Vec<Option<Instant>>,
     answers: Vec<Option<(Ipv6Addr, Duration)>>,
+    /// Set by a signal.
+    stop: &'c AtomicBool,
 }
 
 impl<'c> Census<'c> {
@@ -181,6 +203,7 @@ impl<'c> Census<'c> {
         a: Ipv6Addr,
         sources: &'c [(Ipv6Addr, Vec<EchoSocket>)],
         timeout: Duration,
+        stop: &'c AtomicBool,
     ) -> anyhow::Result<Self> {
         let mut nonce = [0; 16];
         fill(&mut nonce)?;
@@ -219,6 +242,7 @@ impl<'c> Census<'c> {
             flows,
             sent: vec![None; probes],
             answers: vec![None; probes],
+            stop,
         })
     }
 
@@ -226,6 +250,9 @@ impl<'c> Census<'c> {
         let mut due = Instant::now();
         for probe in 0..self.sent.len() {
             self.receive_until(due)?;
+            if self.is_stopped() {
+                break;
+            }
             self.send(probe)?;
             due += self.interval;
         }
@@ -244,19 +271,28 @@ impl<'c> Census<'c> {
             let found = judged.iter().find(|(known, _)| *known == source);
             found.map_or(Who::Refused(source), |(_, who)| *who)
         };
-        let answers = self.answers.chunks(self.repeat);
-        Ok(self
-            .flows
-            .iter()
-            .zip(answers)
-            .map(|((flow, _), answers)| Asked {
-                flow: *flow,
-                answers: answers
-                    .iter()
-                    .map(|answer| answer.map(|(source, rtt)| (who(source), rtt)))
-                    .collect(),
-            })
-            .collect())
+        let probes: Vec<_> = self.sent.iter().zip(&self.answers).collect();
+        let flows = self.flows.iter().zip(probes.chunks(self.repeat));
+        let asked = flows.map(|((flow, _), probes)| Asked {
+            flow: *flow,
+            answers: probes
+                .iter()
+                .filter(|(sent, answer)| answer.is_some() || self.is_lost(**sent))
+                .map(|(_, answer)| answer.map(|(source, rtt)| (who(source), rtt)))
+                .collect(),
+        });
+        // Flows that a signal left unasked say nothing.
+        Ok(asked.filter(|asked| !asked.answers.is_empty()).collect())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether a probe without an answer counts as lost: after a signal, only one that
+    /// had its time.
+    fn is_lost(&self, sent: Option<Instant>) -> bool {
+        sent.is_some_and(|sent| !self.is_stopped() || sent.elapsed() >= self.timeout)
     }
 
     fn payload(&self, probe: usize) -> [u8; aarp_wire::probe::LEN] {
@@ -302,7 +338,7 @@ impl<'c> Census<'c> {
             let open = self.sent.iter().zip(&self.answers);
             let awaited = open.filter(|(sent, answer)| sent.is_some() && answer.is_none());
             let all_sent = self.sent.iter().all(Option::is_some);
-            if left.is_zero() || (all_sent && awaited.count() == 0) {
+            if self.is_stopped() || left.is_zero() || (all_sent && awaited.count() == 0) {
                 return Ok(());
             }
             let mut fds: Vec<_> = self
@@ -310,6 +346,8 @@ impl<'c> Census<'c> {
                 .iter()
                 .map(|socket| PollFd::new(*socket, PollFlags::IN))
                 .collect();
+            // A signal that comes before poll() does not end it.
+            let left = left.min(Duration::from_millis(100));
             let left = left.try_into().context("a time")?;
             match poll(&mut fds, Some(&left)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}

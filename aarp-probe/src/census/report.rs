@@ -36,13 +36,18 @@ pub(super) fn in_columns(brush: Brush, target: &Target, kind: Kind, tally: &Tall
         n => format!("{n} {what}s"),
     };
     let mut text = format!(
-        "{}: {} in {} ({}, {}, {})\n\n",
+        "{}: {} in {} ({}, {}, {}){}\n\n",
         brush.paint(Tone::Bold, &target.describe()),
         plural(tally.responders.len() as u64, "responder"),
         plural(tally.flows, "flow"),
         plural(tally.probes, "probe"),
         plural(tally.sources.len() as u64, "source address").replace("addresss", "addresses"),
         kind.name(),
+        if tally.interrupted {
+            ", interrupted"
+        } else {
+            ""
+        },
     );
     let mut rows = vec![headings(&[
         "RESPONDER",
@@ -144,6 +149,7 @@ pub(super) fn json(target: &Target, a: Ipv6Addr, kind: Kind, tally: &Tally) -> V
         "flows_since_new": tally.since_new,
         "probes": tally.probes,
         "lost": tally.lost,
+        "interrupted": tally.interrupted,
         "unseen_share_95": rounded(tally.unseen_share()),
         "responders": responders,
         "sources": sources,

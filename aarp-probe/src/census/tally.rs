@@ -56,6 +56,8 @@ pub(crate) struct Tally {
     pub(crate) since_new: u64,
     /// For each source address: its flows, and those that had an answer.
     pub(crate) sources: Vec<(Ipv6Addr, u64, u64)>,
+    /// Whether a signal ended it before all flows were asked.
+    pub(crate) interrupted: bool,
 }
 
 impl Tally {

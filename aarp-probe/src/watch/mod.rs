@@ -67,8 +67,13 @@ pub(crate) fn run(
     let (target, a) = match first(&arguments.destination) {
         Ok(found) => found,
         Err(error) => {
-            eprintln!("aarp-probe: {}: {error}", arguments.destination);
-            return Ok(exit::NO_ANSWER);
+            let name = &arguments.destination;
+            return Ok(record::nothing(
+                arguments.output.json,
+                name,
+                &error,
+                exit::NO_ANSWER,
+            )?);
         }
     };
     if let Some(bypass) = not_asked_by_library(settings, a) {
@@ -138,8 +143,8 @@ impl Show<'_> {
                 Ok(Message::Hindered(outcome)) => {
                     self.finish()?;
                     let reason = outcome.reason().unwrap_or_default();
-                    eprintln!("aarp-probe: {}: {reason}", self.title.what);
-                    return Ok(outcome.code());
+                    let (json, name) = (self.arguments.output.json, &self.title.what);
+                    return Ok(record::nothing(json, name, &reason, outcome.code())?);
                 }
                 Ok(Message::Done | Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.finish()?;
@@ -223,7 +228,8 @@ impl Show<'_> {
                 let record = self.summary_record();
                 record::write(&mut stdout, "watch-summary", SystemTime::now(), &record)?;
             } else {
-                let columns = if self.screen.is_some() { size().0 } else { 100 };
+                // What goes elsewhere has room for everything.
+                let columns = if self.screen.is_some() { size().0 } else { 120 };
                 let text = view::summary(self.brush, columns, &self.title, &self.history);
                 stdout.write_all(text.as_bytes())?;
                 stdout.flush()?;

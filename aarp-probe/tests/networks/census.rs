@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aarp_lab::{Filter, Lab, rootless};
+use aarp_lab::{Filter, Lab, Signal, rootless};
 use serde_json::Value;
 
-use crate::site::{A, NAME, answers_from, ended, probe, responders, silence, u};
+use crate::site::{A, NAME, PATIENCE, answers_from, ended, probe, records, responders, silence, u};
 
 fn seen(record: &Value) -> BTreeSet<String> {
     let list = record["responders"].as_array().unwrap();
@@ -139,12 +139,9 @@ fn silence_and_what_cannot_be_told_apart() {
         assert_eq!((run.code, &record["flows_answered"]), (1, &0.into()));
         assert_eq!(record["unseen_share_95"], 1.0);
         let own = census("2001:db8:1::2");
-        assert_eq!((own.code, own.stdout.as_str()), (2, ""));
-        assert!(
-            own.stderr.contains("an address of this host"),
-            "{}",
-            own.stderr
-        );
+        assert_eq!((own.code, own.stderr.as_str()), (2, ""));
+        let reason = own.records()[0]["reason"].to_string();
+        assert!(reason.contains("an address of this host"), "{reason}");
         let foreign = ended(probe(client, &["census", "--source", "2001:db8:99::1", A]));
         assert_eq!(foreign.code, 64, "{}", foreign.stderr);
         assert_eq!(ended(probe(client, &["census", "nowhere.invalid"])).code, 1);
@@ -205,5 +202,60 @@ fn a_table_for_people_and_metrics() {
         let metrics = std::fs::read_to_string(&file).unwrap();
         let expected = format!("aarp_probe_census_responders{{name=\"{NAME}\",anycast=\"{A}\"}} 2");
         assert!(metrics.contains(&expected), "{metrics}");
+    });
+}
+
+#[test]
+fn an_interrupt_leaves_what_has_been_counted() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let client = lab.host("client").unwrap();
+        let capture = lab.capture("client", "eth0").unwrap();
+        // It would take a day.
+        let arguments = [
+            "census",
+            "--json",
+            "--interval",
+            "20ms",
+            "--count",
+            "65536",
+            A,
+        ];
+        let census = probe(client, &arguments).spawn().unwrap();
+        let replies = Filter::icmp6(129);
+        capture.wait_for(&replies, 10, PATIENCE).unwrap();
+        census.signal(Signal::INT).unwrap();
+        let status = census.wait(PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(0), "{}", census.stderr().unwrap());
+        let records = records(&census.stdout().unwrap());
+        let record = records.first().unwrap();
+        assert_eq!(record["interrupted"], true);
+        assert_eq!(seen(record), BTreeSet::from([u(1)]));
+        let flows = record["flows"].as_u64().unwrap();
+        assert!((1..65536).contains(&flows), "{record}");
+        // What was under way is not lost.
+        assert_eq!(record["lost"], 0, "{record}");
+    });
+}
+
+#[test]
+fn what_has_no_address_is_a_record_too() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let client = lab.host("client").unwrap();
+        for command in ["census", "watch"] {
+            let run = ended(probe(client, &[command, "--json", "nowhere.invalid"]));
+            assert_eq!((run.code, run.stderr.as_str()), (1, ""), "{command}");
+            let record = &run.records()[0];
+            assert_eq!(record["type"], "nothing");
+            assert_eq!(record["name"], "nowhere.invalid");
+            assert_eq!(record["code"], 1);
+            let run = ended(probe(client, &[command, "nowhere.invalid"]));
+            assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{command}");
+            assert!(run.stderr.contains("nowhere.invalid"), "{}", run.stderr);
+        }
+        let run = ended(probe(client, &["watch", "--json", "2001:db8:1::2"]));
+        assert_eq!((run.code, run.stderr.as_str()), (2, ""));
+        assert_eq!(run.records()[0]["type"], "nothing");
     });
 }

@@ -8,8 +8,8 @@ use aarp_lab::{Lab, LinkSpec, Network, Process, Signal, rootless, wait_until};
 use serde_json::Value;
 
 use crate::site::{
-    A, NAME, PATIENCE, answers_from, ended, move_to, probe, records, responders, silence, stateful,
-    u,
+    A, NAME, PATIENCE, answers_from, ended, move_to, probe, program, records, responders, silence,
+    stateful, u,
 };
 use crate::terminal::Terminal;
 
@@ -165,12 +165,9 @@ fn each_end_has_its_exit_code() {
         assert_eq!(direct.code, 2);
         assert_eq!(direct.records()[0]["state"], "direct");
         let own = watch("2001:db8:1::2");
-        assert_eq!((own.code, own.stdout.as_str()), (2, ""), "{}", own.stderr);
-        assert!(
-            own.stderr.contains("address of this host"),
-            "{}",
-            own.stderr
-        );
+        assert_eq!((own.code, own.stderr.as_str()), (2, ""), "{}", own.stdout);
+        let reason = own.records()[0]["reason"].to_string();
+        assert!(reason.contains("address of this host"), "{reason}");
         assert_eq!(watch("nowhere.invalid").code, 1);
         // An answer from inside the client's network is refused.
         let server = lab.host("s1").unwrap();
@@ -224,8 +221,9 @@ fn by_unreach_a_stateful_router_is_no_hindrance() {
         assert_eq!(records.last().unwrap()["to_u"]["loss"], 0.0);
         // Without a list of what is trusted there is no such method.
         let run = watch("unreach", "30s", "");
-        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
-        assert!(run.stderr.contains("no probe method"), "{}", run.stderr);
+        assert_eq!((run.code, run.stderr.as_str()), (2, ""), "{}", run.stdout);
+        let reason = run.records()[0]["reason"].to_string();
+        assert!(reason.contains("no probe method"), "{reason}");
     });
 }
 
@@ -402,5 +400,46 @@ fn colours_are_for_those_who_want_them() {
             run.stdout.contains('\x1b')
         };
         assert!(!piped("auto") && piped("always"));
+    });
+}
+
+#[test]
+fn who_may_send_no_echo_is_told_so() {
+    rootless::test(|| {
+        let lab = Lab::new(&responders(1)).unwrap();
+        let client = lab.host("client").unwrap();
+        if let Err(error) = client.sysctl("net.ipv4.ping_group_range", "1 0") {
+            assert!(rootless::is_inside(), "{error}");
+            rootless::skipped("who_may_send_no_echo_is_told_so", &error.to_string());
+            return;
+        }
+        let run = ended(
+            client
+                .command("setpriv")
+                .args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"])
+                .arg("--")
+                .arg(program())
+                .args([
+                    "watch",
+                    "--count",
+                    "2",
+                    "--interval",
+                    "10ms",
+                    "--timeout",
+                    "30s",
+                    A,
+                ])
+                .env("AARP_CONFIG", "/dev/null")
+                .env("AARP_PREFIXES", format!("{A}/128"))
+                .env("AARP_TRUSTED", "2001:db8:51::/64")
+                .env("AARP_METHODS", "unreach"),
+        );
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+        let row = run
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("to U"))
+            .unwrap();
+        assert!(row.ends_with("echo is not permitted"), "{row}");
     });
 }
