@@ -216,6 +216,24 @@ fn one_of<T: clap::ValueEnum>(
         })
 }
 
+/// An address of the command line.
+///
+/// # Errors
+/// What it is instead.
+pub(crate) fn one_address(text: &str) -> Result<Ipv6Addr, String> {
+    text.parse().map_err(|_| {
+        let prefix = text.split_once('/');
+        match prefix.map(|(address, _)| address.parse::<Ipv6Addr>()) {
+            Some(Ok(_)) => "a prefix; give one address of it",
+            _ if text.parse::<std::net::Ipv4Addr>().is_ok() => {
+                "an IPv4 address; anycast addresses here are IPv6"
+            }
+            _ => "not an IPv6 address",
+        }
+        .to_owned()
+    })
+}
+
 /// Fills in the class of A and refuses addresses that cannot be A, or U of it.
 pub(crate) fn checked(mut spec: Spec) -> Result<Spec, BadSetting> {
     let expected = "expected a global or unique-local unicast address";

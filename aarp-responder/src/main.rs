@@ -75,7 +75,7 @@ struct RunArguments {
     #[command(flatten)]
     common: Common,
     /// The unicast address that answers probes [default: chosen from this host's addresses].
-    #[arg(long, env = "AARP_RESPONDER_UNICAST", value_name = "U")]
+    #[arg(long, env = "AARP_RESPONDER_UNICAST", value_name = "U", value_parser = config::one_address)]
     unicast: Option<Ipv6Addr>,
     /// The interface whose address is chosen as U [default: that of the default route].
     #[arg(long, env = "AARP_RESPONDER_INTERFACE", value_name = "IF")]
@@ -103,7 +103,7 @@ struct CheckArguments {
     #[command(flatten)]
     common: Common,
     /// The unicast address [default: that of the running responder, or the one it would choose].
-    #[arg(long, env = "AARP_RESPONDER_UNICAST", value_name = "U")]
+    #[arg(long, env = "AARP_RESPONDER_UNICAST", value_name = "U", value_parser = config::one_address)]
     unicast: Option<Ipv6Addr>,
     /// One JSON record a line.
     #[arg(long)]
@@ -119,7 +119,8 @@ struct Common {
         long,
         env = "AARP_RESPONDER_ANYCAST",
         value_name = "A",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = config::one_address
     )]
     anycast: Vec<Ipv6Addr>,
     /// The configuration file.
@@ -243,10 +244,12 @@ fn configured(file: &Path) -> Result<Vec<Spec>, Failure> {
     let bad = |problem: &dyn std::fmt::Display| {
         Failure::new(code::CONFIGURATION, format!("{name}: {problem}"))
     };
-    let text = std::fs::read_to_string(file).map_err(|e| {
-        bad(&format!(
-            "responder: expected a file with [[responder]] tables, or --anycast: {e}"
-        ))
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let problem = format!(
+            "no anycast address is named: give --anycast A, or [[responder]] tables in {name}: \
+             {error}"
+        );
+        Failure::new(code::CONFIGURATION, problem)
     })?;
     let specs = config::parse(&text).map_err(|e| bad(&e))?;
     if specs.is_empty() {

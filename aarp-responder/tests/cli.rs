@@ -81,7 +81,7 @@ fn bad_settings_are_named() {
         .env("AARP_CONFIG", &missing)
         .output()
         .expect("runs");
-    assert!(one_line(&output, 78).contains("missing.toml: responder: expected a file"));
+    assert!(one_line(&output, 78).contains("missing.toml: No such file"));
 }
 
 #[test]
@@ -140,5 +140,29 @@ fn an_ordinary_user_is_told() {
             said.contains("not permitted: run as root or with"),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn what_is_missing_is_asked_for() {
+    let output = command(BINARY, &["run", "--config", "/nowhere/aarp.toml"])
+        .output()
+        .expect("start");
+    let said = one_line(&output, 78);
+    assert!(
+        said.contains("no anycast address is named: give --anycast A, or [[responder]] tables in"),
+        "{said}"
+    );
+    for (value, part) in [
+        ("2001:db8:a::/64", "a prefix; give one address of it"),
+        ("192.0.2.1", "an IPv4 address"),
+        ("a.test", "not an IPv6 address"),
+    ] {
+        let output = command(BINARY, &["run", "--anycast", value])
+            .output()
+            .expect("start");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains(part), "{said}");
     }
 }
