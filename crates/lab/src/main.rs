@@ -22,7 +22,8 @@ const INTERRUPTED: u8 = 130;
 #[command(
     version,
     after_help = "Exit status: 0 every promise kept, 1 one was not or a step failed, \
-    64 usage, 69 a needed program is missing, 77 not permitted, 78 bad scenario."
+    64 usage, 69 a needed program is missing, 77 not permitted, 78 bad scenario, 130 interrupted; \
+    shell: that of the command."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -107,6 +108,15 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("aarp-lab: {error:#}");
+            if let Some(Error::Unknown {
+                kind: "scenario", ..
+            }) = error.downcast_ref()
+            {
+                eprintln!(
+                    "aarp-lab: `aarp-lab list` shows which there are; a file is named with its \
+                     folder, as ./NAME.toml"
+                );
+            }
             code_of(&error).into()
         }
     }
@@ -212,6 +222,27 @@ fn run(
     })
 }
 
+/// The hosts of a scenario, by name or file.
+fn hosts(name: &str, mut variables: Variables) -> anyhow::Result<Vec<String>> {
+    let known = catalogue().iter().find(|(known, _)| *known == name);
+    let text = match known {
+        Some((_, text)) => (*text).to_owned(),
+        None if name.contains(['/', '.']) => {
+            std::fs::read_to_string(name).with_context(|| format!("read the scenario {name}"))?
+        }
+        None => {
+            let (kind, name) = ("scenario", name.to_owned());
+            return Err(Error::Unknown { kind, name }.into());
+        }
+    };
+    // They are known when it runs; the names of hosts do not depend on them.
+    for name in ["work", "stage"] {
+        variables.entry(name.to_owned()).or_insert("/".to_owned());
+    }
+    let network = Scenario::parse(name, &text, &variables)?.network();
+    Ok(network.hosts.into_keys().collect())
+}
+
 fn shell(
     scenario: &str,
     host: &str,
@@ -220,6 +251,13 @@ fn shell(
 ) -> anyhow::Result<ExitCode> {
     if command.is_empty() {
         command.push(std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned()));
+    }
+    // Before anything is started for it.
+    let hosts = hosts(scenario, settings.variables()?)?;
+    if !hosts.iter().any(|known| known == host) {
+        eprintln!("aarp-lab: the hosts of {scenario} are {}", hosts.join(", "));
+        let (kind, name) = ("host", host.to_owned());
+        return Err(Error::Unknown { kind, name }.into());
     }
     leave_interrupts()?;
     if let Some(state) = StateDir::open()?.find(scenario)? {

@@ -424,3 +424,24 @@ fn without_user_namespaces_it_is_77() {
     assert_code(&output, 77);
     assert!(text(&output.stderr).contains("user namespace"));
 }
+
+/// Before anything is made or started.
+#[test]
+fn what_is_not_there_is_named_with_what_there_is() {
+    let bench = Bench::new();
+    let output = bench.run(&["shell", "demo", "nobody"]);
+    assert_code(&output, 64);
+    let said = text(&output.stderr);
+    assert!(said.contains("the hosts of demo are c, r0,"), "{said}");
+    assert!(said.contains("no host named \"nobody\""), "{said}");
+    for arguments in [&["shell", "nothing", "c"][..], &["run", "nothing"]] {
+        if arguments[0] == "run" && !permitted("what_is_not_there_is_named_with_what_there_is") {
+            return;
+        }
+        let output = bench.run(arguments);
+        assert_code(&output, 64);
+        let said = text(&output.stderr);
+        assert!(said.contains("aarp-lab list"), "{said}");
+    }
+    assert!(fs::read_dir(bench.path("tmp")).unwrap().next().is_none());
+}
