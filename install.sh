@@ -301,17 +301,22 @@ done
 for name in docs/json-schema/*.json; do
     plan "$source_folder/$name" "$DOCDIR/${name#docs/}" 644
 done
-# Made by the program itself, from the definition of its command line.
-"$output/release/aarp-probe" generate man "$scratch/man" >"$scratch/pages" ||
-    fail 69 "cannot make the manual pages"
+# Made by the programs themselves, from the definitions of their command lines.
+generate() {
+    case $1 in
+    # What follows its options is the command that it starts.
+    aarp-run) "$output/release/$1" "--generate-$2" "$scratch/$2" ;;
+    *) "$output/release/$1" generate "$2" "$scratch/$2" ;;
+    esac >"$scratch/pages" || fail 69 "cannot make the $2 of $1"
+}
+for name in aarp-run aarp-probe aarp-responder aarp-lab; do
+    generate "$name" man
+    generate "$name" completions
+    plan "$scratch/completions/$name.bash" "$PREFIX/share/bash-completion/completions/$name" 644
+    plan "$scratch/completions/_$name" "$PREFIX/share/zsh/site-functions/_$name" 644
+    plan "$scratch/completions/$name.fish" "$PREFIX/share/fish/vendor_completions.d/$name.fish" 644
+done
 for page in "$scratch"/man/*.1; do plan "$page" "$PREFIX/share/man/man1/${page##*/}" 644; done
-"$output/release/aarp-probe" generate completions "$scratch/completions" >"$scratch/pages" ||
-    fail 69 "cannot make the completions"
-plan "$scratch/completions/aarp-probe.bash" \
-    "$PREFIX/share/bash-completion/completions/aarp-probe" 644
-plan "$scratch/completions/_aarp-probe" "$PREFIX/share/zsh/site-functions/_aarp-probe" 644
-plan "$scratch/completions/aarp-probe.fish" \
-    "$PREFIX/share/fish/vendor_completions.d/aarp-probe.fish" 644
 if [ -f packaging/aarp.toml ]; then
     plan "$source_folder/packaging/aarp.toml" "$DATADIR/aarp.toml.example" 644
 fi

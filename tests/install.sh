@@ -62,13 +62,19 @@ for name in aarp-run aarp-probe aarp-responder aarp-lab; do
 done
 check "the licences are there" test -f "$root/share/doc/aarp/LICENSE-MIT" \
     -a -f "$root/share/doc/aarp/LICENSE-APACHE"
-for name in aarp-probe aarp-probe-watch; do
+for name in aarp-run aarp-probe aarp-probe-watch aarp-responder aarp-responder-run aarp-lab; do
     check "there is a manual page $name" grep -q '^\.SH SYNOPSIS' "$root/share/man/man1/$name.1"
 done
 check "no page for what is hidden" test ! -e "$root/share/man/man1/aarp-probe-generate.1"
 for name in bash-completion/completions/aarp-probe zsh/site-functions/_aarp-probe \
     fish/vendor_completions.d/aarp-probe.fish; do
     check "there is $name" grep -q census "$root/share/$name"
+done
+for name in aarp-run aarp-responder aarp-lab; do
+    for file in bash-completion/completions/$name zsh/site-functions/_$name \
+        fish/vendor_completions.d/$name.fish; do
+        check "there is $file" grep -q "$name" "$root/share/$file"
+    done
 done
 check "the schemas of records are there" test -f "$root/share/doc/aarp/json-schema/resolve.json"
 check "nothing outside the prefix" test -z "$(find "$dest" -type f ! -path "$root/*")"

@@ -21,7 +21,6 @@ mod doctor;
 mod echo;
 mod exit;
 mod explain;
-mod generate;
 mod options;
 mod paint;
 mod prometheus;
@@ -92,7 +91,7 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Write manual pages or shell completions
     #[command(hide = true)]
-    Generate(generate::Arguments),
+    Generate(aarp_pages::Arguments),
     /// Say whether this process has a library loaded
     #[command(hide = true)]
     Loaded {
@@ -154,7 +153,16 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let brush = Brush::of_stdout(arguments.color);
     match &arguments.command {
-        Command::Generate(arguments) => return generate::run(arguments, Arguments::command()),
+        Command::Generate(arguments) => {
+            let about = aarp_pages::About {
+                exit: &exit::MEANINGS,
+                files: SETTINGS,
+                related: &["aarp-run", "aarp-responder", "aarp-lab"],
+                ..Default::default()
+            };
+            aarp_pages::write(arguments, Arguments::command(), &about)?;
+            return Ok(0);
+        }
         Command::Loaded { library } => {
             let loaded = doctor::library::in_child(library).context("own memory map")?;
             return Ok(u8::from(!loaded));

@@ -46,7 +46,7 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use aarp_host::failure::{Failure, code};
 use config::{Recipe, Spec};
@@ -54,7 +54,7 @@ use ruleset::Answer;
 
 /// Makes this host answer for an IPv6 anycast address, and probes of it from a unicast address.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "aarp-responder", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Action,
@@ -68,7 +68,23 @@ enum Action {
     Status(StatusArguments),
     /// Name services that do not fit an anycast address whose clients move to U.
     Check(CheckArguments),
+    /// Write manual pages or shell completions.
+    #[command(hide = true)]
+    Generate(aarp_pages::Arguments),
 }
+
+/// For manual pages.
+const MEANINGS: [(u8, &str); 7] = [
+    (0, "done; check: nothing was found"),
+    (1, "check: services were found that do not fit"),
+    (code::USAGE, "usage"),
+    (code::UNAVAILABLE, "something that is needed is missing"),
+    (code::SYSTEM, "the system refused an operation"),
+    (code::NOT_PERMITTED, "not permitted"),
+    (code::CONFIGURATION, "bad configuration"),
+];
+const FILES: &str = "The [[responder]] tables of /etc/aarp/aarp.toml (AARP_CONFIG) say what run \
+    does without --anycast. Records of running responders are below /run/aarp (AARP_RUN_DIR).";
 
 #[derive(Args)]
 struct RunArguments {
@@ -164,6 +180,17 @@ fn main() -> ExitCode {
         Action::Status(arguments) => {
             let mut out = std::io::stdout().lock();
             status::status(&arguments.run_dir, arguments.json, &mut out).map(ExitCode::from)
+        }
+        Action::Generate(arguments) => {
+            let about = aarp_pages::About {
+                exit: &MEANINGS,
+                files: FILES,
+                related: &["aarp-run", "aarp-probe", "aarp-lab"],
+                ..Default::default()
+            };
+            aarp_pages::write(&arguments, Cli::command(), &about)
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(|error| Failure::new(code::SYSTEM, error))
         }
         Action::Check(arguments) => check_specs(&arguments).and_then(|specs| {
             let mut out = std::io::stdout().lock();

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, ValueHint};
 
-const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   aarp-run curl -O http://[2001:db8::a]/big.iso
   aarp-run --prefixes 2001:db8::/48 --log info ssh host.example
@@ -99,11 +99,21 @@ pub(crate) struct Cli {
     #[arg(long, hide = true, value_name = "PORT", default_value_t = 33999)]
     pub(crate) check_port: u16,
 
+    /// Writes the manual page to this folder
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) generate_man: Option<PathBuf>,
+
+    /// Writes the completions to this folder
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) generate_completions: Option<PathBuf>,
+
     /// The program to start, and its arguments
     #[arg(
         value_name = "CMD",
         trailing_var_arg = true,
-        required_unless_present_any = ["check", "check_child"]
+        value_hint = ValueHint::CommandWithArguments,
+        required_unless_present_any =
+            ["check", "check_child", "generate_man", "generate_completions"]
     )]
     pub(crate) command: Vec<OsString>,
 }

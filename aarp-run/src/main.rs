@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use aarp_core::settings::Settings;
+use aarp_pages::{About, Arguments, What};
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 mod check;
 mod cli;
@@ -60,6 +61,20 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some(library) = &cli.check_child {
         check::in_child(library, cli.check_port).context("writing to the parent")?;
         return Ok(ExitCode::SUCCESS);
+    }
+    for (what, folder) in [
+        (What::Man, &cli.generate_man),
+        (What::Completions, &cli.generate_completions),
+    ] {
+        if let Some(folder) = folder.clone() {
+            let about = About {
+                sections: cli::EXAMPLES,
+                related: &["aarp-probe", "aarp-responder"],
+                ..About::default()
+            };
+            aarp_pages::write(&Arguments { what, folder }, Cli::command(), &about)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     let settings = cli.settings(std::env::var_os("AARP_EXCLUDE"));
     let environment = |key: &str| {

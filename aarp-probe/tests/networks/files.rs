@@ -48,6 +48,12 @@ fn manual_pages_are_whole() {
         for section in [".SH NAME", ".SH SYNOPSIS", ".SH OPTIONS"] {
             assert!(text.contains(section), "{}: {section}", page.display());
         }
+        if page.ends_with("aarp-probe-resolve.1") {
+            // As it is typed, and with what options are given.
+            for word in ["aarp\\-probe resolve", "\\-\\-timeout\\fR \\fITIME\\fR"] {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+        }
         if !has("man") {
             aarp_lab::rootless::skipped("manual_pages_are_whole", "man is not installed");
             return;

@@ -292,3 +292,32 @@ fn a_configuration_that_is_not_there_is_said_in_words() {
     assert_eq!(run.code, Some(125), "{run:?}");
     assert!(run.err.contains("No such file or directory"), "{run:?}");
 }
+
+#[test]
+fn the_manual_page_and_completions_are_made_from_the_options() {
+    let prefix = Prefix::new();
+    let folder = prefix.path("pages");
+    let made = |option: &str| {
+        let run = prefix.run(&[option.as_ref(), folder.as_os_str()]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let files = run.out.lines().map(|path| {
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+        });
+        files.collect::<Vec<_>>()
+    };
+    let page = made("--generate-man").remove(0);
+    for word in [
+        "\\-\\-prefixes\\fR \\fILIST\\fR",
+        ".SH EXAMPLES",
+        ".SH EXIT STATUS",
+        "126",
+    ] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+    assert!(!page.contains("check\\-child"), "{page}");
+    let completions = made("--generate-completions");
+    assert_eq!(completions.len(), 3);
+    for text in completions {
+        assert!(text.contains("getaddrinfo"), "{text}");
+    }
+}

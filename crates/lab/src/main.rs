@@ -7,7 +7,7 @@ use std::time::Duration;
 use aarp_lab::state::StateDir;
 use aarp_lab::{Error, Runner, Scenario, Variables, catalogue, interrupt, rootless};
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 const FAILED: u8 = 1;
@@ -20,6 +20,7 @@ const INTERRUPTED: u8 = 130;
 /// Networks in namespaces: makes them, runs scenarios in them, removes them.
 #[derive(Debug, Parser)]
 #[command(
+    name = "aarp-lab",
     version,
     after_help = "Exit status: 0 every promise kept, 1 one was not or a step failed, \
     64 usage, 69 a needed program is missing, 77 not permitted, 78 bad scenario, 130 interrupted; \
@@ -62,7 +63,24 @@ enum Subcommands {
         /// Its scenario's name or file.
         scenario: String,
     },
+    /// Writes manual pages or shell completions.
+    #[command(hide = true)]
+    Generate(aarp_pages::Arguments),
 }
+
+/// For manual pages.
+const MEANINGS: [(u8, &str); 7] = [
+    (0, "every promise was kept; shell: the code of the command"),
+    (FAILED, "a promise was not kept, or a step failed"),
+    (USAGE, "usage"),
+    (UNAVAILABLE, "a program that is needed is missing"),
+    (
+        NOT_PERMITTED,
+        "not permitted to make networks in namespaces",
+    ),
+    (BAD_SCENARIO, "a bad scenario"),
+    (INTERRUPTED, "interrupted"),
+];
 
 #[derive(Debug, Args)]
 struct Settings {
@@ -152,6 +170,15 @@ fn execute(command: Subcommands) -> anyhow::Result<ExitCode> {
             command,
             settings,
         } => shell(&scenario, &host, command, &settings),
+        Subcommands::Generate(arguments) => {
+            let about = aarp_pages::About {
+                exit: &MEANINGS,
+                related: &["aarp-run", "aarp-probe", "aarp-responder"],
+                ..Default::default()
+            };
+            aarp_pages::write(&arguments, Cli::command(), &about)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Subcommands::Down { scenario } => {
             let Some(state) = StateDir::open()?.find(&scenario)? else {
                 anyhow::bail!("no lab {scenario:?} is running");

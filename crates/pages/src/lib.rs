@@ -1,0 +1,199 @@
+//! Manual pages and shell completions, from the very definition of a command line.
+//! For install.sh and packages.
+
+mod synopsis;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::builder::ValueRange;
+use clap::{Arg, ArgAction, Command, ValueEnum};
+use clap_complete::{Shell, generate_to};
+
+/// Options of the hidden subcommand `generate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// What to write.
+    pub what: What,
+    /// The folder to write to
+    pub folder: PathBuf,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// Manual pages of section 1
+    Man,
+    /// Completions for bash, zsh and fish
+    Completions,
+}
+
+/// What the definition of a command line does not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// Exit codes and what they mean.
+    pub exit: &'a [(u8, &'a str)],
+    /// The section on files.
+    pub files: &'a str,
+    /// More sections, as in a help text: a heading that ends with a colon at the
+    /// beginning of a line, and indented lines.
+    pub sections: &'a str,
+    /// Pages that have to do with this program.
+    pub related: &'a [&'a str],
+}
+
+/// Writes the files, and prints the path of each.
+///
+/// # Errors
+/// The folder, which is made where only itself is missing, or a file could not be
+/// written.
+pub fn write(arguments: &Arguments, command: Command, about: &About<'_>) -> io::Result<()> {
+    let folder = &arguments.folder;
+    let named = |error: io::Error| {
+        let text = format!("{}: {error}", folder.display());
+        io::Error::new(error.kind(), text)
+    };
+    // Where a folder above it is missing, its name may be mistyped.
+    if !folder.is_dir() {
+        fs::create_dir(folder).map_err(named)?;
+    }
+    match arguments.what {
+        What::Man => man(folder, command, about).map_err(named),
+        What::Completions => completions(folder, command).map_err(named),
+    }
+}
+
+fn completions(folder: &Path, command: Command) -> io::Result<()> {
+    let name = command.get_name().to_owned();
+    let mut command = command;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let path = generate_to(shell, &mut command, &name, folder)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// A page for the program, and one for each subcommand that is for people.
+fn man(folder: &Path, command: Command, about: &About<'_>) -> io::Result<()> {
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let subcommands: Vec<Command> = command
+        .get_subcommands()
+        .filter(|subcommand| !subcommand.is_hide_set())
+        .map(|subcommand| {
+            let name = format!("{}-{}", command.get_name(), subcommand.get_name());
+            // A page is known by the name of the program it is about.
+            let name: &'static str = Box::leak(name.into_boxed_str());
+            subcommand.clone().name(name)
+        })
+        .collect();
+    let pages: Vec<&Command> = std::iter::once(&command).chain(&subcommands).collect();
+    for page in &pages {
+        let path = folder.join(format!("{}.1", page.get_name()));
+        let others = pages.iter().map(|other| other.get_name());
+        let others = others
+            .chain(about.related.iter().copied())
+            .filter(|other| *other != page.get_name());
+        fs::write(&path, render(page, about, &others.collect::<Vec<_>>())?)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+fn render(page: &Command, about: &About<'_>, others: &[&str]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let man = clap_mangen::Man::new(page.clone())
+        .title(page.get_name().to_uppercase())
+        .manual("AARP")
+        .source(concat!("aarp ", env!("CARGO_PKG_VERSION")));
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    text.extend(synopsis::render(page).into_bytes());
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    let is_whole = page.get_subcommands().next().is_some();
+    if is_whole {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let mut rest = sections(about.sections);
+    let is_subcommand = !is_whole && about.sections.is_empty();
+    if let Some(notes) = page.get_after_help().filter(|_| is_subcommand) {
+        rest.push_str(&format!(".SH NOTES\n{}\n", escaped(&notes.to_string())));
+    }
+    if !about.exit.is_empty() {
+        rest.push_str(".SH EXIT STATUS\n");
+    }
+    for (code, meaning) in about.exit {
+        rest.push_str(&format!(".TP\n{code}\n{}\n", escaped(meaning)));
+    }
+    if !about.files.is_empty() {
+        rest.push_str(&format!(".SH FILES\n{}\n", escaped(about.files)));
+    }
+    if !others.is_empty() {
+        let others: Vec<String> = others
+            .iter()
+            .map(|other| format!("\\fB{}\\fR(1)", escaped(other)))
+            .collect();
+        rest.push_str(&format!(".SH SEE ALSO\n{}\n", others.join(", ")));
+    }
+    text.extend(rest.into_bytes());
+    Ok(text)
+}
+
+/// The sections of a help text, whose lines stay as they are.
+fn sections(help: &str) -> String {
+    let mut text = String::new();
+    for line in help.lines() {
+        match line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            Some(heading) => {
+                if !text.is_empty() {
+                    text.push_str(".fi\n");
+                }
+                text.push_str(&format!(".SH {}\n.nf\n", escaped(&heading.to_uppercase())));
+            }
+            None => text.push_str(&format!("{}\n", escaped(line.trim_start()))),
+        }
+    }
+    if !text.is_empty() {
+        text.push_str(".fi\n");
+    }
+    text
+}
+
+/// As text of a manual page, where some signs have a meaning.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines = text
+        .lines()
+        .map(|line| match line.starts_with(['.', '\'']) {
+            true => format!("\\&{line}"),
+            false => line.to_owned(),
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether the argument is given a value.
+fn takes_value(arg: &Arg) -> bool {
+    let by_action = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    by_action && arg.get_num_args() != Some(ValueRange::EMPTY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_roff_would_read_is_escaped() {
+        assert_eq!(escaped(".TH a-b \\c\n'd"), "\\&.TH a\\-b \\ec\n\\&'d");
+    }
+
+    #[test]
+    fn a_help_text_becomes_sections() {
+        assert_eq!(
+            sections("Examples:\n  a -b\n\nExit status:\n  1  bad"),
+            ".SH EXAMPLES\n.nf\na \\-b\n\n.fi\n.SH EXIT STATUS\n.nf\n1  bad\n.fi\n"
+        );
+        assert_eq!(sections(""), "");
+    }
+}
