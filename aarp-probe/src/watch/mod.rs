@@ -228,8 +228,7 @@ impl Show<'_> {
                 let record = self.summary_record();
                 record::write(&mut stdout, "watch-summary", SystemTime::now(), &record)?;
             } else {
-                // What goes elsewhere has room for everything.
-                let columns = if self.screen.is_some() { size().0 } else { 120 };
+                let columns = self.screen.is_some().then(|| size().0);
                 let text = view::summary(self.brush, columns, &self.title, &self.history);
                 stdout.write_all(text.as_bytes())?;
                 stdout.flush()?;

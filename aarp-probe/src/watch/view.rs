@@ -335,8 +335,17 @@ fn rows(history: &History) -> Vec<Vec<(String, Tone)>> {
     rows
 }
 
-/// What is said at the end.
-pub(crate) fn summary(brush: Brush, width: usize, title: &Title, history: &History) -> String {
+/// Columns of a timeline that goes elsewhere than to a terminal.
+const ELSEWHERE: usize = 100;
+
+/// What is said at the end; on a terminal, in lines no wider than it.
+pub(crate) fn summary(
+    brush: Brush,
+    width: Option<usize>,
+    title: &Title,
+    history: &History,
+) -> String {
+    let all = width.unwrap_or(usize::MAX);
     let watched = history.duration().as_millis();
     let watched = Duration::from_millis(watched.try_into().unwrap_or(u64::MAX));
     let heading = format!(
@@ -348,15 +357,15 @@ pub(crate) fn summary(brush: Brush, width: usize, title: &Title, history: &Histo
         changes(history.changes),
     );
     let mut text = String::new();
-    for line in wrap(&heading, width, 2) {
+    for line in wrap(&heading, all, 2) {
         text.push_str(&brush.paint(Tone::Bold, &line));
         text.push('\n');
     }
-    for line in timeline(brush, width, history) {
+    for line in timeline(brush, width.unwrap_or(ELSEWHERE), history) {
         text.push_str(&line);
         text.push('\n');
     }
-    text.push_str(&responders(brush, history, width));
+    text.push_str(&responders(brush, history, all));
     text
 }
 

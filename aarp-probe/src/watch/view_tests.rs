@@ -80,7 +80,7 @@ B  2001:db8:52::2  A   40.00  -
    all             A   10.00  10.0 %
 Ctrl-C ends it with a summary";
     assert_eq!(forty.join("\n"), expected);
-    for line in summary(PLAIN, 80, &title(), &moved()).lines() {
+    for line in summary(PLAIN, Some(80), &title(), &moved()).lines() {
         assert!(columns(line) <= 80, "{line}");
     }
 }

@@ -349,7 +349,7 @@ fn what_is_read_and_written_of_files_is_examined() {
         let user = home.join("aarp/aarp.toml");
         std::fs::create_dir_all(user.parent().unwrap()).unwrap();
         std::fs::write(&user, "[times]\nttl = \"20s\"\n").unwrap();
-        std::fs::set_permissions(&user, Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&user, Permissions::from_mode(0o000)).unwrap();
         // Without its capabilities, root may not read what nobody may.
         let command = doctor
             .client
@@ -411,12 +411,7 @@ fn what_is_read_and_written_of_files_is_examined() {
 #[test]
 fn an_ordinary_address_beside_a_pinned_one_is_a_thing_to_know() {
     rootless::test(|| {
-        let lab = Lab::new(
-            &responders(1)
-                .name("mixed.test", A)
-                .name("mixed.test", &u(1)),
-        )
-        .unwrap();
+        let lab = Lab::new(&responders(1).name("mixed.test", A).name("mixed.test", u(1))).unwrap();
         let doctor = Doctor::new(&lab);
         let run = doctor.run(&["mixed.test"], &[]);
         let records = run.records();
