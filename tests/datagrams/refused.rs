@@ -190,7 +190,7 @@ pub(crate) fn go_program() {
             let flows = Flows::begun(&site, ECHO, started, now());
             flows.assert_unpinned(&site, "go", &[proto], Node::S1);
         }
-        // The program is told U, and so it shows U.
+        // The program is given U, and so it shows U.
         let started = now();
         let said = go_exchange(&site, &with_cgo, name, &[("AARP_GETADDRINFO", "rewrite")]);
         assert_eq!(said, answer(u1, u1));
@@ -207,6 +207,6 @@ pub(crate) fn go_program() {
         "a Go program with cgo, `getaddrinfo = \"rewrite\"`",
         "a dialogue by name, UDP and TCP",
         "rewritten",
-        "the program is told U in place of A, and shows it",
+        "the program is given U before A, and shows U",
     );
 }
