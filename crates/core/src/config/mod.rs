@@ -42,22 +42,32 @@ impl fmt::Display for ConfigError {
             write!(f, "line {}: ", self.line)?;
         }
         if !self.key.as_str().is_empty() {
-            // As it stands in the file it may have a line break in it.
-            for character in self.key.as_str().chars() {
-                if character.is_control() {
-                    write!(f, "{}", character.escape_default())?;
-                } else {
-                    f.write_char(character)?;
-                }
-            }
+            in_one_line(f, self.key.as_str())?;
             f.write_str(if self.key.is_cut() { "…: " } else { ": " })?;
         }
         write!(f, "expected {}", self.expected)?;
         if !self.found.as_str().is_empty() {
-            write!(f, ", found {:?}", self.found.as_str())?;
+            let found = self.found.as_str();
+            // What is in quotes of its own keeps them as they stand.
+            let quote = if found.contains('"') { '\'' } else { '"' };
+            write!(f, ", found {quote}")?;
+            in_one_line(f, found)?;
+            f.write_char(quote)?;
         }
         Ok(())
     }
+}
+
+/// As it stands in the file it may have a line break in it.
+fn in_one_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for character in text.chars() {
+        if character.is_control() {
+            write!(f, "{}", character.escape_default())?;
+        } else {
+            f.write_char(character)?;
+        }
+    }
+    Ok(())
 }
 
 impl core::error::Error for ConfigError {}
@@ -79,4 +89,27 @@ pub fn read_variable(
         expected,
         found: Text::from(text),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_stands_in_one_pair_of_quotes() {
+        let said = |found: &str| {
+            ConfigError {
+                line: 0,
+                key: Text::from("AARP_TTL"),
+                expected: "a duration",
+                found: Text::from(found),
+            }
+            .to_string()
+        };
+        let begin = "AARP_TTL: expected a duration, found ";
+        assert_eq!(said("soon"), format!("{begin}\"soon\""));
+        assert_eq!(said("\"1s\""), format!("{begin}'\"1s\"'"));
+        assert_eq!(said("a\nb"), format!("{begin}\"a\\nb\""));
+        assert_eq!(said(""), "AARP_TTL: expected a duration");
+    }
 }
