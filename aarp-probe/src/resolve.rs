@@ -233,13 +233,14 @@ fn in_columns(
         );
         lines.push(line);
     }
-    with_notes(brush, &table_after(brush, &lines, widths), &notes)
+    let table = table_after(brush, &lines, widths);
+    let widest = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+    with_notes(brush, &table, widest, &notes)
 }
 
-/// The lines of a table, each with its note: behind it, or where the terminal has no
-/// room for that, below.
-fn with_notes(brush: Brush, table: &str, notes: &[String]) -> String {
-    let widest = table.lines().map(columns).max().unwrap_or(0);
+/// The lines of a table, whose columns take `widest` together, each with its note:
+/// behind it, or where the terminal has no room for that, below.
+fn with_notes(brush: Brush, table: &str, widest: usize, notes: &[String]) -> String {
     let mut text = String::new();
     for (line, note) in table.lines().zip(notes) {
         let whole = widest + 2 + columns(note);
@@ -311,11 +312,11 @@ mod tests {
         let notes = ["NOTE".to_owned(), "a word or two".to_owned(), String::new()];
         let table = "A    RTT\nx    1 ms\nyyy\n";
         assert_eq!(
-            with_notes(brush(None), table, &notes),
+            with_notes(brush(None), table, 9, &notes),
             "A    RTT   NOTE\nx    1 ms  a word or two\nyyy\n"
         );
         assert_eq!(
-            with_notes(brush(Some(23)), table, &notes),
+            with_notes(brush(Some(23)), table, 9, &notes),
             "A    RTT   NOTE\nx    1 ms\n    a word or two\nyyy\n"
         );
     }

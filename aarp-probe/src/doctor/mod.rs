@@ -59,19 +59,25 @@ pub(crate) fn run(
     let library = host::library(named.filter(|path| !path.as_os_str().is_empty()));
     let filter = host::own_firewall();
     let lost_here = filter.as_ref().is_some_and(Finding::hinders);
-    // What an answer is worth.
-    let but = match (configuration.hinders(), library.hinders()) {
-        (true, _) => Some("were it not for the configuration"),
-        (_, true) => Some("if the library could be loaded"),
-        _ => None,
-    };
-    // Whether it works tells what a finding about this host means.
-    let asker = Asker::new(settings, &arguments.asking);
     let targets: Vec<Target> = arguments
         .destination
         .iter()
         .flat_map(|text| targets(text))
         .collect();
+    let first = targets
+        .iter()
+        .find_map(|target| target.address.clone().ok());
+    let methods = methods::examine(settings, first);
+    // What an answer is worth.
+    let but = [
+        (&configuration, "were it not for the configuration"),
+        (&library, "if the library could be loaded"),
+        (&methods, "if it were permitted to ask"),
+    ];
+    let but = but.into_iter().find(|(finding, _)| finding.hinders());
+    let but = but.map(|(_, but)| but);
+    // Whether it works tells what a finding about this host means.
+    let asker = Asker::new(settings, &arguments.asking);
     let mut of_destination = Vec::new();
     let mut works = false;
     for target in &targets {
@@ -87,13 +93,10 @@ pub(crate) fn run(
             }
         }
     }
-    let first = targets
-        .iter()
-        .find_map(|target| target.address.clone().ok());
     let of_host = [
         Some(configuration),
         Some(library),
-        Some(methods::examine(settings, first)).map(|finding| finding.unless(works)),
+        Some(methods),
         Some(host::connectivity()),
         filter.map(|finding| finding.unless(works)),
     ];

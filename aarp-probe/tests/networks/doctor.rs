@@ -539,6 +539,7 @@ fn without_a_permission_it_prints_how_to_give_it() {
         let records = run.records();
         let found = finding(&records, "probe sockets").clone();
         assert_eq!((run.code, &found["verdict"]), (77, &"hindrance".into()));
+        assert_eq!(finding(&records, "policy")["verdict"], "note");
         let remedies = found["remedies"].to_string();
         assert!(
             remedies.contains("unreach") && remedies.contains("trusted = ["),

@@ -289,6 +289,13 @@ fn the_table_is_for_people() {
             let at = lines[0].find("UNICAST").unwrap();
             assert_eq!(line.as_bytes()[at - 1], b' ', "{stdout}");
             assert!(rest.starts_with("2001:db8:a::"), "{line}");
+            let note = lines[0].find("NOTE").unwrap();
+            assert!(
+                ["www.", "it an"]
+                    .iter()
+                    .any(|n| line[note..].starts_with(n)),
+                "{stdout}"
+            );
         }
     });
 }
