@@ -270,7 +270,7 @@ if [ "$build" = yes ]; then
     export AARP_LIBDIR
     cargo build --locked --profile preload -p aarp >&2
     cargo build --locked --release \
-        -p aarp-run -p aarp-probe -p aarp-responder -p aarp-lab >&2
+        -p aarp-run -p aarp-probe -p aarp-responder -p aarp-binding -p aarp-agent -p aarp-lab >&2
 fi
 [ "$copy" = yes ] || exit 0
 
@@ -292,7 +292,7 @@ plan() {
 
 : >"$scratch/new"
 plan "$output/preload/libaarp.so" "$LIBDIR/aarp/libaarp.so" 644
-for name in aarp-run aarp-probe aarp-responder aarp-lab; do
+for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
     plan "$output/release/$name" "$BINDIR/$name" 755
 done
 for name in LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md docs/*.md docs/adr/*.md; do
@@ -309,7 +309,7 @@ generate() {
     *) "$output/release/$1" generate "$2" "$scratch/$2" ;;
     esac >"$scratch/pages" || fail 69 "cannot make the $2 of $1"
 }
-for name in aarp-run aarp-probe aarp-responder aarp-lab; do
+for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
     generate "$name" man
     generate "$name" completions
     plan "$scratch/completions/$name.bash" "$PREFIX/share/bash-completion/completions/$name" 644
@@ -372,7 +372,7 @@ remove_files <"$scratch/stale"
 put 644 "$scratch/new" "$DESTDIR$MANIFEST"
 
 say "installed $DESTDIR$LIBDIR/aarp/libaarp.so and, in $DESTDIR$BINDIR," \
-    "aarp-run aarp-probe aarp-responder aarp-lab"
+    "aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab"
 if [ "$demo" = no ]; then
     if [ -z "$DESTDIR" ]; then
         case :$PATH: in

@@ -57,12 +57,13 @@ check "installs below DESTDIR" "$install" DESTDIR="$dest"
 root=$dest/usr/local
 check "the library is in a folder of its own" test -f "$root/lib/aarp/libaarp.so"
 check "and alone there" test "$(ls -A "$root/lib/aarp")" = libaarp.so
-for name in aarp-run aarp-probe aarp-responder aarp-lab; do
+for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
     check "$name is executable by all" mode_is 755 "$root/bin/$name"
 done
 check "the licences are there" test -f "$root/share/doc/aarp/LICENSE-MIT" \
     -a -f "$root/share/doc/aarp/LICENSE-APACHE"
-for name in aarp-run aarp-probe aarp-probe-watch aarp-responder aarp-responder-run aarp-lab; do
+for name in aarp-run aarp-probe aarp-probe-watch aarp-responder aarp-responder-run aarp-binding \
+    aarp-binding-run aarp-agent aarp-lab; do
     check "there is a manual page $name" grep -q '^\.SH SYNOPSIS' "$root/share/man/man1/$name.1"
 done
 check "no page for what is hidden" test ! -e "$root/share/man/man1/aarp-probe-generate.1"
@@ -70,7 +71,7 @@ for name in bash-completion/completions/aarp-probe zsh/site-functions/_aarp-prob
     fish/vendor_completions.d/aarp-probe.fish; do
     check "there is $name" grep -q census "$root/share/$name"
 done
-for name in aarp-run aarp-responder aarp-lab; do
+for name in aarp-run aarp-responder aarp-binding aarp-agent aarp-lab; do
     for file in bash-completion/completions/$name zsh/site-functions/_$name \
         fish/vendor_completions.d/$name.fish; do
         check "there is $file" grep -q "$name" "$root/share/$file"

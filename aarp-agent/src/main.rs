@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use aarp_core::prefix::Prefix;
 use aarp_host::failure::{Failure, code};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use settings::{Given, Settings};
 
@@ -47,7 +47,24 @@ enum Action {
     Run(RunArguments),
     /// Show the bindings and counters of a running agent.
     Status(StatusArguments),
+    /// Write manual pages or shell completions.
+    #[command(hide = true)]
+    Generate(aarp_pages::Arguments),
 }
+
+/// For manual pages.
+const MEANINGS: [(u8, &str); 6] = [
+    (0, "done; run: ended by a signal"),
+    (code::USAGE, "usage"),
+    (
+        code::UNAVAILABLE,
+        "something needed is missing, or another instance runs; status: none runs",
+    ),
+    (code::SYSTEM, "the system refused something"),
+    (code::NOT_PERMITTED, "not permitted"),
+    (code::CONFIGURATION, "bad configuration"),
+];
+const FILES: &str = "/etc/aarp/aarp.toml has the table [agent], /etc/aarp/keys.toml (mode 0600) the keys of the responders. /run/aarp/agent.sock is the socket of the status.";
 
 #[derive(Args)]
 struct RunArguments {
@@ -129,11 +146,23 @@ fn main() -> ExitCode {
             return ExitCode::from(if ok { 0 } else { code::USAGE });
         }
     };
+    // Its packets are nobody's to move.
+    aarp_sys::preloaded::leave_or_say("aarp-agent");
     let result = match cli.command {
         Action::Run(arguments) => {
             settings(&arguments).and_then(|settings| run::run(&settings, &arguments.place.socket()))
         }
         Action::Status(arguments) => show(&arguments.place.socket(), arguments.json),
+        Action::Generate(arguments) => {
+            let about = aarp_pages::About {
+                exit: &MEANINGS,
+                files: FILES,
+                related: &["aarp-binding", "aarp-responder", "aarp-run"],
+                ..Default::default()
+            };
+            aarp_pages::write(&arguments, Cli::command(), &about)
+                .map_err(|error| Failure::new(code::SYSTEM, error))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aarp_host::failure::{Failure, code};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use settings::{Ownership, Reverse, Settings};
 
@@ -48,7 +48,24 @@ enum Action {
     Run(Box<RunArguments>),
     /// Show what a running sidecar has registered.
     Status(StatusArguments),
+    /// Write manual pages or shell completions.
+    #[command(hide = true)]
+    Generate(aarp_pages::Arguments),
 }
+
+/// For manual pages.
+const MEANINGS: [(u8, &str); 6] = [
+    (0, "done; run: ended by a signal"),
+    (code::USAGE, "usage"),
+    (
+        code::UNAVAILABLE,
+        "something needed is missing, or another instance runs; status: none runs",
+    ),
+    (code::SYSTEM, "the system refused something"),
+    (code::NOT_PERMITTED, "not permitted"),
+    (code::CONFIGURATION, "bad configuration"),
+];
+const FILES: &str = "/etc/aarp/aarp.toml has the tables [[binding]], /etc/aarp/keys.toml (mode 0600) the keys. /var/lib/aarp/binding.json keeps sequence numbers over a restart. /run/aarp/binding.sock is the socket of the status.";
 
 #[derive(Args)]
 struct RunArguments {
@@ -170,6 +187,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if ok { 0 } else { code::USAGE });
         }
     };
+    // Its packets are nobody's to move.
+    aarp_sys::preloaded::leave_or_say("aarp-binding");
     let result = match cli.command {
         Action::Run(arguments) => bindings(&arguments).and_then(|bindings| {
             run::run(
@@ -183,6 +202,16 @@ fn main() -> ExitCode {
             )
         }),
         Action::Status(arguments) => show(&arguments.place.socket(), arguments.json),
+        Action::Generate(arguments) => {
+            let about = aarp_pages::About {
+                exit: &MEANINGS,
+                files: FILES,
+                related: &["aarp-agent", "aarp-responder", "aarp-run"],
+                ..Default::default()
+            };
+            aarp_pages::write(&arguments, Cli::command(), &about)
+                .map_err(|error| Failure::new(code::SYSTEM, error))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,9 +33,9 @@ mod control;
 #[cfg(feature = "std")]
 mod descriptor;
 #[cfg(feature = "std")]
-pub mod failed;
-#[cfg(feature = "std")]
 pub mod diagnosis;
+#[cfg(feature = "std")]
+pub mod failed;
 #[cfg(feature = "std")]
 pub mod flow;
 #[cfg(feature = "std")]
