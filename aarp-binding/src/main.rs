@@ -128,6 +128,9 @@ struct RunArguments {
     /// A health check such as tcp:80; may be given several times.
     #[arg(long, env = "AARP_BINDING_CHECK", value_name = "CHECK")]
     check: Vec<String>,
+    /// Offer each initiator route optimisation, once.
+    #[arg(long, env = "AARP_BINDING_ROUTE_OPTIMIZATION")]
+    route_optimization: bool,
     /// Where sequence numbers are kept over a restart.
     #[arg(
         long,
@@ -242,6 +245,7 @@ fn bindings(arguments: &RunArguments) -> Result<Vec<Settings>, Failure> {
         binding.reverse = arguments.reverse.unwrap_or(binding.reverse);
         binding.ownership = arguments.ownership.unwrap_or(binding.ownership);
         binding.sequence_step = arguments.sequence_step.unwrap_or(binding.sequence_step);
+        binding.route_optimization |= arguments.route_optimization;
         if !checks.is_empty() {
             binding.checks.clone_from(&checks);
         }

@@ -337,7 +337,14 @@ impl Sidecar {
                     mtu = mtu.min(path);
                 }
             }
-            ends.push(End { tunnel, anycasts });
+            let optimized = self.services.iter().map(|service| &service.settings);
+            let optimized = optimized.filter(|settings| settings.route_optimization);
+            let optimized = optimized.map(|settings| settings.anycast).collect();
+            ends.push(End {
+                tunnel,
+                anycasts,
+                optimized,
+            });
         }
         if mtu != u32::MAX {
             // So that the service sends what fits from the start.

@@ -37,6 +37,10 @@ struct TunnelRecord {
     probe_answers: u64,
     not_sent: u64,
     path_errors: u64,
+    /// Initiators that were offered route optimisation.
+    offered: u64,
+    /// Of these, those that refused it.
+    offers_refused: u64,
     /// Packets from tunnels that were refused, by the reason.
     refused: BTreeMap<String, u64>,
     /// Packets of this host's that were dropped, by the reason.
@@ -89,6 +93,8 @@ pub(crate) fn render(
         probe_answers: get(&counters.probe_answers),
         not_sent: get(&counters.not_sent),
         path_errors: get(&counters.path_errors),
+        offered: get(&counters.asked),
+        offers_refused: get(&counters.refusing),
         refused: by_reason(&counters.refused),
         dropped: by_reason(&counters.dropped),
         unheard: unheard
@@ -172,6 +178,13 @@ pub(crate) fn print(lines: &[String], out: &mut impl Write) -> io::Result<()> {
                     "tunnel: {} packets to the service, {} back, {} answers to probes, {} not sent",
                     tunnel.delivered, tunnel.returned, tunnel.probe_answers, tunnel.not_sent
                 )?;
+                if tunnel.offered > 0 {
+                    writeln!(
+                        out,
+                        "route optimisation: offered to {} initiators, {} refused",
+                        tunnel.offered, tunnel.offers_refused
+                    )?;
+                }
                 for (what, counts) in [
                     ("refused from tunnels", &tunnel.refused),
                     ("dropped", &tunnel.dropped),

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aarp_core::relay::{self, Dropped, Limit, Outgoing};
+use aarp_mobility::initiators::Initiators;
 use aarp_sys::batch::ReceiveBatch;
 use aarp_sys::clock;
 use aarp_sys::raw6::{PacketBatch, RawSender};
@@ -41,6 +42,8 @@ pub(crate) struct End {
     pub(crate) tunnel: Tunnel,
     /// The anycast addresses behind it, each with its agents, the preferred one first.
     pub(crate) anycasts: Vec<(Ipv6Addr, Vec<Ipv6Addr>)>,
+    /// Those of them whose initiators are offered route optimisation.
+    pub(crate) optimized: Vec<Ipv6Addr>,
 }
 
 impl End {
@@ -64,6 +67,9 @@ pub(crate) struct Counters {
     pub(crate) straight: AtomicU64,
     pub(crate) not_sent: AtomicU64,
     pub(crate) path_errors: AtomicU64,
+    /// Initiators that were offered route optimisation, and those that refused.
+    pub(crate) asked: AtomicU64,
+    pub(crate) refusing: AtomicU64,
     pub(crate) refused: [AtomicU64; Dropped::ALL.len()],
     pub(crate) dropped: [AtomicU64; Dropped::ALL.len()],
 }
@@ -109,6 +115,7 @@ impl Ends {
             sender,
             shared: Arc::clone(&shared),
             paths: LruCache::new(INITIATORS),
+            initiators: Initiators::new(),
             errors: Limit::new(Duration::from_millis(1), 100),
         };
         let thread = std::thread::Builder::new()
@@ -168,6 +175,7 @@ struct Mover {
     shared: Arc<Shared>,
     /// By which agent an initiator's packets to an anycast address came last.
     paths: LruCache<(Ipv6Addr, Ipv6Addr), Ipv6Addr>,
+    initiators: Initiators,
     errors: Limit,
 }
 
@@ -219,9 +227,15 @@ impl Mover {
             if !events[1].is_empty() {
                 self.outgoing(&ends, &mut buffers)?;
             }
-            for (end, event) in ends.iter().zip(&events[2..]) {
+            for (index, (end, event)) in ends.iter().zip(&events[2..]).enumerate() {
                 if event.contains(PollFlags::IN) {
-                    self.incoming(end, &mut buffers)?;
+                    let Buffers {
+                        incoming,
+                        outgoing,
+                        packet,
+                        ..
+                    } = &mut buffers;
+                    self.incoming(end, &mut outgoing[index], incoming, packet)?;
                 }
                 if event.contains(PollFlags::ERR) {
                     let counters = &self.shared.counters;
@@ -234,25 +248,42 @@ impl Mover {
     }
 
     /// From the agents to the service.
-    fn incoming(&mut self, end: &End, buffers: &mut Buffers) -> io::Result<()> {
+    fn incoming(
+        &mut self,
+        end: &End,
+        batch: &mut TunnelBatch,
+        incoming: &mut ReceiveBatch,
+        packet: &mut [u8],
+    ) -> io::Result<()> {
         for _ in 0..TURNS {
-            let Buffers {
-                incoming, packet, ..
-            } = buffers;
             let (tun, paths) = (&self.tun, &mut self.paths);
-            let counters = &self.shared.counters;
+            let (counters, initiators) = (&self.shared.counters, &mut self.initiators);
             let received = end.tunnel.receive(incoming, |received| {
+                if !end.optimized.is_empty()
+                    && end.has_agent(received.source)
+                    && initiators.hear(received.inner)
+                {
+                    return;
+                }
                 match deliver(end, &received, packet, tun) {
                     Ok(Some((anycast, initiator))) => {
                         count(&counters.delivered, 1);
                         if end.agents(anycast).len() > 1 {
                             paths.put((anycast, initiator), received.source);
                         }
+                        if end.optimized.contains(&anycast) {
+                            offer(initiators, (anycast, initiator), received.source, batch);
+                        }
                     }
                     Ok(None) => count(&counters.not_sent, 1),
                     Err(why) => count(&counters.refused[why as usize], 1),
                 }
             })?;
+            end.tunnel
+                .send(batch, |_, _, _| count(&counters.not_sent, 1));
+            let known = initiators.count();
+            counters.asked.store(known.asked, Ordering::Relaxed);
+            counters.refusing.store(known.refused, Ordering::Relaxed);
             if received < incoming.capacity() {
                 break;
             }
@@ -378,6 +409,28 @@ fn deliver(
     Ok(sent
         .is_ok()
         .then(|| (packet.destination(), packet.source())))
+}
+
+/// Offers route optimisation to an initiator that was not offered it before.
+fn offer(
+    initiators: &mut Initiators,
+    (anycast, initiator): (Ipv6Addr, Ipv6Addr),
+    agent: Ipv6Addr,
+    batch: &mut TunnelBatch,
+) {
+    let mut room = [0; aarp_mobility::sealed::ROOM];
+    let cookie = fastrand::u64(..).to_ne_bytes();
+    let now = clock::boottime();
+    if let Ok(Some(packet)) = initiators.meet(anycast, initiator, now, cookie, &mut room) {
+        let outer = Outer {
+            destination: agent,
+            hop_limit: HOP_LIMIT,
+            traffic_class: 0,
+            dont_fragment: false,
+        };
+        // An offer that finds no room is lost like any packet.
+        let _ = batch.push(packet, outer);
+    }
 }
 
 /// Tells the host that a packet of the service's does not fit the tunnel.

@@ -4,6 +4,7 @@
 
 pub mod channel;
 pub mod document;
+pub mod initiators;
 pub mod keys;
 pub mod registrant;
 pub mod registrar;
