@@ -68,7 +68,7 @@ const FILES: &str = "/etc/aarp/aarp.toml has the table [agent], /etc/aarp/keys.t
 
 #[derive(Args)]
 struct RunArguments {
-    /// The configuration file; its table [agent] is read.
+    /// The configuration file; its table `[agent]` is read.
     #[arg(
         long,
         env = "AARP_CONFIG",

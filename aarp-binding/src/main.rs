@@ -69,7 +69,7 @@ const FILES: &str = "/etc/aarp/aarp.toml has the tables [[binding]], /etc/aarp/k
 
 #[derive(Args)]
 struct RunArguments {
-    /// The configuration file; its tables [[binding]] are read, unless --anycast is given.
+    /// The configuration file; its tables `[[binding]]` are read, unless --anycast is given.
     #[arg(
         long,
         env = "AARP_CONFIG",
