@@ -9,6 +9,7 @@ use aarp_host::failure::Failure;
 use aarp_host::inventory::Inventory;
 use aarp_host::tool::Tool;
 use aarp_mobility::channel::Channel;
+use aarp_wire::ipv6::protocol;
 
 use crate::say;
 use crate::settings::{Reverse, Settings};
@@ -102,7 +103,7 @@ impl Placement {
 fn wanted(bindings: &[Settings], device: &str, inventory: &Inventory) -> Vec<Change> {
     let mut wanted = Vec::new();
     // The route before the rules that lead to it.
-    if bindings.iter().any(|b| b.reverse == Reverse::Tunnel) {
+    if !bindings.is_empty() {
         wanted.push(Change::Route {
             destination: Ipv6Addr::UNSPECIFIED,
             prefix_length: 0,
@@ -112,13 +113,17 @@ fn wanted(bindings: &[Settings], device: &str, inventory: &Inventory) -> Vec<Cha
         });
     }
     for binding in bindings {
-        if binding.reverse == Reverse::Tunnel {
-            wanted.push(Change::Rule {
-                from: binding.anycast,
-                table: TABLE,
-                priority: PRIORITY,
-            });
-        }
+        wanted.push(Change::Rule {
+            from: binding.anycast,
+            // Answers to probes have to leave from U, and that is seen to where they
+            // pass: ICMPv6 goes into the device even where all else goes straight.
+            protocol: match binding.reverse {
+                Reverse::Tunnel => None,
+                Reverse::Direct => Some(protocol::ICMPV6),
+            },
+            table: TABLE,
+            priority: PRIORITY,
+        });
         // Where the operator or aarp-responder has it, it stays.
         if !inventory.has(binding.anycast) {
             wanted.push(Change::Address {

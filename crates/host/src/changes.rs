@@ -55,6 +55,9 @@ pub enum Change {
     Rule {
         /// The source address.
         from: Ipv6Addr,
+        /// Only packets of this protocol.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        protocol: Option<u8>,
         /// The table.
         table: u32,
         /// The rule's place: 0 is the table of local addresses, 32766 the main table.
@@ -217,12 +220,14 @@ impl Changes {
                 .any(|route| listing::leads_into(route, interface)),
             Change::Rule {
                 from,
+                protocol,
                 table,
                 priority,
             } => {
                 let rules = self.ip.run(&["-N", "-j", "-6", "rule", "show"], None)?;
                 let wanted = Rule {
                     from: *from,
+                    protocol: *protocol,
                     table: *table,
                     priority: *priority,
                 };
@@ -287,14 +292,20 @@ impl Changes {
             }
             Change::Rule {
                 from,
+                protocol,
                 table,
                 priority,
             } => {
                 let [from, table, priority] =
                     [from.to_string(), table.to_string(), priority.to_string()];
-                ip(&[
+                let mut rule = vec![
                     "-6", "rule", verb, "from", &from, "lookup", &table, "priority", &priority,
-                ])
+                ];
+                let protocol = protocol.map(|protocol| protocol.to_string());
+                if let Some(protocol) = &protocol {
+                    rule.extend(["ipproto", protocol]);
+                }
+                ip(&rule)
             }
             Change::ProxyNeighbour { address, interface } => ip(&[
                 "-6",

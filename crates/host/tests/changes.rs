@@ -34,6 +34,7 @@ fn all() -> Vec<Change> {
         route(MAIN),
         route(77),
         Change::Rule {
+            protocol: None,
             from: A,
             table: 77,
             priority: 900,

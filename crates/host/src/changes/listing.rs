@@ -9,15 +9,16 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) from: Ipv6Addr,
+    pub(super) protocol: Option<u8>,
     pub(super) table: u32,
     pub(super) priority: u32,
 }
 
 /// Reads the output of `ip -N -j -6 rule`: the rules from one address that look at
-/// nothing else.
+/// nothing else but the protocol.
 pub(super) fn rules(text: &str) -> Result<Vec<Rule>, serde_json::Error> {
     let simple = |rule: Map<String, Value>| {
-        let known = ["priority", "src", "table", "protocol"];
+        let known = ["priority", "src", "table", "protocol", "ipproto"];
         if rule.keys().any(|key| !known.contains(&key.as_str())) {
             return None;
         }
@@ -25,8 +26,18 @@ pub(super) fn rules(text: &str) -> Result<Vec<Rule>, serde_json::Error> {
             Value::String(digits) => digits.parse().ok(),
             number => u32::try_from(number.as_u64()?).ok(),
         };
+        // `protocol` is who has made the rule.
+        let protocol = match rule.get("ipproto") {
+            None => None,
+            Some(name) => {
+                let name = name.as_str()?;
+                let digits = name.strip_prefix("ipproto-").unwrap_or(name);
+                Some(digits.parse().ok()?)
+            }
+        };
         Some(Rule {
             from: rule.get("src")?.as_str()?.parse().ok()?,
+            protocol,
             table: number("table")?,
             priority: number("priority")?,
         })
@@ -116,10 +127,16 @@ mod tests {
           {"priority":902,"src":"2001:db8:f::","srclen":48,"table":"77"}]"#;
         let expected = Rule {
             from: "2001:db8:f::1".parse().expect("an address"),
+            protocol: None,
             table: 77,
             priority: 900,
         };
         assert_eq!(rules(text).expect("parses"), [expected]);
+        let text = r#"[{"priority":5,"src":"::1","ipproto":"ipproto-58","table":"7"},
+            {"priority":6,"src":"::1","ipproto":"udp","table":"7"}]"#;
+        let found = rules(text).expect("parses");
+        assert_eq!(found.len(), 1, "a name for a protocol was not asked for");
+        assert_eq!(found[0].protocol, Some(58));
         assert!(rules("").expect("parses").is_empty());
         assert!(rules("{").is_err());
     }
