@@ -100,7 +100,7 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
     privilege::require_net_admin()?;
     let (keyring, identities) = keyring(settings)?;
     let (ip, nft) = (Tool::ip()?, Tool::nft()?);
-    let watch = Watch::open()?;
+    let watch = Watch::open_with_routes()?;
     // The first to have it serves; the second touches nothing.
     let socket = StatusSocket::bind(socket).map_err(|error| match error {
         StatusError::Busy { .. } => Failure::new(code::UNAVAILABLE, error),

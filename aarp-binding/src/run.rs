@@ -77,7 +77,7 @@ pub(crate) fn run(
     privilege::require_net_admin()?;
     let keys = keys_for(&bindings, files)?;
     let (ip, nft) = (Tool::ip()?, Tool::nft()?);
-    let watch = Watch::open()?;
+    let watch = Watch::open_with_routes()?;
     // The first to have it registers; the second touches nothing.
     let socket = StatusSocket::bind(&files.socket).map_err(|error| match error {
         StatusError::Busy { .. } => Failure::new(code::UNAVAILABLE, error),

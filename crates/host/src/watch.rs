@@ -17,7 +17,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use crate::HostError;
 
 /// RTMGRP_LINK | RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
-const ROUTE_GROUPS: u32 = 0x1 | 0x100;
+const ADDRESS_GROUPS: u32 = 0x1 | 0x100;
+/// RTMGRP_IPV6_ROUTE, and RTNLGRP_IPV6_RULE, which is group 19.
+const ROUTE_GROUPS: u32 = 0x400 | 1 << (19 - 1);
 /// NFNLGRP_NFTABLES is group 7 (linux/netfilter/nfnetlink.h).
 const NFT_GROUPS: u32 = 1 << (7 - 1);
 /// Changes that come together are looked at together; a host that changes its
@@ -53,6 +55,18 @@ impl Watch {
     /// # Errors
     /// [`HostError::System`].
     pub fn open() -> Result<Self, HostError> {
+        Self::listen(ADDRESS_GROUPS)
+    }
+
+    /// The same, and also of IPv6 routes and routing rules.
+    ///
+    /// # Errors
+    /// [`HostError::System`].
+    pub fn open_with_routes() -> Result<Self, HostError> {
+        Self::listen(ADDRESS_GROUPS | ROUTE_GROUPS)
+    }
+
+    fn listen(route_groups: u32) -> Result<Self, HostError> {
         let failed = |e: std::io::Error| HostError::system("install signal handlers", e);
         let (signals, sender) = UnixStream::pair().map_err(failed)?;
         signals.set_nonblocking(true).map_err(failed)?;
@@ -73,7 +87,7 @@ impl Watch {
         Ok(Self {
             signals,
             last_signal,
-            route: listen(None, ROUTE_GROUPS)
+            route: listen(None, route_groups)
                 .map_err(|e| HostError::system("listen to address changes", e))?,
             nft: listen(Some(NETFILTER), NFT_GROUPS)
                 .map_err(|e| HostError::system("listen to nft changes", e))?,
