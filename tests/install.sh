@@ -88,7 +88,7 @@ check "/etc/ld.so.preload is left alone" test "$before" = "$(cat /etc/ld.so.prel
 
 # Unchanged files keep their inodes; only the manifest is written anew.
 first=$(listing "$dest" | grep -v manifest)
-check "installs a second time" "$install" DESTDIR="$dest"
+check "installs a second time" "$install" --no-build DESTDIR="$dest"
 check "and changes nothing" test "$first" = "$(listing "$dest" | grep -v manifest)"
 check "uninstalls" "$install" DESTDIR="$dest" --uninstall
 check "and leaves nothing" is_empty "$dest"
@@ -125,7 +125,7 @@ mapped_process=$!
 # Open both ways, so that only the reading waits, and that not for ever.
 check "a program starts with the library" read -r -t 60 _ <>"$scratch/ready"
 inode=$(stat -c %i "$library")
-check "installs over a library in use" "$install" PREFIX="$prefix"
+check "installs over a library in use" "$install" --no-build PREFIX="$prefix"
 check "the library is another file" test "$inode" != "$(stat -c %i "$library")"
 check "and whole" exits 0 "$(sha256sum <"$library" | cut -c 1-64)" cat "$prefix/share/aarp/manifest"
 check "no unfinished file is left" test "$(ls -A "$prefix/lib/aarp")" = libaarp.so
@@ -150,7 +150,7 @@ check "the library is gone" test ! -e "$prefix/lib"
 check "the former LIBDIR is gone" test ! -e "$scratch/libraries"
 
 # An installation that was broken off: a manifest of both, one file still old.
-check "installs for the next test" "$install" PREFIX="$scratch/broken"
+check "installs for the next test" "$install" --no-build PREFIX="$scratch/broken"
 manifest=$scratch/broken/share/aarp/manifest
 echo older >>"$scratch/broken/bin/aarp-lab"
 echo "file $(sha256sum <"$scratch/broken/bin/aarp-lab" | cut -c 1-64) $scratch/broken/bin/aarp-lab" \
