@@ -1,6 +1,7 @@
 //! The scenarios that come with the tool, and opening them.
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use crate::error::Context;
@@ -14,6 +15,7 @@ pub fn catalogue() -> &'static [(&'static str, &'static str)] {
     &[
         ("basic", include_str!("../scenarios/basic.toml")),
         ("demo", include_str!("../scenarios/demo.toml")),
+        ("thesis-5-1", include_str!("../scenarios/thesis-5-1.toml")),
     ]
 }
 
@@ -51,10 +53,21 @@ fn make(spec: &FileSpec) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).context(what)?;
     }
-    if let Some(text) = &spec.text {
-        return fs::write(&path, text).context(what);
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true);
+    if let Some(mode) = spec.mode {
+        // From the start: a key is nobody else's for a moment, either.
+        options.mode(mode.0);
     }
-    let mut file = fs::File::create(&path).context(what)?;
+    let mut file = options.open(&path).context(what)?;
+    if let Some(mode) = spec.mode {
+        // Whatever the umask is.
+        file.set_permissions(fs::Permissions::from_mode(mode.0))
+            .context(what)?;
+    }
+    if let Some(text) = &spec.text {
+        return file.write_all(text.as_bytes()).context(what);
+    }
     let mut random = fastrand::Rng::with_seed(spec.seed);
     let mut left = spec.size.map_or(0, |size| size.0);
     let mut block = vec![0; 1 << 16];

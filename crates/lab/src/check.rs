@@ -75,10 +75,11 @@ impl<'s> Known<'s> {
             step.expect.is_some(),
             step.tally.is_some(),
             step.chart.is_some(),
+            step.plot.is_some(),
         ];
         if actions.iter().filter(|given| **given).count() != 1 {
             return Err(
-                "exactly one of run, start, finish, stop, wait, ip, mark, expect, tally, chart"
+                "exactly one of run, start, finish, stop, wait, ip, mark, expect, tally, chart, plot"
                     .to_owned(),
             );
         }
@@ -127,6 +128,15 @@ impl<'s> Known<'s> {
                 is_known(&self.hosts, "host", host)?;
             }
             self.marks(&chart.since, &chart.until)?;
+        }
+        if let Some(plot) = &step.plot {
+            is_known(&self.captures, "capture", &plot.capture)?;
+            if plot.name.is_empty() || plot.name.contains('/') {
+                return Err(format!("plot: name: {:?} is no file's name", plot.name));
+            }
+            for bar in &plot.bars {
+                self.marks(&Some(bar.since.clone()), &Some(bar.until.clone()))?;
+            }
         }
         self.marks.extend(step.mark.as_deref());
         Ok(())
@@ -185,8 +195,15 @@ impl<'s> Known<'s> {
         if expect.decoded.is_some() && expect.packets != Filter::default() {
             return Err("expect: either decoded or packets".to_owned());
         }
-        if expect.capture.is_some() != expect.count.is_some() {
-            return Err("expect: capture and count belong together".to_owned());
+        let order = !expect.order.is_empty();
+        if order && (expect.decoded.is_some() || expect.packets != Filter::default()) {
+            return Err("expect: either order or decoded or packets".to_owned());
+        }
+        if expect.capture.is_some() != (expect.count.is_some() || order) {
+            return Err("expect: capture and count, or order, belong together".to_owned());
+        }
+        if expect.count.is_some() && order {
+            return Err("expect: either count or order".to_owned());
         }
         let fraction = expect.fraction.is_some();
         if fraction != expect.of.is_some() || (fraction && expect.file.is_none()) {

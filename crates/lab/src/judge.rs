@@ -13,6 +13,9 @@ use crate::scenario::Expect;
 impl Runner {
     /// Whether an expectation holds, and what was seen.
     pub(crate) fn judge(&self, expect: &Expect) -> Result<(bool, String)> {
+        if let Some(capture) = expect.capture.as_ref().filter(|_| !expect.order.is_empty()) {
+            return self.in_order(capture, expect);
+        }
         if let (Some(capture), Some(count)) = (&expect.capture, expect.count) {
             let number = match &expect.decoded {
                 Some(filter) => {
@@ -53,8 +56,47 @@ impl Runner {
             (None, None) => String::new(),
         };
         let wanted = expect.contains.as_deref().unwrap_or_default();
-        let first = text.lines().next().unwrap_or("nothing");
-        Ok((text.contains(wanted), format!("{first:?}")))
+        Ok((text.contains(wanted), quote(&text, wanted)))
+    }
+}
+
+/// Octets of a line that is shown as it is.
+const SHOWN: usize = 100;
+
+/// The line that has what was wanted, or else the first one; of a long one what was
+/// wanted alone, or else its beginning.
+fn quote(text: &str, wanted: &str) -> String {
+    let having = text.lines().find(|line| line.contains(wanted));
+    let line = having.or(text.lines().next()).unwrap_or("nothing");
+    match (line.len() <= SHOWN, having) {
+        (true, _) => format!("{line:?}"),
+        (false, Some(_)) => format!("… {wanted} …"),
+        (false, None) => format!("{:?} …", &line[..line.floor_char_boundary(SHOWN)]),
+    }
+}
+
+impl Runner {
+    /// Whether packets came in an order, and when.
+    fn in_order(&self, capture: &str, expect: &Expect) -> Result<(bool, String)> {
+        let number = BTreeMap::from([("number".to_owned(), "frame.number".to_owned())]);
+        let mut last = 0;
+        let mut start = None;
+        let mut times = Vec::new();
+        for filter in &expect.order {
+            let found = self.decoded(capture, filter, &number, &expect.since, &expect.until)?;
+            let next = found.iter().find_map(|packet| {
+                let frame: u64 = packet.fields.first()?.parse().ok()?;
+                (frame > last).then_some((frame, packet.time))
+            });
+            let Some((frame, time)) = next else {
+                let (at, all) = (times.len() + 1, expect.order.len());
+                return Ok((false, format!("number {at} of {all} is missing: {filter}")));
+            };
+            last = frame;
+            let start = *start.get_or_insert(time);
+            times.push(format!("{:.3}", (time - start).as_secs_f64()));
+        }
+        Ok((true, format!("at {} s", times.join(", "))))
     }
 }
 
@@ -79,4 +121,20 @@ fn digest(path: &str) -> Result<(u64, String)> {
         .map(|octet| format!("{octet:02x}"))
         .collect();
     Ok((length, hex))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn what_was_wanted_is_quoted() {
+        let long = "x".repeat(200);
+        assert_eq!(quote("one\ntwo", "two"), "\"two\"");
+        assert_eq!(quote("one\ntwo", "three"), "\"one\"");
+        assert_eq!(quote("", "three"), "\"nothing\"");
+        assert_eq!(quote(&format!("{long} two"), "two"), "… two …");
+        let start = format!("\"{}\" …", &long[..100]);
+        assert_eq!(quote(&long, "two"), start);
+    }
 }

@@ -32,6 +32,7 @@ mod lab;
 mod links;
 mod network;
 mod packet;
+mod plot;
 pub mod quantity;
 mod relay;
 mod report;

@@ -41,8 +41,14 @@ enum Subcommands {
         scenario: String,
         #[command(flatten)]
         settings: Settings,
-        /// Leave the captures, as pcap files, in this folder.
-        #[arg(long, value_name = "DIR", env = "AARP_LAB_KEEP_CAPTURES")]
+        /// Leave the captures, as pcap files, and the plots, as SVG files, in this
+        /// folder.
+        #[arg(
+            long,
+            visible_alias = "keep",
+            value_name = "DIR",
+            env = "AARP_LAB_KEEP_CAPTURES"
+        )]
         keep_captures: Option<PathBuf>,
     },
     /// Gives a shell, or runs a command, in a host: of the running lab of that

@@ -69,6 +69,21 @@ impl FromStr for Size {
     }
 }
 
+/// Permission bits in octal, `"0600"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl FromStr for Mode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = (3..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        match u32::from_str_radix(text, 8) {
+            Ok(bits) if digits => Ok(Self(bits)),
+            _ => Err(format!("{text:?} are no permission bits like \"0600\"")),
+        }
+    }
+}
+
 macro_rules! from_string {
     ($($name:ident)*) => {$(
         impl<'de> Deserialize<'de> for $name {
@@ -80,7 +95,7 @@ macro_rules! from_string {
         }
     )*};
 }
-from_string!(Span Rate Size);
+from_string!(Span Rate Size Mode);
 
 #[cfg(test)]
 mod tests {

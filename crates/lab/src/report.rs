@@ -4,6 +4,7 @@ use std::fmt;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::chart::Chart;
+use crate::plot::Plot;
 
 /// A line of a report: something promised, and what was seen.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct Counts {
 pub struct Report {
     pub(crate) parts: Vec<Part>,
     pub(crate) counts: Vec<Counts>,
+    pub(crate) plots: Vec<Plot>,
     pub(crate) seconds: f64,
 }
 
@@ -122,6 +124,9 @@ impl fmt::Display for Report {
                 table.add_row(row.collect::<Vec<_>>());
             }
             writeln!(f, "{table}")?;
+        }
+        for plot in &self.plots {
+            writeln!(f, "\n{plot}")?;
         }
         let (kept, all) = self.score();
         write!(f, "\n{kept} of {all} promises kept, {:.0} s", self.seconds)

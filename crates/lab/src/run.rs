@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::capture::{Capture, Snap};
@@ -14,6 +14,7 @@ use crate::decode::{Decoded, decode};
 use crate::error::Context;
 use crate::expand::Variables;
 use crate::packet::Packet;
+use crate::plot::Plot;
 use crate::report::{Counts, Line, Report};
 use crate::scenario::{
     CaptureSpec, ChartSpec, Exit, Finish, Run, Scenario, Service, Step, Tally, Wait,
@@ -26,6 +27,8 @@ use crate::{Error, Lab, Result, tools};
 pub struct Runner {
     // In this order: processes end before their hosts.
     processes: BTreeMap<String, Process>,
+    /// Files that are kept with the captures.
+    files: Vec<PathBuf>,
     captures: BTreeMap<String, Capture>,
     lab: Lab,
     scenario: Scenario,
@@ -47,6 +50,7 @@ impl Runner {
         let lab = Lab::new_in(&network, work)?;
         let mut runner = Self {
             processes: BTreeMap::new(),
+            files: Vec::new(),
             captures: BTreeMap::new(),
             lab,
             scenario,
@@ -111,13 +115,17 @@ impl Runner {
         Ok(std::mem::take(&mut self.report))
     }
 
-    /// Copies the captures to a folder.
+    /// Copies the captures and plots to a folder.
     pub fn keep_captures(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).context(|| format!("make {}", dir.display()))?;
         for (name, capture) in &self.captures {
             capture.packets()?;
             let to = dir.join(format!("{name}.pcap"));
             fs::copy(capture.path(), &to).context(|| format!("write {}", to.display()))?;
+        }
+        for file in &self.files {
+            let to = dir.join(file.file_name().unwrap_or_default());
+            fs::copy(file, &to).context(|| format!("write {}", to.display()))?;
         }
         Ok(())
     }
@@ -136,6 +144,15 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Has a file kept with the captures.
+    pub(crate) fn keep(&mut self, file: PathBuf) {
+        self.files.push(file);
+    }
+
+    pub(crate) fn draw_plot(&mut self, plot: Plot) {
+        self.report.plots.push(plot);
     }
 
     pub(crate) fn tell(&self, what: impl Display) {
@@ -243,6 +260,8 @@ impl Runner {
             self.tally(tally)
         } else if let Some(chart) = &step.chart {
             self.chart(chart)
+        } else if let Some(plot) = &step.plot {
+            self.plot(plot, step)
         } else {
             Ok(())
         }
@@ -285,7 +304,7 @@ impl Runner {
         Err(process.failed(status)?)
     }
 
-    fn conclude(&mut self, step: &Step, held: bool, seen: String) {
+    pub(crate) fn conclude(&mut self, step: &Step, held: bool, seen: String) {
         let promised = step.promise.clone().unwrap_or_default();
         let verdict = if held { "ok" } else { "FAILED" };
         self.tell(format_args!("  {verdict}: {promised}: {seen}"));
@@ -350,7 +369,7 @@ impl Runner {
     }
 
     /// Whether a time lies between two marks.
-    fn between(
+    pub(crate) fn between(
         &self,
         since: &Option<String>,
         until: &Option<String>,

@@ -9,7 +9,8 @@ use crate::condition::Condition;
 use crate::expand::{Variables, expand};
 use crate::network::{HostSpec, LinkSpec, Network};
 use crate::packet::Filter;
-use crate::quantity::{Size, Span};
+use crate::plot::PlotSpec;
+use crate::quantity::{Mode, Size, Span};
 use crate::{Error, Result};
 
 /// A scenario as its file describes it.
@@ -55,6 +56,8 @@ pub struct FileSpec {
     pub path: String,
     /// Its content.
     pub text: Option<String>,
+    /// Its permission bits, in octal, if they matter: "0600".
+    pub mode: Option<Mode>,
     /// Its size, if it is random.
     pub size: Option<Size>,
     /// Which random octets.
@@ -130,6 +133,8 @@ pub struct Step {
     pub tally: Option<Tally>,
     /// A message chart for the report.
     pub chart: Option<ChartSpec>,
+    /// A bar chart for the report, and as a file.
+    pub plot: Option<PlotSpec>,
 }
 
 /// A command and its end.
@@ -266,6 +271,10 @@ pub struct Expect {
     pub packets: Filter,
     /// Which of them, as a display filter of tshark's, which then decodes them.
     pub decoded: Option<String>,
+    /// One packet after the other, not necessarily the next one, as such filters; the
+    /// first that fits is taken.
+    #[serde(default)]
+    pub order: Vec<String>,
     /// Not before this mark.
     pub since: Option<String>,
     /// Before this mark.
