@@ -16,6 +16,8 @@ pub fn catalogue() -> &'static [(&'static str, &'static str)] {
         ("basic", include_str!("../scenarios/basic.toml")),
         ("demo", include_str!("../scenarios/demo.toml")),
         ("thesis-5-1", include_str!("../scenarios/thesis-5-1.toml")),
+        ("thesis-5-2", include_str!("../scenarios/thesis-5-2.toml")),
+        ("thesis-arl", include_str!("../scenarios/thesis-arl.toml")),
     ]
 }
 
