@@ -30,6 +30,14 @@ pub enum Error {
         /// The Debian package that has it, where known.
         package: Option<&'static str>,
     },
+    /// A device that is needed cannot be opened.
+    #[error("{device} is needed and cannot be opened: {reason}")]
+    Device {
+        /// Its node.
+        device: String,
+        /// The reason.
+        reason: io::Error,
+    },
     /// The user may not make namespaces.
     #[error("not permitted to make a network in namespaces: {0}")]
     NotPermitted(String),

@@ -1,5 +1,5 @@
 //! `aarp-lab`: networks in namespaces and the scenarios that run in them.
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const INTERRUPTED: u8 = 130;
     name = "aarp-lab",
     version,
     after_help = "Exit status: 0 every promise kept, 1 one was not or a step failed, \
-    64 usage, 69 a needed program is missing, 77 not permitted, 78 bad scenario, 130 interrupted; \
+    64 usage, 69 a needed program or device is missing, 77 not permitted, 78 bad scenario, 130 interrupted; \
     shell: that of the command."
 )]
 struct Cli {
@@ -79,10 +79,13 @@ const MEANINGS: [(u8, &str); 7] = [
     (0, "every promise was kept; shell: the code of the command"),
     (FAILED, "a promise was not kept, or a step failed"),
     (USAGE, "usage"),
-    (UNAVAILABLE, "a program that is needed is missing"),
+    (
+        UNAVAILABLE,
+        "a program or device that is needed is missing",
+    ),
     (
         NOT_PERMITTED,
-        "not permitted to make networks in namespaces",
+        "not permitted to make networks in namespaces, or to open a device",
     ),
     (BAD_SCENARIO, "a bad scenario"),
     (INTERRUPTED, "interrupted"),
@@ -150,6 +153,10 @@ fn code_of(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
         Some(Error::Missing { .. }) => UNAVAILABLE,
         Some(Error::NotPermitted(_)) => NOT_PERMITTED,
+        Some(Error::Device { reason, .. }) if reason.kind() == ErrorKind::PermissionDenied => {
+            NOT_PERMITTED
+        }
+        Some(Error::Device { .. }) => UNAVAILABLE,
         Some(Error::Scenario { .. }) => BAD_SCENARIO,
         Some(Error::Unknown { .. }) => USAGE,
         Some(Error::Interrupted) => INTERRUPTED,

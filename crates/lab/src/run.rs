@@ -42,8 +42,11 @@ impl Runner {
     /// and services. `variables` may hold `stage`, the folder of the programs.
     pub fn start(name: &str, variables: Variables) -> Result<Self> {
         let (scenario, work) = Scenario::open(name, variables)?;
-        for program in scenario.needs.iter().map(String::as_str).chain(["ip"]) {
-            tools::find(program)?;
+        for needed in scenario.needs.iter().map(String::as_str).chain(["ip"]) {
+            match needed.starts_with("/dev/") {
+                true => tools::try_device(needed)?,
+                false => drop(tools::find(needed)?),
+            }
         }
         let start = Instant::now();
         let network = scenario.network();

@@ -19,7 +19,8 @@ use crate::{Error, Result};
 pub struct Scenario {
     /// One line for `aarp-lab list`.
     pub description: String,
-    /// Programs that must be installed.
+    /// Programs that must be installed, and devices (`/dev/…`) that must be there and
+    /// may be opened.
     #[serde(default)]
     pub needs: Vec<String>,
     /// Variables for the rest of the file.

@@ -1,5 +1,6 @@
 //! The programs that a lab runs, and the Debian packages that have them.
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -35,6 +36,17 @@ pub(crate) fn path() -> OsString {
         }
     }
     path
+}
+
+/// Whether a device is there and may be opened.
+pub(crate) fn try_device(node: &str) -> Result<()> {
+    match File::options().read(true).write(true).open(node) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(Error::Device {
+            device: node.to_owned(),
+            reason,
+        }),
+    }
 }
 
 /// Where a program is; an error that names its package when it is not there.
