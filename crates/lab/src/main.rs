@@ -79,10 +79,7 @@ const MEANINGS: [(u8, &str); 7] = [
     (0, "every promise was kept; shell: the code of the command"),
     (FAILED, "a promise was not kept, or a step failed"),
     (USAGE, "usage"),
-    (
-        UNAVAILABLE,
-        "a program or device that is needed is missing",
-    ),
+    (UNAVAILABLE, "a program or device that is needed is missing"),
     (
         NOT_PERMITTED,
         "not permitted to make networks in namespaces, or to open a device",

@@ -126,7 +126,7 @@ fn assert_code(output: &Output, code: i32) {
 fn list_names_the_scenarios() {
     let output = Bench::new().run(&["list"]);
     assert_code(&output, 0);
-    for name in ["basic", "demo"] {
+    for name in ["basic", "demo", "thesis-5-1", "thesis-5-2", "thesis-arl"] {
         assert!(
             text(&output.stdout)
                 .lines()
@@ -316,6 +316,19 @@ fn bad_scenarios_are_78_and_name_the_key_and_the_file() {
             format!("{host}[[captures]]\nname = 'c'\nhost = 'a'\ninterface = 'lo'\n[[steps]]\npromise = 'x'\nexpect = {{ capture = 'c', count = '== 0', since = 'never' }}\n"),
             "\"never\"",
         ),
+        (format!("{host}[[files]]\npath = 'x'\ntext = ''\nmode = '0888'\n"), "permission bits"),
+        (
+            format!("{host}[[captures]]\nname = 'c'\nhost = 'a'\ninterface = 'lo'\n[[steps]]\npromise = 'x'\nexpect = {{ capture = 'c', order = ['tcp'], count = '== 0' }}\n"),
+            "either count or order",
+        ),
+        (
+            format!("{host}[[captures]]\nname = 'c'\nhost = 'a'\ninterface = 'lo'\n[[steps]]\nplot = {{ title = 't', name = 'a/b', capture = 'c', x = 'x', y = 'y', series = [], bars = [] }}\n"),
+            "no file's name",
+        ),
+        (
+            format!("{host}[[captures]]\nname = 'c'\nhost = 'a'\ninterface = 'lo'\n[[steps]]\nplot = {{ title = 't', name = 'p', capture = 'c', x = 'x', y = 'y', series = [], bars = [{{ label = 'b', since = 'm', until = 'n' }}] }}\n"),
+            "\"m\"",
+        ),
         ("description = ".to_owned(), "line 1"),
     ]
     .into_iter()
@@ -351,6 +364,79 @@ fn usage_and_missing_programs_have_their_codes() {
     let output = bench.run(&["run", &name]);
     assert_code(&output, 69);
     assert!(text(&output.stderr).contains("no-such-program"));
+}
+
+#[test]
+fn orders_are_judged_plots_kept_and_devices_needed() {
+    if !permitted("orders_are_judged_plots_kept_and_devices_needed") {
+        return;
+    }
+    let bench = Bench::new();
+    let name = bench.scenario(
+        "evidence.toml",
+        r#"
+description = "two pings, the second one longer"
+[hosts.a]
+[[files]]
+path = "@/secret"
+text = "secret"
+mode = "0600"
+[[captures]]
+name = "lo"
+host = "a"
+interface = "lo"
+whole = true
+[[steps]]
+mark = "m1"
+[[steps]]
+run = { host = "a", command = ["ping", "-nc2", "-i0.01", "::1"] }
+[[steps]]
+mark = "m2"
+[[steps]]
+run = { host = "a", command = ["ping", "-nc1", "-s99", "::1"] }
+[[steps]]
+mark = "m3"
+[[steps]]
+promise = "in order"
+expect = { capture = "lo", order = ["icmpv6.type == 128", "icmpv6.type == 129", "icmpv6.type == 128 && ipv6.plen == 107"] }
+[[steps]]
+promise = "not the other way round"
+expect = { capture = "lo", order = ["icmpv6.type == 129 && ipv6.plen == 107", "icmpv6.type == 128"] }
+[[steps]]
+promise = "falls"
+plot = { title = "t", name = "pings", capture = "lo", x = "turn", y = "packets", series = [
+    { label = "requests", decoded = "icmpv6.type == 128" },
+], bars = [
+    { label = "first", since = "m1", until = "m2" },
+    { label = "second", since = "m2", until = "m3" },
+] }
+[[steps]]
+promise = "does not rise"
+plot = { title = "t", name = "rising", capture = "lo", x = "turn", y = "packets", series = [
+    { label = "requests", decoded = "icmpv6.type == 128" },
+], bars = [
+    { label = "second", since = "m2", until = "m3" },
+    { label = "both", since = "m1", until = "m3" },
+] }
+"#,
+    );
+    let output = bench.run(&["run", &name, "--keep", "kept"]);
+    assert_code(&output, 1);
+    let report = text(&output.stdout);
+    assert!(report.contains("2 of 4 promises kept"), "{report}");
+    assert!(report.contains("number 2 of 2 is missing"), "{report}");
+    let first = report.lines().find(|line| line.contains("first █"));
+    assert!(first.is_some_and(|line| line.ends_with(" 2")), "{report}");
+    for file in ["lo.pcap", "pings.svg", "rising.svg"] {
+        assert!(bench.path("kept").join(file).is_file(), "{file}");
+    }
+    let mode = fs::metadata(bench.path("secret")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o7777, 0o600);
+    let needs = "description = ''\nneeds = ['/dev/no-such-device']\n[hosts.a]\n";
+    let name = bench.scenario("device.toml", needs);
+    let output = bench.run(&["run", &name]);
+    assert_code(&output, 69);
+    assert!(text(&output.stderr).contains("/dev/no-such-device"));
 }
 
 /// Runs the tool as an ordinary user, from where that user can read it.
