@@ -1,0 +1,18 @@
+//! The anycast agent and the binding sidecar as they are installed: real services, real
+//! networks, and what becomes of them when something is lost, restarted or forged. What
+//! is claimed is seen in captures.
+#[path = "../common/mod.rs"]
+#[allow(dead_code)]
+mod common;
+mod decode;
+mod direct;
+mod errors;
+mod firewall;
+mod following;
+mod forged;
+mod hostile;
+mod ownership;
+mod recovery;
+mod serving;
+mod settings;
+mod site;
