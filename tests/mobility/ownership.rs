@@ -1,7 +1,7 @@
 //! Two responders that refresh: who owns A when, as their mode says.
 use std::io::Write as _;
 use std::net::Ipv6Addr;
-use std::process::Stdio;
+use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 use aarp_lab::{Capture, Process, Snap, wait_until};
@@ -64,19 +64,21 @@ fn wait_answers(capture: &Capture, to: Ipv6Addr, status: u32, count: usize) -> V
 }
 
 /// A TCP session through the agent, which says something both ways.
-struct Session {
+pub(crate) struct Session {
     client: Process,
     server: Process,
+    pipes: [ChildStdin; 2],
     spoken: usize,
 }
 
 impl Session {
-    fn open(site: &Site, host: &str) -> Self {
+    pub(crate) fn open(site: &Site, host: &str) -> Self {
         let nc = |host| site.host(host).command("nc.openbsd").stdin(Stdio::piped());
-        let server = nc(host).args(["-6", "-l", "7000"]).spawn().unwrap();
+        let mut server = nc(host).args(["-6", "-l", "7000"]).spawn().unwrap();
         site.host(host).wait_tcp(7000, LIMIT).unwrap();
-        let client = nc("c").args([&A.to_string(), "7000"]).spawn().unwrap();
+        let mut client = nc("c").args([&A.to_string(), "7000"]).spawn().unwrap();
         Self {
+            pipes: [&mut client, &mut server].map(|end| end.take_stdin().unwrap()),
             client,
             server,
             spoken: 0,
@@ -84,10 +86,10 @@ impl Session {
     }
 
     /// A line to the responder and one back.
-    fn speak(&mut self, pipes: &mut [std::process::ChildStdin; 2]) {
+    pub(crate) fn speak(&mut self) {
         self.spoken += 1;
         let line = format!("line {}.\n", self.spoken);
-        let [client, server] = pipes;
+        let [client, server] = &mut self.pipes;
         client.write_all(line.as_bytes()).unwrap();
         self.server.wait_stdout(&line, LIMIT).unwrap();
         server.write_all(line.as_bytes()).unwrap();
@@ -118,13 +120,9 @@ fn in_standby_the_owner_keeps_its_address() {
             .unwrap()
             .time;
         let mut session = Session::open(&site, "s1");
-        let mut pipes = [
-            session.client.take_stdin().unwrap(),
-            session.server.take_stdin().unwrap(),
-        ];
         let mut refreshed = 0;
         while refreshed < INTERVALS {
-            session.speak(&mut pipes);
+            session.speak();
             let all = answers(&capture);
             let such = |a: &&Answer| a.to == U1 && a.status == 0 && a.time > taken;
             refreshed = all.iter().filter(such).count();
@@ -144,7 +142,7 @@ fn in_standby_the_owner_keeps_its_address() {
         let trials = later.filter(|a| a.to == U2).count();
         assert!(trials >= INTERVALS / 4, "{all:#?}");
         assert_eq!(site.owner(), Some(U1));
-        session.speak(&mut pipes);
+        session.speak();
         assert!(session.spoken > INTERVALS / 2);
         // The owner leaves: A is the other's, at its next trial.
         let left = crate::site::now();
