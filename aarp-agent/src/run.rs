@@ -1,6 +1,5 @@
 //! `aarp-agent run`: from settings to a serving agent, and back.
 
-use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -21,7 +20,7 @@ use aarp_host::tool::Tool;
 use aarp_host::watch::{Event, Watch};
 use aarp_mobility::channel::{Buffers, Channel, ChannelError};
 use aarp_mobility::keys::{self, KeysError};
-use aarp_mobility::registrar::{Outcome, Registrar, Why};
+use aarp_mobility::registrar::{Outcome, Registrar};
 use aarp_mobility::status::{StatusError, StatusSocket};
 use aarp_sys::clock;
 use aarp_sys::nflog::NflogError;
@@ -34,6 +33,7 @@ use crate::counters::Counters;
 use crate::place::Placement;
 use crate::relay::{Bindings, Relay};
 use crate::settings::Settings;
+use crate::status::Judged;
 use crate::{say, status};
 
 /// The nft table of the control channel.
@@ -82,7 +82,7 @@ struct Agent<'s> {
     counters: Arc<Counters>,
     socket: StatusSocket,
     started: SystemTime,
-    unanswered: BTreeMap<Why, u64>,
+    judged: Judged,
     identities: Vec<String>,
     complaints: Limit,
     reminder: Limit,
@@ -172,7 +172,7 @@ fn serve(
         counters,
         socket,
         started: SystemTime::now(),
-        unanswered: BTreeMap::new(),
+        judged: Judged::default(),
         identities,
         complaints: Limit::new(Duration::from_secs(10), 5),
         reminder: Limit::new(REMINDER, 1),
@@ -249,7 +249,7 @@ impl Agent<'_> {
             channel,
             registrar,
             table,
-            unanswered,
+            judged,
             complaints,
             ..
         } = self;
@@ -269,12 +269,18 @@ impl Agent<'_> {
                         status,
                         change,
                     } => {
+                        if !status.is_accepted() {
+                            *judged.refused.entry(status.0).or_default() += 1;
+                        }
                         changes.push((anycast, care_of, status, change));
                         Some(answer)
                     }
-                    Outcome::Complaint(answer) => Some(answer),
+                    Outcome::Complaint(answer) => {
+                        judged.complaints += 1;
+                        Some(answer)
+                    }
                     Outcome::Silence(why) => {
-                        *unanswered.entry(why).or_default() += 1;
+                        *judged.unanswered.entry(why).or_default() += 1;
                         None
                     }
                 }
@@ -330,7 +336,7 @@ impl Agent<'_> {
                 started: self.started,
                 cache: &cache,
                 counters: &self.counters,
-                unanswered: &self.unanswered,
+                judged: &self.judged,
                 lost: self.channel.counters().lost,
                 now: clock::boottime(),
                 wall: SystemTime::now(),

@@ -56,6 +56,9 @@ struct Updates {
     refused: BTreeMap<String, u64>,
     /// Without an answer, by the reason.
     unanswered: BTreeMap<String, u64>,
+    /// No updates that could be judged, and answered with a Binding Error or a
+    /// Parameter Problem (RFC 6275 §9.2).
+    complaints: u64,
     /// Packets that came too fast to be read.
     lost: u64,
 }
@@ -93,6 +96,18 @@ pub(crate) struct BindingRecord {
     octets_from_responder: u64,
 }
 
+/// What became of the updates that changed nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// By the status of the answer: those of the cache, and those whose
+    /// authentication failed before it was asked.
+    pub(crate) refused: BTreeMap<u8, u64>,
+    /// Without an answer, by the reason.
+    pub(crate) unanswered: BTreeMap<Why, u64>,
+    /// Answered with an error of the protocol's own.
+    pub(crate) complaints: u64,
+}
+
 /// What a status is made of.
 pub(crate) struct Source<'a> {
     pub(crate) address: Ipv6Addr,
@@ -101,7 +116,7 @@ pub(crate) struct Source<'a> {
     pub(crate) started: SystemTime,
     pub(crate) cache: &'a Cache,
     pub(crate) counters: &'a Counters,
-    pub(crate) unanswered: &'a BTreeMap<Why, u64>,
+    pub(crate) judged: &'a Judged,
     pub(crate) lost: u64,
     /// The clock of the cache, and the same moment of the day.
     pub(crate) now: Duration,
@@ -133,7 +148,7 @@ impl Source<'_> {
             moved,
             deregistered,
             expired,
-            refused,
+            refused: _,
             discarded: _,
         } = self.cache.counters().clone();
         let counters = self.counters;
@@ -155,11 +170,15 @@ impl Source<'_> {
                 moved,
                 deregistered,
                 expired,
-                refused: refused
-                    .into_iter()
-                    .map(|(status, count)| (status.0.to_string(), count))
+                refused: self
+                    .judged
+                    .refused
+                    .iter()
+                    .map(|(status, count)| (status.to_string(), *count))
                     .collect(),
+                complaints: self.judged.complaints,
                 unanswered: self
+                    .judged
                     .unanswered
                     .iter()
                     .map(|(why, count)| (why.name().to_owned(), *count))
