@@ -129,17 +129,27 @@ fn another_unicast_address_is_followed() {
         session.speak();
         let third = "2001:db8:0:4::33";
         // The old one goes first: for a moment there is none.
-        site.lab.ip("s1", &format!("-6 address del {U1}/64 dev eth0")).unwrap();
-        site.lab.ip("s1", &format!("-6 address add {third}/64 dev eth0 nodad")).unwrap();
-        site.lab.ip("s1", "-6 route replace default via 2001:db8:0:4::1").unwrap();
+        site.lab
+            .ip("s1", &format!("-6 address del {U1}/64 dev eth0"))
+            .unwrap();
+        site.lab
+            .ip("s1", &format!("-6 address add {third}/64 dev eth0 nodad"))
+            .unwrap();
+        site.lab
+            .ip("s1", "-6 route replace default via 2001:db8:0:4::1")
+            .unwrap();
         wait_owner(&site, Some(third.parse().unwrap()), &[&agent, &binding]);
         session.speak();
         assert_eq!(site.who(), "s1");
         let sent = updates(&capture);
         assert_eq!(sent.last().unwrap().0, third, "{sent:?}");
         // And the new one is there before the old one goes.
-        site.lab.ip("s1", &format!("-6 address add {U1}/64 dev eth0 nodad")).unwrap();
-        site.lab.ip("s1", &format!("-6 address del {third}/64 dev eth0")).unwrap();
+        site.lab
+            .ip("s1", &format!("-6 address add {U1}/64 dev eth0 nodad"))
+            .unwrap();
+        site.lab
+            .ip("s1", &format!("-6 address del {third}/64 dev eth0"))
+            .unwrap();
         wait_owner(&site, Some(U1), &[&agent, &binding]);
         session.speak();
         drop((binding, nginx, agent));
