@@ -31,47 +31,89 @@ mod services;
 #[path = "../../../aarp-responder/src/state.rs"]
 mod state;
 
+/// And the tables of aarp-agent and aarp-binding.
+#[allow(dead_code)]
+#[path = "../../../aarp-agent/src/settings.rs"]
+mod agent_config;
+#[allow(dead_code)]
+#[path = "../../../aarp-binding/src/settings.rs"]
+mod binding_config;
+
+/// What the tests of the health checks do with any octets.
+#[path = "../../../crates/health/tests/bodies/mod.rs"]
+mod health;
+
 mod input;
 mod lab;
 mod messages;
 mod mobile;
+mod mobile_settings;
 mod programs;
 mod question;
+mod registrant;
+mod registrar;
+mod relay;
 mod responder;
 mod settings;
 
+pub use health::settings as checks;
 pub use lab::{capture, frame, scenario};
 pub use messages::{echo, errqueue, payload, route, route_request};
 pub use mobile::{icmpv6_error, ipv6, mobility, mobility_options};
+pub use mobile_settings::{agent_settings, binding_settings, keys, nflog};
 pub use programs::{capabilities, elf, env, shebang};
 pub use question::{question, unreachable};
+pub use registrant::registrant;
+pub use registrar::registrar;
+pub use relay::relay;
 pub use responder::{inventory, listeners, nft, record, responder_config};
 pub use settings::{document, prefix, variable};
+
+/// Answers of HTTP servers: `aarp_health::http::Response`.
+pub fn http(data: &[u8]) {
+    health::http(data);
+}
+
+/// Answers of name servers, and the names that are asked for: `aarp_health::dns`.
+pub fn dns(data: &[u8]) {
+    health::dns(data);
+    health::dns_name(data);
+}
 
 /// A target: its name, which is that of its folder in `fuzz/corpus`, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 36] = [
+    ("agent_settings", agent_settings),
+    ("binding_settings", binding_settings),
     ("capabilities", capabilities),
     ("capture", capture),
+    ("checks", checks),
+    ("dns", dns),
     ("document", document),
     ("echo", echo),
     ("elf", elf),
     ("env", env),
     ("errqueue", errqueue),
     ("frame", frame),
+    ("http", http),
     ("icmpv6_error", icmpv6_error),
     ("inventory", inventory),
     ("ipv6", ipv6),
+    ("keys", keys),
     ("listeners", listeners),
     ("mobility", mobility),
     ("mobility_options", mobility_options),
+    ("nflog", nflog),
     ("nft", nft),
     ("payload", payload),
     ("prefix", prefix),
     ("question", question),
     ("record", record),
+    ("registrant", registrant),
+    ("registrar", registrar),
+    ("relay", relay),
     ("responder_config", responder_config),
     ("route", route),
     ("route_request", route_request),

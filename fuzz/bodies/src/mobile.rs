@@ -84,6 +84,18 @@ fn routable(octets: &[u8]) -> Option<Ipv6Addr> {
     (!is_other).then(|| number.into())
 }
 
+/// Whether a packet with this source, or to this destination, may go from link to link.
+pub(crate) fn is_routable(address: Ipv6Addr) -> bool {
+    routable(&address.octets()).is_some()
+}
+
+/// The protocol behind the extension headers of a packet that is whole; none where they
+/// are malformed.
+pub(crate) fn upper_protocol(octets: &[u8]) -> Option<u8> {
+    let end = 40 + (usize::from(octets[4]) << 8 | usize::from(octets[5]));
+    read_chain(&octets[..end]).map(|read| read.protocol)
+}
+
 /// The same, read with indices as in C; `None` for what is malformed.
 fn read_chain(octets: &[u8]) -> Option<Read> {
     let mut read = Read {
