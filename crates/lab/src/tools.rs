@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 const PACKAGES: &[(&str, &str)] = &[
+    ("bash", "bash"),
     ("bird", "bird2"),
+    ("cmp", "diffutils"),
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
     ("git", "git"),
@@ -17,11 +19,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ping", "iputils-ping"),
     ("python3", "python3"),
     ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
+    ("unshare", "util-linux"),
     ("wget", "wget"),
+    ("xargs", "findutils"),
 ];
 
 /// The search path of every command: an ordinary user's lacks the sbin folders.
