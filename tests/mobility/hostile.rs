@@ -131,7 +131,7 @@ fn the_agent_takes_nothing_from_strangers() {
         // Nobody has got anything of that, nor an answer to it.
         let requests = Filter::icmp6(128);
         assert_eq!(requests.count(&at_client.packets().unwrap()), 0);
-        let said = format!("ipv6.src == {AGENT} && icmpv6.type in {{1,2,3,4}}");
+        let said = format!("ipv6.src#1 == {AGENT} && icmpv6.type in {{1,2,3,4}}");
         let said = decoded(&at_agent, &said, &["_ws.col.Info"]);
         assert!(said.is_empty(), "{said:?}");
         assert_kernel_silent(&at_agent, AGENT);
@@ -220,7 +220,7 @@ fn the_responder_takes_nothing_but_from_its_agent() {
         let path = "/refused/stranger";
         refused(&site, "s1", "aarp-binding", "in fragments", path, pieces);
         assert_eq!(counted(&site, "s1", "aarp-binding", "/delivered"), 0);
-        let said = format!("ipv6.src == {U1} && icmpv6.type in {{1,2,3,4,129}}");
+        let said = format!("ipv6.src#1 == {U1} && icmpv6.type in {{1,2,3,4,129}}");
         let said = decoded(&at_responder, &said, &["_ws.col.Info"]);
         assert!(said.is_empty(), "{said:?}");
         // Control: what the agent relays is answered, also in fragments.
