@@ -3,6 +3,7 @@
 //! the control channel.
 
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 use aarp_core::prefix::Prefix;
 use aarp_host::HostError;
@@ -26,8 +27,12 @@ const DEVICE_MTU: u32 = 65_535;
 pub(crate) struct Placement {
     changes: Changes,
     wanted: Vec<Change>,
+    ip: Tool,
     nft: Tool,
+    device: String,
     removal: String,
+    /// This host's own addresses, of which none can be a responder's.
+    own: Vec<Ipv6Addr>,
 }
 
 impl Placement {
@@ -39,6 +44,7 @@ impl Placement {
         nft: &Tool,
         tun: &Tun,
         channel: &Channel,
+        record: &Path,
     ) -> Result<Self, Failure> {
         let system = |operation: &'static str| move |error| Failure::system(operation, error);
         let device = tun
@@ -52,17 +58,24 @@ impl Placement {
         for prefix in &settings.home {
             if let Some(own) = own(&inventory, *prefix) {
                 let message = format!(
-                    "{own} is an address of this host and in agent.home: it would never be relayed; remove it from {}",
+                    "{prefix} of agent.home has {own} in it, an address of this host on {}, which would never be relayed, or cut the host off; name the anycast addresses themselves",
                     own_interface(&inventory, own)
                 );
                 return Err(Failure::new(code::UNAVAILABLE, message));
             }
         }
+        let (changes, errors) = Changes::recorded(ip.clone(), record)?;
+        for error in errors {
+            say(&format!("undo what was left behind: {error}"));
+        }
         let mut placement = Self {
-            changes: Changes::new(ip.clone()),
+            changes,
+            ip: ip.clone(),
+            device: device.clone(),
             wanted: wanted(&settings.home, &device, &inventory),
             nft: nft.clone(),
             removal: channel.removal(),
+            own: inventory.addresses.iter().map(|a| a.address).collect(),
         };
         let made = placement
             .changes_made()
@@ -74,6 +87,11 @@ impl Placement {
                 Err(error.into())
             }
         }
+    }
+
+    /// The addresses that this host had when it began.
+    pub(crate) fn own_addresses(&self) -> &[Ipv6Addr] {
+        &self.own
     }
 
     fn changes_made(&mut self) -> Result<(), HostError> {
@@ -89,6 +107,8 @@ impl Placement {
 
     /// Puts back what somebody else has removed.
     pub(crate) fn restore(&mut self, channel: &Channel) -> Result<(), Failure> {
+        let up = ["link", "set", "dev", &self.device, "up"];
+        self.ip.run(&up, None)?;
         for change in &self.wanted.clone() {
             if self.changes.make(change.clone())? {
                 say(&format!("put back what was removed: {}", describe(change)));
@@ -137,9 +157,7 @@ fn require_forwarding(device: &str) -> Result<(), Failure> {
 /// An address of this host that would never be relayed.
 fn own(inventory: &Inventory, home: Prefix) -> Option<Ipv6Addr> {
     let mut addresses = inventory.addresses.iter().map(|a| a.address);
-    // In a prefix that is served there may be the host's own addresses, the agent's
-    // among them: it is single addresses that are a mistake.
-    addresses.find(|address| home.len_bits() == 128 && home.address() == *address)
+    addresses.find(|address| home.contains(*address))
 }
 
 fn own_interface(inventory: &Inventory, own: Ipv6Addr) -> &str {

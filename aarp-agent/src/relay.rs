@@ -12,7 +12,7 @@ use aarp_sys::batch::ReceiveBatch;
 use aarp_sys::clock;
 use aarp_sys::tun::Tun;
 use aarp_sys::tunnel::{Outer, Received, SendFailed, Tunnel, TunnelBatch, TunnelError};
-use aarp_wire::icmpv6_error::{ErrorKind, ErrorRepr};
+use aarp_wire::icmpv6_error::{ADDRESS_UNREACHABLE, ErrorKind, ErrorRepr, may_answer};
 use aarp_wire::ipv6::{Datagram, Ipv6Packet, MTU_MIN};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -170,7 +170,19 @@ impl<B: Bindings> Relay<B> {
                 SendFailed::TooBig { mtu, .. } => {
                     answers.send(relay::too_big(mtu), inner, &self.tun, &self.counters);
                 }
-                SendFailed::Failed { .. } => self.counters.not_sent.add(1),
+                SendFailed::Failed { source, .. } => {
+                    self.counters.not_sent.add(1);
+                    // Of a route that is missing the initiator hears at once, as it
+                    // would of one that a router on the way misses.
+                    if is_unreachable(&source) {
+                        let kind = ErrorKind::DestinationUnreachable {
+                            code: ADDRESS_UNREACHABLE,
+                        };
+                        if Ipv6Packet::quoted(inner).is_ok_and(|p| may_answer(&p, kind)) {
+                            answers.send(kind, inner, &self.tun, &self.counters);
+                        }
+                    }
+                }
             });
             self.counters.encapsulated.add(taken as u64);
             if drained {
@@ -238,6 +250,15 @@ impl<B: Bindings> Relay<B> {
         })?;
         Ok(())
     }
+}
+
+/// Whether there is no way to a responder.
+fn is_unreachable(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, PermissionDenied};
+    matches!(
+        error.kind(),
+        HostUnreachable | NetworkUnreachable | PermissionDenied
+    )
 }
 
 /// An error of the path as an ICMPv6 error.

@@ -18,7 +18,8 @@ use aarp_host::failure::{Failure, code};
 use aarp_host::privilege;
 use aarp_host::tool::Tool;
 use aarp_host::watch::{Event, Watch};
-use aarp_mobility::channel::{Buffers, Channel, ChannelError};
+use aarp_mobility::alarm::Alarm;
+use aarp_mobility::channel::{Buffers, Channel, ChannelError, Role};
 use aarp_mobility::keys::{self, KeysError};
 use aarp_mobility::registrar::{Outcome, Registrar};
 use aarp_mobility::status::{StatusError, StatusSocket};
@@ -27,7 +28,7 @@ use aarp_sys::nflog::NflogError;
 use aarp_sys::tun::{Tun, TunError};
 use aarp_sys::tunnel::Tunnel;
 use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::counters::Counters;
 use crate::place::Placement;
@@ -83,9 +84,12 @@ struct Agent<'s> {
     socket: StatusSocket,
     started: SystemTime,
     judged: Judged,
-    identities: Vec<String>,
+    identities: Arc<[String]>,
     complaints: Limit,
+    /// For lines about refused updates, which anybody can cause.
+    refusals: Limit,
     reminder: Limit,
+    alarm: Alarm,
 }
 
 /// The relay's thread, which is told to stop when this goes away.
@@ -97,6 +101,7 @@ struct RelayThread {
 
 /// Serves until a signal comes.
 pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
+    let record = socket.with_extension("changes");
     privilege::require_net_admin()?;
     let (keyring, identities) = keyring(settings)?;
     let (ip, nft) = (Tool::ip()?, Tool::nft()?);
@@ -115,7 +120,7 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
     for set in [Tunnel::set_receive_buffer, Tunnel::set_send_buffer] {
         set(&tunnel, SOCKET_BUFFER).map_err(|e| Failure::new(code::SYSTEM, e))?;
     }
-    let channel = Channel::open(&[settings.address], TABLE).map_err(|error| {
+    let channel = Channel::open(Role::Agent, &[settings.address], TABLE).map_err(|error| {
         let code = match &error {
             ChannelError::Log(NflogError::NotPermitted(_)) => code::NOT_PERMITTED,
             ChannelError::Log(NflogError::NoSupport(_)) => code::UNAVAILABLE,
@@ -131,7 +136,7 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
         };
         Failure::new(code, error)
     })?;
-    let mut placement = Placement::take(settings, &ip, &nft, &tun, &channel)?;
+    let mut placement = Placement::take(settings, &ip, &nft, &tun, &channel, &record)?;
     let result = serve(
         settings,
         (keyring, identities),
@@ -155,7 +160,7 @@ fn serve(
 ) -> Result<(), Failure> {
     let cache = Cache::new(cache::Settings {
         home: settings.home.clone(),
-        own: vec![settings.address],
+        own: placement.own_addresses().to_vec(),
         // At least a unit: the settings were checked.
         max_lifetime: Lifetime::configured(settings.lifetime_max).unwrap_or(Lifetime(1)),
         refresh_advice: None,
@@ -173,9 +178,11 @@ fn serve(
         socket,
         started: SystemTime::now(),
         judged: Judged::default(),
-        identities,
-        complaints: Limit::new(Duration::from_secs(10), 5),
+        identities: identities.into(),
+        complaints: Limit::new(Duration::from_secs(1), 20),
+        refusals: Limit::new(Duration::from_secs(10), 5),
         reminder: Limit::new(REMINDER, 1),
+        alarm: Alarm::new().map_err(|error| Failure::system("make a timer", error))?,
     };
     let home: Vec<_> = settings.home.iter().map(ToString::to_string).collect();
     say(&format!(
@@ -208,7 +215,7 @@ fn serve(
             return Err(Failure::new(code::SYSTEM, "the relay has ended"));
         }
         agent.listen(&mut buffers)?;
-        agent.tell()?;
+        agent.tell();
     }
 }
 
@@ -222,10 +229,10 @@ fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Fai
         Some(REMINDER),
     ];
     let due = due.into_iter().flatten().min().unwrap_or(REMINDER);
-    let timeout = Timespec {
-        tv_sec: i64::try_from(due.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(due.subsec_nanos()),
-    };
+    agent
+        .alarm
+        .set(due)
+        .map_err(|error| Failure::system("set a timer", error))?;
     let [signals, routes, rules] = watch.sources();
     let sources = [
         signals,
@@ -234,9 +241,10 @@ fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Fai
         agent.channel.as_fd(),
         agent.socket.as_fd(),
         relay.ended.as_fd(),
+        agent.alarm.as_fd(),
     ];
     let mut fds = sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
-    match poll(&mut fds, Some(&timeout)) {
+    match poll(&mut fds, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Failure::system("poll", error)),
     }
@@ -299,7 +307,11 @@ impl Agent<'_> {
                 Change::Moved { from } => format!("{anycast} is at {care_of}, no longer at {from}"),
                 Change::Deleted => format!("{anycast}: {care_of} has left"),
             };
-            if self.complaints.permits(now) {
+            let limit = match change {
+                Change::None => &mut self.refusals,
+                _ => &mut self.complaints,
+            };
+            if limit.permits(now) {
                 say(&told);
             }
         }
@@ -322,31 +334,31 @@ impl Agent<'_> {
     }
 
     /// Answers who asks for the status.
-    fn tell(&self) -> Result<(), Failure> {
-        let records = || {
+    fn tell(&mut self) {
+        let records = || -> Box<dyn FnOnce() -> Vec<u8> + Send> {
             let cache = self.table.0.lock();
-            let identity = |binding: &Binding| {
-                let NodeId(number) = binding.node()?;
-                self.identities.get(number as usize).cloned()
-            };
             let source = status::Source {
                 address: self.settings.address,
                 interface: DEVICE,
                 authenticated: !self.settings.insecure_unauthenticated,
                 started: self.started,
-                cache: &cache,
-                counters: &self.counters,
-                judged: &self.judged,
+                bindings: cache.iter().copied().collect(),
+                cache: cache.counters().clone(),
+                counters: Arc::clone(&self.counters),
+                judged: self.judged.clone(),
                 lost: self.channel.counters().lost,
                 now: clock::boottime(),
                 wall: SystemTime::now(),
-                identity: &identity,
+                identities: Arc::clone(&self.identities),
             };
-            source.render()
+            drop(cache);
+            Box::new(move || source.render())
         };
-        self.socket
-            .answer(records)
-            .map_err(|error| Failure::system("serve the status", error))
+        if let Err(error) = self.socket.answer(records)
+            && self.complaints.permits(clock::boottime())
+        {
+            say(&format!("serve the status: {error}"));
+        }
     }
 
     fn remind(&mut self) {
@@ -421,7 +433,9 @@ fn signal(event: &OwnedFd) {
 
 /// The keys, and whose they are, by the number of the node.
 fn keyring(settings: &Settings) -> Result<(Keyring, Vec<String>), Failure> {
-    let mut keyring = Keyring::new(Freshness::DEFAULT);
+    let started = SystemTime::now().duration_since(UNIX_EPOCH);
+    let started = Timestamp::from_unix(started.unwrap_or_default());
+    let mut keyring = Keyring::new(Freshness::DEFAULT).since(started);
     let mut identities = Vec::new();
     let keys = match keys::read(&settings.keys) {
         Ok(keys) => keys,

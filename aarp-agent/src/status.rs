@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aarp_core::binding::cache::{self, Binding, Cache};
+use aarp_core::binding::cache::{self, Binding};
+use aarp_core::binding::keyring::NodeId;
 use aarp_core::relay::Dropped;
 use aarp_mobility::registrar::Why;
 use comfy_table::{Table, presets};
@@ -97,7 +99,7 @@ pub(crate) struct BindingRecord {
 }
 
 /// What became of the updates that changed nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Judged {
     /// By the status of the answer: those of the cache, and those whose
     /// authentication failed before it was asked.
@@ -108,29 +110,31 @@ pub(crate) struct Judged {
     pub(crate) complaints: u64,
 }
 
-/// What a status is made of.
-pub(crate) struct Source<'a> {
+/// What a status is made of: copies, so that the relay does not wait while they are
+/// made into records.
+pub(crate) struct Source {
     pub(crate) address: Ipv6Addr,
-    pub(crate) interface: &'a str,
+    pub(crate) interface: &'static str,
     pub(crate) authenticated: bool,
     pub(crate) started: SystemTime,
-    pub(crate) cache: &'a Cache,
-    pub(crate) counters: &'a Counters,
-    pub(crate) judged: &'a Judged,
+    pub(crate) bindings: Vec<Binding>,
+    pub(crate) cache: cache::Counters,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) judged: Judged,
     pub(crate) lost: u64,
     /// The clock of the cache, and the same moment of the day.
     pub(crate) now: Duration,
     pub(crate) wall: SystemTime,
-    /// The identity of a node.
-    pub(crate) identity: &'a dyn Fn(&Binding) -> Option<String>,
+    /// The identities of the nodes, by their numbers.
+    pub(crate) identities: Arc<[String]>,
 }
 
-impl Source<'_> {
+impl Source {
     /// The records, one a line.
     pub(crate) fn render(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         let agent = Record::Agent(Box::new(self.agent()));
-        let bindings = self.cache.iter().filter(|b| b.expiry() > self.now);
+        let bindings = self.bindings.iter().filter(|b| b.expiry() > self.now);
         let bindings = bindings.map(|b| Record::Binding(Box::new(self.binding(b))));
         for record in std::iter::once(agent).chain(bindings) {
             // Numbers, strings and addresses: none of them can fail.
@@ -150,8 +154,8 @@ impl Source<'_> {
             expired,
             refused: _,
             discarded: _,
-        } = self.cache.counters().clone();
-        let counters = self.counters;
+        } = self.cache.clone();
+        let counters = &self.counters;
         let dropped = |way| {
             let counts = Dropped::ALL.into_iter();
             let counts = counts.map(|why| (why.name().to_owned(), counters.of(way, why).get()));
@@ -163,7 +167,7 @@ impl Source<'_> {
             since: format_rfc3339_millis(self.started).to_string(),
             authenticated: self.authenticated,
             interface: self.interface.to_owned(),
-            bindings: self.cache.len(),
+            bindings: self.bindings.len(),
             updates: Updates {
                 created,
                 refreshed,
@@ -208,7 +212,9 @@ impl Source<'_> {
             schema: SCHEMA,
             anycast: binding.anycast(),
             care_of: binding.care_of(),
-            responder: (self.identity)(binding),
+            responder: binding
+                .node()
+                .and_then(|NodeId(number)| self.identities.get(number as usize).cloned()),
             since: format_rfc3339_millis(self.wall - age).to_string(),
             remaining_ms: milliseconds(binding.expiry().saturating_sub(self.now)),
             lifetime_ms: milliseconds(binding.lifetime().duration()),

@@ -1,7 +1,9 @@
 //! What the sidecar changes of its host: the anycast addresses on its TUN device, the
 //! rules that lead their answers into it, and the nft rules of the control channel.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 use aarp_host::HostError;
 use aarp_host::changes::{Change, Changes, METRIC};
@@ -23,22 +25,34 @@ const PRIORITY: u32 = 5270;
 /// The changes of a running sidecar.
 pub(crate) struct Placement {
     changes: Changes,
-    wanted: Vec<Change>,
+    bindings: Vec<(Ipv6Addr, Reverse)>,
+    /// Those of the addresses that an agent has a binding of.
+    registered: BTreeSet<Ipv6Addr>,
+    device: String,
+    ip: Tool,
     nft: Tool,
 }
 
 impl Placement {
-    /// Makes the changes; those that were made before one fails are undone.
+    /// Makes the changes, after what an instance that was killed has left is undone;
+    /// those that were made before one fails are undone.
     pub(crate) fn take(
         bindings: &[Settings],
         ip: &Tool,
         nft: &Tool,
         device: &str,
+        record: &Path,
     ) -> Result<Self, Failure> {
-        let inventory = Inventory::read(ip)?;
+        let (changes, errors) = Changes::recorded(ip.clone(), record)?;
+        for error in errors {
+            say(&format!("undo what was left behind: {error}"));
+        }
         let mut placement = Self {
-            changes: Changes::new(ip.clone()),
-            wanted: wanted(bindings, device, &inventory),
+            changes,
+            bindings: bindings.iter().map(|b| (b.anycast, b.reverse)).collect(),
+            registered: BTreeSet::new(),
+            device: device.to_owned(),
+            ip: ip.clone(),
             nft: nft.clone(),
         };
         match placement.make() {
@@ -53,13 +67,59 @@ impl Placement {
     }
 
     fn make(&mut self) -> Result<Vec<Change>, HostError> {
+        let inventory = Inventory::read(&self.ip)?;
         let mut made = Vec::new();
-        for change in &self.wanted {
+        for change in self.wanted(&inventory) {
             if self.changes.make(change.clone())? {
-                made.push(change.clone());
+                made.push(change);
             }
         }
         Ok(made)
+    }
+
+    /// What is to be so.
+    fn wanted(&self, inventory: &Inventory) -> Vec<Change> {
+        // The route before the rules that lead to it.
+        let mut wanted = vec![Change::Route {
+            destination: Ipv6Addr::UNSPECIFIED,
+            prefix_length: 0,
+            interface: self.device.clone(),
+            table: TABLE,
+            metric: METRIC,
+        }];
+        for (anycast, reverse) in &self.bindings {
+            if self.registered.contains(anycast) {
+                wanted.push(rule(*anycast, *reverse));
+            }
+            // Where the operator or aarp-responder has it, it stays theirs; when they
+            // give it up, it is needed here.
+            if !inventory.has(*anycast) {
+                wanted.push(Change::Address {
+                    address: *anycast,
+                    prefix_length: 128,
+                    interface: self.device.clone(),
+                    deprecated: true,
+                });
+            }
+        }
+        wanted
+    }
+
+    /// Leads what an address sends into the tunnel while an agent has a binding of it,
+    /// and only then: without one the agent would drop it, and an address that is
+    /// reached without agents answers as if we were not there.
+    pub(crate) fn lead(&mut self, anycast: Ipv6Addr, registered: bool) -> Result<(), Failure> {
+        let found = self.bindings.iter().find(|(a, _)| *a == anycast);
+        let Some((_, reverse)) = found else {
+            return Ok(());
+        };
+        let rule = rule(anycast, *reverse);
+        if registered && self.registered.insert(anycast) {
+            self.changes.make(rule)?;
+        } else if !registered && self.registered.remove(&anycast) {
+            self.changes.revert(&rule)?;
+        }
+        Ok(())
     }
 
     /// Has the kernel leave the control messages to the channel.
@@ -70,6 +130,8 @@ impl Placement {
 
     /// Puts back what somebody else has removed.
     pub(crate) fn restore(&mut self, channel: &Channel) -> Result<(), Failure> {
+        let up = ["link", "set", "dev", &self.device, "up"];
+        self.ip.run(&up, None)?;
         for change in self.make()? {
             say(&format!("put back what was removed: {}", describe(&change)));
         }
@@ -99,42 +161,19 @@ impl Placement {
     }
 }
 
-/// What is to be so for these bindings.
-fn wanted(bindings: &[Settings], device: &str, inventory: &Inventory) -> Vec<Change> {
-    let mut wanted = Vec::new();
-    // The route before the rules that lead to it.
-    if !bindings.is_empty() {
-        wanted.push(Change::Route {
-            destination: Ipv6Addr::UNSPECIFIED,
-            prefix_length: 0,
-            interface: device.to_owned(),
-            table: TABLE,
-            metric: METRIC,
-        });
+/// The rule for what an address sends.
+fn rule(anycast: Ipv6Addr, reverse: Reverse) -> Change {
+    Change::Rule {
+        from: anycast,
+        // Answers to probes have to leave from U, and that is seen to where they pass:
+        // ICMPv6 goes into the device even where all else goes straight.
+        protocol: match reverse {
+            Reverse::Tunnel => None,
+            Reverse::Direct => Some(protocol::ICMPV6),
+        },
+        table: TABLE,
+        priority: PRIORITY,
     }
-    for binding in bindings {
-        wanted.push(Change::Rule {
-            from: binding.anycast,
-            // Answers to probes have to leave from U, and that is seen to where they
-            // pass: ICMPv6 goes into the device even where all else goes straight.
-            protocol: match binding.reverse {
-                Reverse::Tunnel => None,
-                Reverse::Direct => Some(protocol::ICMPV6),
-            },
-            table: TABLE,
-            priority: PRIORITY,
-        });
-        // Where the operator or aarp-responder has it, it stays.
-        if !inventory.has(binding.anycast) {
-            wanted.push(Change::Address {
-                address: binding.anycast,
-                prefix_length: 128,
-                interface: device.to_owned(),
-                deprecated: true,
-            });
-        }
-    }
-    wanted
 }
 
 fn describe(change: &Change) -> String {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aarp_core::binding::authentication::Association;
+use aarp_core::relay::Limit;
 use aarp_health::Monitor;
 use aarp_host::address::classify;
 use aarp_host::choice;
@@ -16,7 +17,8 @@ use aarp_host::inventory::Inventory;
 use aarp_host::privilege;
 use aarp_host::tool::Tool;
 use aarp_host::watch::{Event, Watch};
-use aarp_mobility::channel::{Buffers, Channel, ChannelError};
+use aarp_mobility::alarm::Alarm;
+use aarp_mobility::channel::{Buffers, Channel, ChannelError, Role};
 use aarp_mobility::keys::{self, Key};
 use aarp_mobility::registrant::Unheard;
 use aarp_mobility::status::{StatusError, StatusSocket};
@@ -26,7 +28,7 @@ use aarp_sys::raw6::RawSender;
 use aarp_sys::tun::{Tun, TunError};
 use aarp_sys::tunnel::Tunnel;
 use aarp_wire::ipv6::{HEADER, MTU_MIN};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::memory::Memory;
 use crate::place::Placement;
@@ -63,7 +65,12 @@ struct Sidecar {
     memory: Memory,
     socket: StatusSocket,
     ip: Tool,
+    /// The addresses of this host.
+    own: Vec<Ipv6Addr>,
     unheard: BTreeMap<Unheard, u64>,
+    alarm: Alarm,
+    /// For lines that others can cause.
+    limit: Limit,
     /// Whether a problem with the memory was told already.
     told: bool,
 }
@@ -90,7 +97,7 @@ pub(crate) fn run(
             "{folder}: what was remembered cannot be read and begins anew: {problem}"
         ));
     }
-    let channel = Channel::open(&[], TABLE).map_err(|error| {
+    let channel = Channel::open(Role::Responder, &[], TABLE).map_err(|error| {
         let code = match &error {
             ChannelError::Log(NflogError::NotPermitted(_)) => code::NOT_PERMITTED,
             ChannelError::Log(NflogError::NoSupport(_)) => code::UNAVAILABLE,
@@ -113,7 +120,13 @@ pub(crate) fn run(
     let tun = Arc::new(tun);
     let ends = Ends::start(Arc::clone(&tun), sender, Arc::clone(&counters), say)
         .map_err(|error| Failure::system("start the tunnel's thread", error))?;
-    let mut placement = Placement::take(&bindings, &ip, &nft, DEVICE)?;
+    let mut placement = Placement::take(
+        &bindings,
+        &ip,
+        &nft,
+        DEVICE,
+        &files.socket.with_extension("changes"),
+    )?;
     let services = bindings.into_iter().map(|settings| {
         let association = settings.spi.and_then(|spi| keys.get(&spi));
         Service::new(settings, association, first, &memory)
@@ -127,7 +140,10 @@ pub(crate) fn run(
         memory,
         socket,
         ip,
+        own: Vec::new(),
         unheard: BTreeMap::new(),
+        alarm: Alarm::new().map_err(|error| Failure::system("make a timer", error))?,
+        limit: Limit::new(Duration::from_secs(10), 5),
         told: false,
     };
     let result = sidecar.supervise(watch, &mut placement);
@@ -190,9 +206,19 @@ impl Sidecar {
             for service in &mut self.services {
                 service.tell_health();
                 service.pursue(&self.channel, &mut buffers, &mut self.memory);
+                let led = placement.lead(service.settings.anycast, service.is_registered());
+                if let Err(failure) = led
+                    && self.limit.permits(clock::boottime())
+                {
+                    say(&failure.to_string());
+                    watch.retry();
+                }
+                for line in service.news.drain(..) {
+                    say(&line);
+                }
             }
             self.remember();
-            self.tell()?;
+            self.tell();
             if leaving && self.services.iter().all(Service::is_idle) {
                 return Ok(());
             }
@@ -209,15 +235,15 @@ impl Sidecar {
         let deadlines = registrants.filter_map(|r| r.registration.deadline());
         let due = deadlines.map(|at| at.saturating_sub(now));
         let due = due.chain(watch.due_in()).min().unwrap_or(IDLE).min(IDLE);
-        let timeout = Timespec {
-            tv_sec: i64::try_from(due.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(due.subsec_nanos()),
-        };
+        self.alarm
+            .set(due)
+            .map_err(|error| Failure::system("set a timer", error))?;
         let mut sources: Vec<BorrowedFd<'_>> = watch.sources().into();
         sources.extend([
             self.channel.as_fd(),
             self.socket.as_fd(),
             self.ends.ended().as_fd(),
+            self.alarm.as_fd(),
         ]);
         let monitors = self.services.iter().filter_map(|s| s.monitor.as_ref());
         sources.extend(monitors.map(AsFd::as_fd));
@@ -225,7 +251,7 @@ impl Sidecar {
             .into_iter()
             .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
             .collect();
-        match poll(&mut fds, Some(&timeout)) {
+        match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(Failure::system("poll", error)),
         }
@@ -246,13 +272,24 @@ impl Sidecar {
         for packet in packets {
             let mut heard = Err(Unheard::Elsewhere);
             for service in &mut self.services {
-                heard = service.hear(&packet, &self.channel, buffers, &mut self.memory);
+                heard = service.hear(
+                    &packet,
+                    &self.channel,
+                    buffers,
+                    &mut self.memory,
+                    &mut self.limit,
+                );
                 if heard != Err(Unheard::Elsewhere) {
                     break;
                 }
             }
             if let Err(why) = heard {
                 *self.unheard.entry(why).or_default() += 1;
+                if why == Unheard::Authentication && self.limit.permits(clock::boottime()) {
+                    say(
+                        "an agent's answer is not authenticated by our key: is its entry of keys.toml the same?",
+                    );
+                }
             }
         }
         Ok(())
@@ -262,7 +299,10 @@ impl Sidecar {
     fn follow(&mut self, placement: &Placement) -> Result<(), Failure> {
         let inventory = Inventory::read(&self.ip)?;
         let taken: Vec<Ipv6Addr> = self.services.iter().map(|s| s.settings.anycast).collect();
-        let mut changed = false;
+        let own = inventory.addresses.iter().map(|a| a.address);
+        let own: Vec<Ipv6Addr> = own.filter(|own| !taken.contains(own)).collect();
+        let mut changed = own != self.own;
+        self.own = own;
         for service in &mut self.services {
             let anycast = service.settings.anycast;
             let class = classify(anycast).map_err(|what| {
@@ -343,6 +383,7 @@ impl Sidecar {
             ends.push(End {
                 tunnel,
                 anycasts,
+                own: self.own.clone(),
                 optimized,
             });
         }
@@ -369,17 +410,20 @@ impl Sidecar {
     }
 
     /// Answers who asks for the status.
-    fn tell(&self) -> Result<(), Failure> {
-        let records = || {
-            status::render(
+    fn tell(&mut self) {
+        let records = || -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+            let records = status::render(
                 &self.services,
                 &self.counters,
                 &self.unheard,
                 clock::boottime(),
-            )
+            );
+            Box::new(move || records)
         };
-        self.socket
-            .answer(records)
-            .map_err(|error| Failure::system("serve the status", error))
+        if let Err(error) = self.socket.answer(records)
+            && self.limit.permits(clock::boottime())
+        {
+            say(&format!("serve the status: {error}"));
+        }
     }
 }

@@ -10,6 +10,7 @@ use aarp_core::binding::lifetime::Lifetime;
 use aarp_core::binding::sequence::Sequence;
 use aarp_core::binding::timestamp::{Stamps, Timestamp};
 use aarp_core::binding::update_list::{self, Action, Moment, Notice, Peer, Registration, State};
+use aarp_core::relay::Limit;
 use aarp_health::{Event, Monitor, Subject};
 use aarp_mobility::channel::{Buffers, Channel};
 use aarp_mobility::registrant::{Heard, Registrant, Unheard};
@@ -32,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) unicast: Option<Ipv6Addr>,
     /// Whether the program is going on.
     pub(crate) wanted: bool,
+    /// Lines for the operator, to be said when the host is as they say.
+    pub(crate) news: Vec<String>,
 }
 
 /// The moment that it is now.
@@ -84,6 +87,7 @@ impl Service {
             monitor: None,
             unicast: None,
             wanted: true,
+            news: Vec::new(),
         }
     }
 
@@ -104,7 +108,14 @@ impl Service {
                 None => registrant.deregister(at),
             };
             actions.extend(registrant.wake(moment()));
-            act(registrant, &actions, channel, buffers, memory);
+            act(
+                registrant,
+                &actions,
+                channel,
+                buffers,
+                memory,
+                &mut self.news,
+            );
         }
     }
 
@@ -138,6 +149,7 @@ impl Service {
         channel: &Channel,
         buffers: &mut Buffers,
         memory: &mut Memory,
+        limit: &mut Limit,
     ) -> Result<(), Unheard> {
         let mut result = Err(Unheard::Elsewhere);
         for registrant in &mut self.registrants {
@@ -145,21 +157,37 @@ impl Service {
                 Err(Unheard::Elsewhere) => continue,
                 Err(why) => result = Err(why),
                 Ok((Heard::BindingError(status), _)) => {
-                    let agent = registrant.agent();
-                    let anycast = self.settings.anycast;
-                    say(&format!(
-                        "{anycast}: {agent} sent a Binding Error of status {status}"
-                    ));
+                    // It is not authenticated: anybody can send it.
+                    if limit.permits(clock::boottime()) {
+                        let agent = registrant.agent();
+                        let anycast = self.settings.anycast;
+                        say(&format!(
+                            "{anycast}: {agent} sent a Binding Error of status {status}"
+                        ));
+                    }
                     result = Ok(());
                 }
                 Ok((_, actions)) => {
-                    act(registrant, &actions, channel, buffers, memory);
+                    act(
+                        registrant,
+                        &actions,
+                        channel,
+                        buffers,
+                        memory,
+                        &mut self.news,
+                    );
                     result = Ok(());
                 }
             }
             break;
         }
         result
+    }
+
+    /// Whether an agent has a binding of it.
+    pub(crate) fn is_registered(&self) -> bool {
+        let mut all = self.registrants.iter();
+        all.any(|registrant| registrant.registration.state() == State::Registered)
     }
 
     /// Whether nothing is registered any more.
@@ -181,6 +209,7 @@ fn act(
     channel: &Channel,
     buffers: &mut Buffers,
     memory: &mut Memory,
+    news: &mut Vec<String>,
 ) {
     let anycast = registrant.registration.anycast();
     let agent = registrant.agent();
@@ -194,15 +223,17 @@ fn act(
                 };
                 // It is sent again in any case.
                 if let Err(error) = sent {
-                    say(&format!("{anycast}: Binding Update to {agent}: {error}"));
+                    news.push(format!("{anycast}: Binding Update to {agent}: {error}"));
                 }
             }
             Action::StateChanged { from, to } => {
                 let care_of = registrant.registration.care_of();
                 let with = care_of.map_or_else(String::new, |u| format!(" with {u}"));
-                say(&format!("{anycast} at {agent}: {to}{with}, was {from}"));
+                news.push(format!("{anycast} at {agent}: {to}{with}, was {from}"));
             }
-            Action::Notice(notice) => say(&format!("{anycast} at {agent}: {}", words(notice))),
+            Action::Notice(notice) => {
+                news.push(format!("{anycast} at {agent}: {}", words(notice)));
+            }
         }
     }
     memory.note(

@@ -42,6 +42,8 @@ pub(crate) struct End {
     pub(crate) tunnel: Tunnel,
     /// The anycast addresses behind it, each with its agents, the preferred one first.
     pub(crate) anycasts: Vec<(Ipv6Addr, Vec<Ipv6Addr>)>,
+    /// Every address of this host: no initiator has one of these.
+    pub(crate) own: Vec<Ipv6Addr>,
     /// Those of them whose initiators are offered route optimisation.
     pub(crate) optimized: Vec<Ipv6Addr>,
 }
@@ -394,7 +396,7 @@ fn deliver(
     let inner = received.inner;
     let is_agent = end.has_agent(received.source);
     let served = |anycast| end.agents(anycast).contains(&received.source);
-    relay::deliver(inner, is_agent, served, end.tunnel.local())?;
+    relay::deliver(inner, is_agent, served, |source| end.own.contains(&source))?;
     let packet = Ipv6Packet::new(inner).map_err(|_| Dropped::Malformed)?;
     let class = packet.traffic_class();
     let leaving = relay::decapsulated(class, received.traffic_class).ok_or(Dropped::Congestion)?;

@@ -6,6 +6,7 @@
 //! written down (it is serialisable) and taken up again after a crash.
 
 use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,8 @@ pub struct Done {
 pub struct Changes {
     ip: Tool,
     done: Vec<Done>,
+    /// Where the record is written down.
+    file: Option<PathBuf>,
 }
 
 impl Changes {
@@ -105,7 +108,53 @@ impl Changes {
 
     /// Goes on from the record of a program that has ended without undoing it.
     pub fn resume(ip: Tool, done: Vec<Done>) -> Self {
-        Self { ip, done }
+        let file = None;
+        Self { ip, done, file }
+    }
+
+    /// Nothing changed so far, after what a program that was killed has left is undone,
+    /// as its record in `file` says; from now on the record is written there, before
+    /// each change. Returns also what could not be undone.
+    ///
+    /// # Errors
+    /// [`HostError::System`] when the record cannot be read or removed; one that is
+    /// not understood is an error too, for it may be all that is known of a route.
+    pub fn recorded(ip: Tool, file: &Path) -> Result<(Self, Vec<HostError>), HostError> {
+        let operation = |verb: &str| format!("{verb} {}", file.display());
+        let left = match std::fs::read(file) {
+            Ok(octets) => serde_json::from_slice(&octets)
+                .map_err(|error| HostError::system(&operation("read"), error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(HostError::system(&operation("read"), error)),
+        };
+        let mut changes = Self::resume(ip, left);
+        let errors = changes.undo();
+        // What cannot be undone now will not be later.
+        changes.done.clear();
+        changes.file = Some(file.to_owned());
+        changes.save()?;
+        Ok((changes, errors))
+    }
+
+    /// Writes the record down, or removes it when it is empty.
+    fn save(&self) -> Result<(), HostError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let written = if self.done.is_empty() {
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        } else {
+            // Whole or not at all, whenever the program is killed.
+            let next = file.with_extension("new");
+            serde_json::to_vec(&self.done)
+                .map_err(std::io::Error::from)
+                .and_then(|octets| std::fs::write(&next, octets))
+                .and_then(|()| std::fs::rename(&next, file))
+        };
+        written.map_err(|error| HostError::system(&format!("write {}", file.display()), error))
     }
 
     /// What has been changed, in its order.
@@ -126,14 +175,21 @@ impl Changes {
             Change::Route { metric, .. } => listing::of_metric(self.routes(&change)?, *metric),
             _ => Vec::new(),
         };
-        match self.apply(&change, "add") {
-            Ok(()) => {}
-            // Somebody else has just done the same.
-            Err(_) if replaced.is_empty() && self.holds(&change)? => return Ok(false),
-            Err(error) => return Err(error),
+        // Written down before it is done: undoing what was not done does no harm.
+        let unreplaced = replaced.is_empty();
+        self.done.push(Done {
+            change: change.clone(),
+            replaced,
+        });
+        let made = self.save().and_then(|()| self.apply(&change, "add"));
+        let Err(error) = made else { return Ok(true) };
+        self.done.pop();
+        self.save()?;
+        // Somebody else may just have done the same.
+        match unreplaced && self.holds(&change)? {
+            true => Ok(false),
+            false => Err(error),
         }
-        self.done.push(Done { change, replaced });
-        Ok(true)
     }
 
     /// Undoes one change, if it is one of ours; whether it was.
@@ -146,6 +202,7 @@ impl Changes {
         };
         self.put_back(&self.done[place])?;
         self.done.remove(place);
+        self.save()?;
         Ok(true)
     }
 
@@ -164,6 +221,7 @@ impl Changes {
         }
         left.reverse();
         self.done = left;
+        errors.extend(self.save().err());
         errors
     }
 

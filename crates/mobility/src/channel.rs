@@ -33,6 +33,25 @@ const BUFFER: usize = 4 << 20;
 /// Room for an answer.
 const ANSWER: usize = crate::sealed::ROOM;
 
+/// Whose channel it is: on a host that is both, each gets what is for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// An agent's: everything but what agents send.
+    Agent,
+    /// A responder's: Binding Acknowledgements and Binding Errors.
+    Responder,
+}
+
+impl Role {
+    /// What its rule matches, by the type of the message (RFC 6275 §6.1).
+    const fn types(self) -> &'static str {
+        match self {
+            Self::Agent => "mh type != { 6, 7 }",
+            Self::Responder => "mh type { 6, 7 }",
+        }
+    }
+}
+
 /// A channel that cannot be opened.
 #[derive(Debug, Error)]
 pub enum ChannelError {
@@ -53,6 +72,7 @@ pub struct Channel {
     nflog: Nflog,
     sender: RawSender,
     group: u16,
+    role: Role,
     own: Vec<Ipv6Addr>,
     table: String,
 }
@@ -86,7 +106,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`ChannelError`].
-    pub fn open(own: &[Ipv6Addr], table: &str) -> Result<Self, ChannelError> {
+    pub fn open(role: Role, own: &[Ipv6Addr], table: &str) -> Result<Self, ChannelError> {
         let options = Options {
             receive_buffer: Some(BUFFER),
             ..Options::default()
@@ -102,6 +122,7 @@ impl Channel {
             nflog,
             sender: RawSender::open(MOBILITY)?,
             group,
+            role,
             own: own.to_vec(),
             table: table.to_owned(),
         })
@@ -121,8 +142,9 @@ impl Channel {
         let rule = match own.is_empty() {
             true => String::new(),
             false => format!(
-                "\t\tip6 daddr {{ {} }} meta l4proto {MOBILITY} log group {group} drop\n",
-                own.join(", ")
+                "\t\tip6 daddr {{ {} }} meta l4proto {MOBILITY} {} log group {group} drop\n",
+                own.join(", "),
+                self.role.types()
             ),
         };
         // A priority behind that of filters (0), so that what they drop is not logged.

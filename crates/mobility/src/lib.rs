@@ -2,6 +2,7 @@
 //! keys of RFC 4285, the channel for control messages, and the two ends of the
 //! tunnel.
 
+pub mod alarm;
 pub mod channel;
 pub mod document;
 pub mod initiators;

@@ -171,8 +171,9 @@ impl Registrar {
                 spi,
             }) => {
                 // Whoever sends such packets in another's name must not have that one
-                // flooded with answers.
-                if !self.complaints.permits(now) {
+                // flooded with answers. A message whose code is right is nobody else's,
+                // and its answer is what mends the clock.
+                if status == Status::AUTHENTICATION_FAILED && !self.complaints.permits(now) {
                     return Outcome::Silence(Why::Limited);
                 }
                 let acknowledgement = refused(status, timestamp);

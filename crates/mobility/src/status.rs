@@ -34,6 +34,12 @@ pub enum StatusError {
         /// Why.
         error: io::Error,
     },
+    /// It has too many readers.
+    #[error("{}: no answer, too many ask at the same time: try again", .path.display())]
+    Busied {
+        /// The socket.
+        path: PathBuf,
+    },
     /// Something else.
     #[error("{}: {operation}: {error}", .path.display())]
     Failed {
@@ -100,8 +106,12 @@ impl StatusSocket {
     /// read holds nobody up.
     ///
     /// # Errors
-    /// When the socket itself fails.
-    pub fn answer(&self, records: impl Fn() -> Vec<u8>) -> io::Result<()> {
+    /// When somebody could not be answered, as for want of descriptors or threads: a
+    /// thing to be told, and no reason to end.
+    pub fn answer(
+        &self,
+        records: impl Fn() -> Box<dyn FnOnce() -> Vec<u8> + Send>,
+    ) -> io::Result<()> {
         loop {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -111,14 +121,16 @@ impl StatusSocket {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
+            // Without a record: the reader sees that there was no answer.
             if self.readers.load(Ordering::Acquire) >= READERS {
                 continue;
             }
             self.readers.fetch_add(1, Ordering::AcqRel);
-            let (records, readers) = (records(), Arc::clone(&self.readers));
+            // What is copied here is made into records there: the daemon goes on.
+            let (render, readers) = (records(), Arc::clone(&self.readers));
             let work = move || {
                 // A reader that has gone, or does not read, gets nothing.
-                let _ = write(stream, &records);
+                let _ = write(stream, &render());
                 readers.fetch_sub(1, Ordering::AcqRel);
             };
             let thread = std::thread::Builder::new()
@@ -176,7 +188,14 @@ pub fn read(path: &Path) -> Result<Vec<String>, StatusError> {
     };
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     let lines: Result<Vec<_>, _> = BufReader::new(stream).lines().collect();
-    lines.map_err(failed)
+    let lines = lines.map_err(failed)?;
+    match lines.is_empty() {
+        // Every status has at least one record.
+        true => Err(StatusError::Busied {
+            path: path.to_owned(),
+        }),
+        false => Ok(lines),
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +211,12 @@ mod tests {
         };
         let ready = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&within));
         assert_eq!(ready, Ok(1), "somebody has connected");
-        socket.answer(|| records.to_vec()).unwrap();
+        let records = records.to_vec();
+        let answered = socket.answer(|| {
+            let records = records.clone();
+            Box::new(move || records)
+        });
+        answered.unwrap();
     }
 
     #[test]
@@ -229,6 +253,16 @@ mod tests {
             .collect();
         serve(&socket, &large);
         assert!(socket.readers.load(Ordering::Acquire) <= READERS);
+        // Who comes now has no answer, and is told so.
+        let late = std::thread::spawn({
+            let path = path.clone();
+            move || read(&path)
+        });
+        serve(&socket, &large);
+        assert!(matches!(
+            late.join().unwrap(),
+            Err(StatusError::Busied { .. })
+        ));
         drop(idle);
     }
 

@@ -106,7 +106,7 @@ fn at_the_agent(octets: &[u8]) {
             let len = 40 + usize::from(octets[4]) * 256 + usize::from(octets[5]);
             assert_eq!(dont_fragment, len > 1280);
             // The other end takes what this end gives it, and from nobody else.
-            let delivered = deliver(octets, true, |a| a == ANYCAST, UNICAST);
+            let delivered = deliver(octets, true, |a| a == ANYCAST, |a| a == UNICAST);
             let is_own = source == UNICAST || source == ANYCAST;
             assert_eq!(
                 delivered,
@@ -138,7 +138,8 @@ fn back_at_the_agent(octets: &[u8]) {
         None => Err(Dropped::Malformed),
         Some((from, _)) if from != ANYCAST => Err(Dropped::Stranger),
         Some(_) if upper_protocol(octets) == Some(41) => Err(Dropped::Nested),
-        Some((from, to)) if !is_routable(to) || to == AGENT || to == from => Err(Dropped::Address),
+        Some((from, to)) if !is_routable(to) || to == from => Err(Dropped::Address),
+        Some((_, AGENT)) if upper_protocol(octets) == Some(135) => Err(Dropped::Address),
         Some(_) => Ok(()),
     };
     assert_eq!(reverse(octets, AGENT, |a| a == ANYCAST), expected);
@@ -154,8 +155,11 @@ fn at_the_responder(octets: &[u8]) {
         Some(_) if octets[6] == 41 => Err(Dropped::Nested),
         Some(_) => Ok(()),
     };
-    assert_eq!(deliver(octets, true, |a| a == ANYCAST, UNICAST), expected);
-    let stranger = deliver(octets, false, |a| a == ANYCAST, UNICAST);
+    assert_eq!(
+        deliver(octets, true, |a| a == ANYCAST, |a| a == UNICAST),
+        expected
+    );
+    let stranger = deliver(octets, false, |a| a == ANYCAST, |a| a == UNICAST);
     assert_eq!(stranger, Err(Dropped::Stranger));
 }
 

@@ -100,6 +100,8 @@ pub struct Keyring {
     nodes: HashMap<Box<[u8]>, NodeId>,
     /// The last accepted timestamp of each node; it outlives the node's bindings.
     last: Vec<Option<Timestamp>>,
+    /// When the keyring began, of which nothing before is known.
+    start: Option<Timestamp>,
 }
 
 impl Keyring {
@@ -111,7 +113,16 @@ impl Keyring {
             keys: HashMap::new(),
             nodes: HashMap::new(),
             last: Vec::new(),
+            start: None,
         }
+    }
+
+    /// Refuses timestamps from before `start`, when this keyring began: those that
+    /// another one accepted may be among them, and are within the skew for a while.
+    #[must_use]
+    pub const fn since(mut self, start: Timestamp) -> Self {
+        self.start = Some(start);
+        self
     }
 
     /// Adds a key that may register the anycast addresses in `may_register`. Several
@@ -177,8 +188,17 @@ impl Keyring {
             None if self.freshness.required => return rejected(Status::ID_REQUIRED, None),
             None => {}
             Some(timestamp) => {
-                if !timestamp.is_close(wall, self.freshness.skew)
-                    || last.is_some_and(|last| !timestamp.is_after(last))
+                // A clock that was ahead and is put right: what was accepted then is
+                // refused by now for being far off, and must not keep out the present.
+                let skew = self.freshness.skew;
+                let ahead = |then: Timestamp| then.is_after(wall) && !then.is_close(wall, skew);
+                *last = last.filter(|last| !ahead(*last));
+                let start = self.start.filter(|start| !ahead(*start));
+                if !timestamp.is_close(wall, skew)
+                    || [*last, start]
+                        .into_iter()
+                        .flatten()
+                        .any(|before| !timestamp.is_after(before))
                 {
                     let answer = timestamp.with_seconds_of(wall);
                     return rejected(Status::ID_MISMATCH, Some(answer));
@@ -374,6 +394,41 @@ mod tests {
         }
         assert_eq!(ask(301, "two", 4000), fresh(1, true));
         assert_eq!(ask(302, "one", 4001), fresh(0, false));
+    }
+
+    /// A clock that was an hour ahead and is put right: a node that registered then
+    /// registers now, and what it sent then is refused.
+    #[test]
+    fn a_clock_that_was_ahead() {
+        let mut keyring = keyring(Freshness::DEFAULT);
+        let hour = 3_600_000;
+        let mut ask = |now: u64, sent: u64| {
+            keyring.authenticate(at(now), &message(300, "one", Some(at(sent))))
+        };
+        assert_eq!(ask(hour, hour), fresh(0, true));
+        assert_eq!(ask(60_000, 60_000), fresh(0, true));
+        assert_eq!(ask(60_000, hour), mismatch(at(60_000).with_low(at(hour))));
+        assert_eq!(
+            ask(60_000, 60_000),
+            mismatch(at(60_000).with_low(at(60_000)))
+        );
+        // Within the skew it is no clock that was wrong.
+        assert_eq!(ask(60_001, 66_000), fresh(0, true));
+        assert_eq!(
+            ask(60_002, 60_002),
+            mismatch(at(60_002).with_low(at(60_002)))
+        );
+    }
+
+    /// What was sent before an agent began may be a replay of what it has forgotten.
+    #[test]
+    fn what_is_older_than_the_agent() {
+        let mut keyring = keyring(Freshness::DEFAULT).since(at(10_000));
+        let mut ask = |now: u64, sent: u64| {
+            keyring.authenticate(at(now), &message(300, "one", Some(at(sent))))
+        };
+        assert_eq!(ask(10_100, 9_999), mismatch(at(10_100).with_low(at(9_999))));
+        assert_eq!(ask(10_200, 10_001), fresh(0, true));
     }
 
     impl Timestamp {

@@ -93,11 +93,17 @@ pub fn reverse(
     if !is_registered(packet.source()) {
         return Err(Dropped::Stranger);
     }
-    if upper_protocol(&packet) == Some(protocol::IPV6) {
+    let upper = upper_protocol(&packet);
+    if upper == Some(protocol::IPV6) {
         return Err(Dropped::Nested);
     }
     let destination = packet.destination();
-    if !is_unicast_routable(destination) || destination == agent || destination == packet.source() {
+    if !is_unicast_routable(destination) || destination == packet.source() {
+        return Err(Dropped::Address);
+    }
+    // The agent's host may be an initiator itself; what is for the agent comes to it
+    // outside of tunnels.
+    if destination == agent && upper == Some(protocol::MOBILITY) {
         return Err(Dropped::Address);
     }
     Ok(())

@@ -13,7 +13,8 @@ use super::Dropped;
 const UDP_HEADER: usize = 8;
 const UDP: u8 = 17;
 
-/// Whether a packet that came through the tunnel is for the service.
+/// Whether a packet that came through the tunnel is for the service. `is_own` tells
+/// this host's own addresses, which no packet from outside has as its source.
 ///
 /// # Errors
 /// Why it is dropped, in silence.
@@ -21,7 +22,7 @@ pub fn deliver(
     octets: &[u8],
     is_agent: bool,
     anycast: impl FnOnce(Ipv6Addr) -> bool,
-    unicast: Ipv6Addr,
+    is_own: impl FnOnce(Ipv6Addr) -> bool,
 ) -> Result<(), Dropped> {
     // Anybody could put packets with any source into this host otherwise.
     if !is_agent {
@@ -32,7 +33,7 @@ pub fn deliver(
     if !anycast(destination) {
         return Err(Dropped::NotServed);
     }
-    if !is_unicast_routable(source) || source == destination || source == unicast {
+    if !is_unicast_routable(source) || source == destination || is_own(source) {
         return Err(Dropped::Address);
     }
     if packet.next_header() == protocol::IPV6 {

@@ -133,18 +133,19 @@ fn only_the_registered_responder_speaks_in_the_name_of_an_address() {
         reverse(&forged, agent(), registered),
         Err(Dropped::Stranger)
     );
-    for destination in [
-        "::",
-        "::1",
-        "fe80::1",
-        "ff0e::1",
-        "2001:db8:0:1::2",
-        "2001:db8:0:1::a",
-    ] {
+    for destination in ["::", "::1", "fe80::1", "ff0e::1", "2001:db8:0:1::a"] {
         let packet = udp(anycast(), address(destination), 8);
         let outcome = reverse(&packet, agent(), registered);
         assert_eq!(outcome, Err(Dropped::Address), "{destination}");
     }
+    // To the agent itself everything but its own messages.
+    let answer_to_agent = udp(anycast(), agent(), 8);
+    assert_eq!(reverse(&answer_to_agent, agent(), registered), Ok(()));
+    let message = packet(anycast(), agent(), protocol::MOBILITY, &[0; 16]);
+    assert_eq!(
+        reverse(&message, agent(), registered),
+        Err(Dropped::Address)
+    );
     let nested = packet(anycast(), initiator(), protocol::IPV6, &answer);
     assert_eq!(reverse(&nested, agent(), registered), Err(Dropped::Nested));
     assert_eq!(
@@ -209,13 +210,14 @@ fn nobody_is_told_of_less_than_the_least_mtu() {
 #[test]
 fn a_service_gets_what_an_agent_sends_for_its_address() {
     let is_anycast = |a| a == anycast();
+    let is_own = |a| a == responder();
     let request = udp(initiator(), anycast(), 8);
-    assert_eq!(deliver(&request, true, is_anycast, responder()), Ok(()));
-    let stranger = deliver(&request, false, is_anycast, responder());
+    assert_eq!(deliver(&request, true, is_anycast, is_own), Ok(()));
+    let stranger = deliver(&request, false, is_anycast, is_own);
     assert_eq!(stranger, Err(Dropped::Stranger));
     let other = udp(initiator(), responder(), 8);
     assert_eq!(
-        deliver(&other, true, is_anycast, responder()),
+        deliver(&other, true, is_anycast, is_own),
         Err(Dropped::NotServed)
     );
     for source in [
@@ -227,12 +229,12 @@ fn a_service_gets_what_an_agent_sends_for_its_address() {
         "2001:db8:0:1::a",
     ] {
         let packet = udp(address(source), anycast(), 8);
-        let outcome = deliver(&packet, true, is_anycast, responder());
+        let outcome = deliver(&packet, true, is_anycast, is_own);
         assert_eq!(outcome, Err(Dropped::Address), "{source}");
     }
     let nested = packet(initiator(), anycast(), protocol::IPV6, &request);
     assert_eq!(
-        deliver(&nested, true, is_anycast, responder()),
+        deliver(&nested, true, is_anycast, is_own),
         Err(Dropped::Nested)
     );
 }
@@ -316,7 +318,7 @@ proptest! {
         let _ = forward(&octets, everything);
         let _ = reverse(&octets, agent(), |_| true);
         let _ = translate(UNREACHABLE, responder(), &octets, everything);
-        let _ = deliver(&octets, true, |_| true, responder());
+        let _ = deliver(&octets, true, |_| true, |_| false);
         let _ = outgoing(&octets, |_| true, responder());
         let _ = with_source(&mut octets, responder());
     }
