@@ -82,8 +82,22 @@ impl Runner {
         let mut last = 0;
         let mut start = None;
         let mut times = Vec::new();
-        for filter in &expect.order {
-            let found = self.decoded(capture, filter, &number, &expect.since, &expect.until)?;
+        // At once: starting tshark takes longer than its work.
+        let decoded =
+            |filter: &String| self.decoded(capture, filter, &number, &expect.since, &expect.until);
+        let found = std::thread::scope(|scope| {
+            let started: Vec<_> = expect
+                .order
+                .iter()
+                .map(|filter| scope.spawn(move || decoded(filter)))
+                .collect();
+            let ended = started.into_iter().map(|thread| {
+                let panicked = |panic| std::panic::resume_unwind(panic);
+                thread.join().unwrap_or_else(panicked)
+            });
+            ended.collect::<Result<Vec<_>>>()
+        })?;
+        for (filter, found) in expect.order.iter().zip(found) {
             let next = found.iter().find_map(|packet| {
                 let frame: u64 = packet.fields.first()?.parse().ok()?;
                 (frame > last).then_some((frame, packet.time))
