@@ -1,8 +1,8 @@
 //! What the sidecar follows: signals, the health of the service, and its host's address.
 use aarp_lab::{Capture, Process, Snap, wait_until};
 
+use crate::agreement::Session;
 use crate::decode::decoded;
-use crate::ownership::Session;
 use crate::site::{A, AGENT, LIMIT, Site, U1, networked};
 
 /// The updates that a capture has, as care-of address and lifetime in units.

@@ -1,4 +1,5 @@
-//! Two responders that refresh: who owns A when, as their mode says.
+//! Two responders that refresh: who owns A when, as their mode says. (They agree among
+//! themselves; the longest tests, so that they begin first.)
 use std::io::Write as _;
 use std::net::Ipv6Addr;
 use std::process::{ChildStdin, Stdio};
