@@ -62,8 +62,18 @@ fn answers_by_the_tunnel_pass_a_network_that_checks_sources() {
 /// The probe goes by the agent, its answer comes from U, and everything else goes there.
 #[test]
 fn the_resolving_layer_leaves_the_agent_after_one_round_trip() {
+    leaves_the_agent("tunnel");
+}
+
+/// Also where the other answers of A leave straight, from A.
+#[test]
+fn the_resolving_layer_leaves_the_agent_with_direct_answers() {
+    leaves_the_agent("direct");
+}
+
+fn leaves_the_agent(reverse: &'static str) {
     networked(|| {
-        let site = serving(&[]);
+        let site = serving(&["--reverse", reverse]);
         // The router asks for A's neighbour, and a proxy waits before it answers that
         // (RFC 4861 §7.2.8): as long as 0.8 s on Linux.
         let ping = site
@@ -100,7 +110,7 @@ fn the_resolving_layer_leaves_the_agent_after_one_round_trip() {
         let relayed = |way: &str| count(&after, way) - count(&before, way);
         assert_eq!(relayed("/relayed/to_responders"), 1, "{after:#}");
         assert_eq!(relayed("/relayed/to_initiators"), 0, "{after:#}");
-        // An ordinary ping of A is answered by A, through the agent.
+        // An ordinary ping of A is answered by A, as everything else.
         let ping = site
             .host("c")
             .command("ping")
@@ -110,11 +120,8 @@ fn the_resolving_layer_leaves_the_agent_after_one_round_trip() {
         assert_eq!(Filter::icmp6(129).src(A).count(&packets), 1);
         let record = site.agent_record();
         let more = count(&record, "/relayed/to_initiators");
-        assert_eq!(
-            more,
-            count(&before, "/relayed/to_initiators") + 1,
-            "{record:#}"
-        );
+        let more = more - count(&before, "/relayed/to_initiators");
+        assert_eq!(more, u64::from(reverse == "tunnel"), "{record:#}");
         assert_eq!(site.status("s1", "aarp-binding")[0]["probe_answers"], 1);
     });
 }

@@ -297,13 +297,7 @@ const TURNS: usize = 20;
 #[ignore = "minutes: it waits for bindings to end"]
 fn twenty_turns_of_each() {
     networked(|| {
-        let all: Vec<Value> = std::thread::scope(|scope| {
-            let threads = Event::ALL.map(|event| scope.spawn(move || twenty(event)));
-            threads.map(|thread| thread.join().unwrap()).into()
-        });
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = std::env::var_os("AARP_RECORDS");
-        let folder = folder.map_or_else(|| common::stage().join(".."), PathBuf::from);
+        // Before anybody goes on working meanwhile.
         let commit = std::process::Command::new("git")
             .args([
                 "-C",
@@ -315,6 +309,13 @@ fn twenty_turns_of_each() {
             .output()
             .unwrap();
         let commit = String::from_utf8(commit.stdout).unwrap();
+        let all: Vec<Value> = std::thread::scope(|scope| {
+            let threads = Event::ALL.map(|event| scope.spawn(move || twenty(event)));
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = std::env::var_os("AARP_RECORDS");
+        let folder = folder.map_or_else(|| common::stage().join(".."), PathBuf::from);
         let record = json!({
             "schema": 1,
             "type": "mobility-recovery",
