@@ -101,7 +101,7 @@ fn changes_are_made_once_and_undone() {
                 .collect()
         });
         let made: Vec<bool> = made;
-        assert_eq!(made, [true; 6]);
+        assert_eq!(made, [true; 7]);
         let changed = state(agent);
         for expected in [
             "inet6 2001:db8:f::1/128 scope global nodad deprecated",
@@ -127,7 +127,7 @@ fn changes_are_made_once_and_undone() {
             assert_eq!(changes.undo().len(), 0);
             again
         });
-        assert_eq!((again, empty), (vec![false; 6], vec![]));
+        assert_eq!((again, empty), (vec![false; 7], vec![]));
         assert_eq!(state(agent), changed);
         // Taken up again from what was written down.
         let text = serde_json::to_string(&record).unwrap();
@@ -194,7 +194,7 @@ fn what_somebody_else_has_done_is_left_to_them() {
                 .collect()
         });
         let made: Vec<bool> = made;
-        assert_eq!(made, [false, true, true, true, true, false]);
+        assert_eq!(made, [false, true, true, true, true, true, false]);
         assert_eq!(record[0].replaced.len(), 1);
         // Meanwhile somebody has removed the rule.
         agent
@@ -219,7 +219,7 @@ fn one_change_is_reverted_by_itself() {
             for (left, change) in all().iter().rev().enumerate() {
                 assert!(changes.revert(change).unwrap());
                 assert!(!changes.revert(change).unwrap(), "it is no more");
-                assert_eq!(changes.record().len(), 5 - left);
+                assert_eq!(changes.record().len(), 6 - left);
             }
         });
         assert_eq!(state(agent), before);
