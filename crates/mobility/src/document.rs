@@ -117,7 +117,11 @@ pub fn tables<'t>(document: &'t Table, name: &str) -> Result<Vec<Entry<'t>>, Bad
     let entries = values.iter().enumerate().map(|(index, value)| {
         let path = format!("{name}[{index}]");
         match value {
-            Value::Table(table) => Ok(Entry { path, table }),
+            Value::Table(table) => Ok(Entry {
+                path,
+                table,
+                is_secret: false,
+            }),
             _ => Err(wrong(&path)),
         }
     });
@@ -134,6 +138,7 @@ pub fn table<'t>(document: &'t Table, name: &str) -> Result<Option<Entry<'t>>, B
         Some(Value::Table(table)) => Ok(Some(Entry {
             path: name.to_owned(),
             table,
+            is_secret: false,
         })),
         Some(_) => Err(BadSetting::new(
             name,
@@ -147,6 +152,7 @@ pub fn table<'t>(document: &'t Table, name: &str) -> Result<Option<Entry<'t>>, B
 pub struct Entry<'t> {
     path: String,
     table: &'t Table,
+    is_secret: bool,
 }
 
 impl<'t> Entry<'t> {
@@ -156,6 +162,17 @@ impl<'t> Entry<'t> {
         Self {
             path: path.to_owned(),
             table,
+            is_secret: false,
+        }
+    }
+
+    /// The same table, of whose text nothing is shown: a quotation mark too many, and
+    /// what is found for one key is the value of another.
+    #[must_use]
+    pub fn secret(self) -> Self {
+        Self {
+            is_secret: true,
+            ..self
         }
     }
 
@@ -171,6 +188,9 @@ impl<'t> Entry<'t> {
     }
 
     fn expected(&self, key: &str, what: impl Display, value: &Value) -> BadSetting {
+        if self.is_secret && !value.is_integer() {
+            return self.bad(key, format_args!("expected {what}"));
+        }
         self.bad(key, format_args!("expected {what}, not {value}"))
     }
 

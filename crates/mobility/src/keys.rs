@@ -154,7 +154,7 @@ pub fn parse(text: &str) -> Result<Vec<Key>, BadSetting> {
     }
     let mut keys: Vec<Key> = Vec::new();
     for entry in document::tables(&document, "key")? {
-        let key = read_entry(&entry)?;
+        let key = read_entry(&entry.clone().secret())?;
         if keys.iter().any(|other| other.spi == key.spi) {
             let problem = format_args!("expected each SPI once, {} is there already", key.spi);
             return Err(entry.bad("spi", problem));
@@ -270,6 +270,9 @@ peer = "ar2@example.org"
                 "key[0].name: unknown key; expected one of spi, key, peer, may_register",
             ),
         ];
+        let slip = "spi = \"\"\"256\nkey = \"000102030405060708090a0b0c0d0e0f\"\"\"\"";
+        let bad = parse(&format!("[[key]]\n{slip}")).unwrap_err();
+        assert!(!bad.to_string().contains("0001"), "{bad}");
         for (text, expected) in cases {
             let bad = parse(&format!("[[key]]\n{text}")).unwrap_err();
             assert_eq!(bad.to_string(), expected);
