@@ -295,7 +295,7 @@ plan "$output/preload/libaarp.so" "$LIBDIR/aarp/libaarp.so" 644
 for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
     plan "$output/release/$name" "$BINDIR/$name" 755
 done
-for name in LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md docs/*.md docs/adr/*.md; do
+for name in LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md docs/*.md docs/*.svg docs/adr/*.md; do
     [ ! -f "$name" ] || plan "$source_folder/$name" "$DOCDIR/${name#docs/}" 644
 done
 for name in docs/json-schema/*.json; do
