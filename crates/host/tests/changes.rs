@@ -39,6 +39,12 @@ fn all() -> Vec<Change> {
             table: 77,
             priority: 900,
         },
+        Change::Rule {
+            protocol: Some(58),
+            from: A,
+            table: 77,
+            priority: 901,
+        },
         Change::ProxyNdp {
             interface: "eth0".into(),
         },
