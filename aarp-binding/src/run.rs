@@ -33,7 +33,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::memory::Memory;
 use crate::place::Placement;
 use crate::service::Service;
-use crate::settings::Settings;
+use crate::settings::{Reverse, Settings};
 use crate::tunnel::{Counters, End, Ends};
 use crate::{say, status};
 
@@ -380,9 +380,13 @@ impl Sidecar {
             let optimized = self.services.iter().map(|service| &service.settings);
             let optimized = optimized.filter(|settings| settings.route_optimization);
             let optimized = optimized.map(|settings| settings.anycast).collect();
+            let direct = self.services.iter().map(|service| &service.settings);
+            let direct = direct.filter(|settings| settings.reverse == Reverse::Direct);
+            let direct = direct.map(|settings| settings.anycast).collect();
             ends.push(End {
                 tunnel,
                 anycasts,
+                direct,
                 own: self.own.clone(),
                 optimized,
             });

@@ -42,6 +42,8 @@ pub(crate) struct End {
     pub(crate) tunnel: Tunnel,
     /// The anycast addresses behind it, each with its agents, the preferred one first.
     pub(crate) anycasts: Vec<(Ipv6Addr, Vec<Ipv6Addr>)>,
+    /// Those of them whose answers go straight.
+    pub(crate) direct: Vec<Ipv6Addr>,
     /// Every address of this host: no initiator has one of these.
     pub(crate) own: Vec<Ipv6Addr>,
     /// Those of them whose initiators are offered route optimisation.
@@ -351,6 +353,13 @@ impl Mover {
         let unicast = end.tunnel.local();
         let is_anycast = |address| !end.agents(address).is_empty();
         match relay::outgoing(octets, is_anycast, unicast) {
+            // Led here for the answers to probes that are among it.
+            Outgoing::Encapsulate { .. } if end.direct.contains(&source) => {
+                count(&counters.straight, 1);
+                if straight.push(octets).is_err() {
+                    count(&counters.not_sent, 1);
+                }
+            }
             Outgoing::Encapsulate {
                 traffic_class,
                 dont_fragment,

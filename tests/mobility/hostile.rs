@@ -56,6 +56,8 @@ fn the_agent_takes_nothing_from_strangers() {
         let at_agent = site.lab.capture_with("haa", "eth0", Snap::Whole).unwrap();
         let at_client = site.lab.capture("c", "eth0").unwrap();
         let answer = echo(A, CLIENT, 56);
+        let mut message_to_agent = echo(A, AGENT, 56);
+        message_to_agent[6] = 135;
         let inside_itself = tunnelled(A, CLIENT, &echo(A, CLIENT, 56));
         let mut version = answer.clone();
         version[0] = 0x45;
@@ -78,9 +80,9 @@ fn the_agent_takes_nothing_from_strangers() {
                 tunnelled(U1, AGENT, &echo(AGENT, CLIENT, 56)),
             ),
             (
-                "to the agent itself",
+                "a message to the agent itself",
                 "address",
-                tunnelled(U1, AGENT, &echo(A, AGENT, 56)),
+                tunnelled(U1, AGENT, &message_to_agent),
             ),
             ("to A", "address", tunnelled(U1, AGENT, &echo(A, A, 56))),
             (

@@ -43,11 +43,12 @@ pub enum Role {
 }
 
 impl Role {
-    /// What its rule matches, by the type of the message (RFC 6275 §6.1).
-    const fn types(self) -> &'static str {
+    /// What becomes of its packets, by the type of the message (RFC 6275 §6.1): a
+    /// header that is cut off before its type is the agent's, who counts it.
+    const fn verdicts(self) -> [&'static str; 2] {
         match self {
-            Self::Agent => "mh type != { 6, 7 }",
-            Self::Responder => "mh type { 6, 7 }",
+            Self::Agent => ["mh type { 6, 7 } return", "log"],
+            Self::Responder => ["mh type != { 6, 7 } return", "mh type { 6, 7 } log"],
         }
     }
 }
@@ -139,22 +140,27 @@ impl Channel {
         let (table, group) = (&self.table, self.group);
         let own: Vec<String> = self.own.iter().map(ToString::to_string).collect();
         // Without an address nothing is for us; the kernel knows no empty set.
-        let rule = match own.is_empty() {
-            true => String::new(),
-            false => format!(
-                "\t\tip6 daddr {{ {} }} meta l4proto {MOBILITY} {} log group {group} drop\n",
-                own.join(", "),
-                self.role.types()
-            ),
-        };
-        // A priority behind that of filters (0), so that what they drop is not logged.
+        let (mut log, mut drop) = (String::new(), String::new());
+        if !own.is_empty() {
+            let packets = format!("ip6 daddr {{ {} }} meta l4proto {MOBILITY}", own.join(", "));
+            let [others, ours] = self.role.verdicts();
+            log = format!("\t\t{packets} {others}\n\t\t{packets} {ours} group {group}\n");
+            drop = format!("\t\t{packets} drop\n");
+        }
+        // Priorities behind that of filters (0), so that what they drop is not logged;
+        // and two, so that on a host that is agent and responder both log before
+        // either drops.
         format!(
             "add table ip6 {table}\n\
              delete table ip6 {table}\n\
              table ip6 {table} {{\n\
              \tchain control {{\n\
              \t\ttype filter hook input priority filter + 10; policy accept;\n\
-             {rule}\
+             {log}\
+             \t}}\n\
+             \tchain silence {{\n\
+             \t\ttype filter hook input priority filter + 11; policy accept;\n\
+             {drop}\
              \t}}\n\
              }}\n"
         )
