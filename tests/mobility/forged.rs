@@ -136,7 +136,7 @@ fn kinds(number: u16) -> Vec<(&'static str, String, Vec<u8>)> {
         with(1, &[20]),
     );
     add("another message", "unanswered/message", {
-        let mut packet = with(2, &[6]);
+        let mut packet = with(2, &[1]);
         packet[HEADERS + 6] = 0;
         mended(packet)
     });
