@@ -92,8 +92,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 
     let library = library::find(named.as_deref())?;
+    let asks_for_log = std::env::var_os("AARP_LOG").is_some();
     let configuration = config::check_configuration(environment)?;
-    if let Some(lost) = config::lost_log(&configuration) {
+    // Whoever asks for a log in the environment is told by the library itself.
+    if let Some(lost) = config::lost_log(&configuration)
+        && !asks_for_log
+    {
         eprintln!("aarp-run: {lost}");
     }
     let (name, arguments) = cli.command.split_first().context("no command given")?;

@@ -129,8 +129,8 @@ fn an_untrusted_answer_is_a_warning() {
     });
 }
 
-/// A log file that cannot be written is told once, to who has asked for a log in the
-/// environment, and to nobody else.
+/// A log file that cannot be written is told once by the library, to who has asked for
+/// a log in the environment, and to nobody else.
 #[test]
 fn a_log_that_is_lost_is_told_once() {
     rootless::test(|| {

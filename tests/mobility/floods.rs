@@ -23,6 +23,7 @@ pub(crate) fn judged(site: &Site) -> u64 {
 /// A flood from one source, and one from as many as there are packets: all of it is
 /// counted, few are answered, little is logged, and the responder that has a key goes on.
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn floods_change_nothing() {
     const FLOOD: u64 = 20_000;
     networked(|| {
@@ -75,6 +76,7 @@ fn floods_change_nothing() {
 
 /// Where anybody may register the table is bounded, and who is in it stays.
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_full_table_stays_as_it_is() {
     networked(|| {
         let site = Site::new();

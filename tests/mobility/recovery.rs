@@ -259,6 +259,7 @@ fn check(event: Event, turn: Turn) {
 }
 
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn an_agent_that_is_restarted_is_back() {
     recovers(Event::AgentRestarted);
 }
@@ -269,6 +270,7 @@ fn an_agent_that_is_killed_is_back() {
 }
 
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_sidecar_that_is_restarted_is_back() {
     recovers(Event::BindingRestarted);
 }
@@ -284,6 +286,7 @@ fn a_path_that_was_cut_is_back() {
 }
 
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_link_that_was_down_is_back() {
     recovers(Event::LinkDown);
 }

@@ -108,6 +108,7 @@ fn upload(site: &Site, octets: &[u8]) {
 /// The path between agent and initiator is narrow: the router there tells A, and that
 /// goes through the tunnel to the responder.
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_narrow_path_to_the_initiator() {
     networked(|| {
         let (site, octets) = site(4);
@@ -160,6 +161,7 @@ fn a_path_of_1280_takes_outer_fragments() {
 
 /// Of a hundred packets two are lost, in each direction, inside the tunnel and outside.
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_lossy_path() {
     networked(|| {
         let (site, octets) = site(2);

@@ -109,6 +109,7 @@ fn two_responders_update_the_binding_as_in_figure_12() {
 }
 
 #[test]
+#[ignore = "long"]
 fn the_agents_load_falls_with_the_share_that_uses_the_library() {
     let Some(outcome) = run("thesis-arl") else {
         return;
