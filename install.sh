@@ -340,13 +340,17 @@ fi
 sort -u "$scratch/new" -o "$scratch/new"
 
 # A whole new file takes the old one's name: a program that has the old library
-# mapped, or is one of ours and running, keeps it.
+# mapped, or is one of ours and running, keeps it. What programs load or run, and the
+# manifest, are on the disk before they have the name: after a crash of the machine
+# no program meets half a library. Pages can be installed again.
 put() {
     mkdir -p -- "$(dirname -- "$3")"
     unfinished=$(mktemp -- "$3.XXXXXX")
     cp -- "$2" "$unfinished"
     chmod "$1" "$unfinished"
-    sync -- "$unfinished"
+    case $3 in
+    */lib*.so | "$DESTDIR$BINDIR"/* | "$DESTDIR$MANIFEST") sync -- "$unfinished" ;;
+    esac
     mv -f -- "$unfinished" "$3"
     unfinished=
 }
