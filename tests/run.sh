@@ -60,6 +60,8 @@ case $target in /*) ;; *) target=$source_folder/$target ;; esac
 [ -z "${CARGO_TARGET_DIR:-}" ] || export CARGO_TARGET_DIR=$target
 stage=$target/stage
 export AARP_STAGE=$stage
+# Pays at the second build only; where there was one already, its parts are used.
+[ -d "$target/debug/incremental" ] || export CARGO_INCREMENTAL=0
 logs=$target/test-logs
 rm -rf -- "$logs"
 # What is found about programs, for docs/programs.md.
@@ -237,22 +239,15 @@ find_cargo_fuzz() {
     command -v cargo-fuzz >/dev/null
 }
 
-# fuzz SECONDS: each target for so long, from the kept inputs and what it finds.
+# fuzz SECONDS: each target for so long.
 fuzz() {
-    local seconds=$1 name
+    local seconds=$1
     if ! cargo +nightly --version >/dev/null 2>&1; then
         skip "fuzzing" "no nightly Rust (rustup toolchain install nightly)"
         return
     fi
     find_cargo_fuzz || return
-    part one "build the fuzz targets" cargo +nightly fuzz build
-    for name in $(cd fuzz/fuzz_targets && ls -- *.rs); do
-        name=${name%.rs}
-        mkdir -p "$target/fuzz-found/$name"
-        limit=$((seconds + 300)) part one "fuzz $name" cargo +nightly fuzz run "$name" \
-            "$target/fuzz-found/$name" "fuzz/corpus/$name" -- \
-            -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20
-    done
+    part lines "fuzzing, $seconds s each target" tests/fuzz.sh "$seconds"
 }
 
 # again TIMES NAME COMMAND...: the same tests several times.
@@ -281,6 +276,7 @@ if [ "$tier" = long ]; then
     limit=7200
     again 20 "soak" cargo test --locked --workspace --no-fail-fast
     for turn in $(seq 10); do part one "demo, turn $turn" bash -c demo; done
+    limit=$((10 * 3600))
     fuzz 1800
 fi
 
