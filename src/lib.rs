@@ -4,13 +4,13 @@
 //! hooks/       one table of C functions, no logic: connections and descriptors,
 //!              what sends, what receives, names
 //! ops.rs       what each call means, but for connect
-//! connect.rs   the life of one connect()
+//! connect/     the life of one connect()
 //! datagram/    the life of datagrams: what is sent, connected sockets, what comes
 //!              back, and what is known of most at once
 //! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking
-//! sockets.rs   what is known about each descriptor
+//! sockets/     what is known about each descriptor
 //! settings.rs  the configuration, read at the first call that needs it
 //! report.rs    counters, and lines for those who ask for them
 //! symbols.rs   the functions behind the hooks

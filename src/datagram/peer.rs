@@ -9,7 +9,8 @@ use aarp_sys::clock::wall_coarse_ms;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, socket};
 
-use super::{Course, Decision, PINS, Sending, gives_up, idle_seconds, pins, refute, remote_of};
+use super::sending::{Decision, Sending};
+use super::{Course, PINS, gives_up, idle_seconds, pins, refute, remote_of};
 use crate::connect::{cause, refutes, unpinned, with_address};
 use crate::ops::is_barred;
 use crate::report;

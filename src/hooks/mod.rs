@@ -12,6 +12,7 @@ mod names;
 mod receive;
 mod send;
 mod sendmmsg;
+mod sendmsg;
 
 use core::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::mem::transmute;

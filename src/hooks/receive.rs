@@ -9,7 +9,7 @@ use aarp_sys::user::{replace_address, room, show_address};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use super::behind;
-use super::send::message_of;
+use super::sendmsg::message_of;
 use crate::datagram::at_once::{self, Source};
 use crate::datagram::{peer, receive as datagrams};
 use crate::symbols::Symbol;

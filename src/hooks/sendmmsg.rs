@@ -9,7 +9,8 @@ use aarp_sys::{errno, socket};
 use libc::{mmsghdr, msghdr};
 
 use super::behind;
-use super::send::{TRIES, destination, goes_its_own_way, message_of, unreachable};
+use super::send::{TRIES, destination, unreachable};
+use super::sendmsg::{goes_its_own_way, message_of};
 use crate::datagram::{self, Course, peer};
 use crate::symbols::Symbol;
 use crate::{ops, sockets};

@@ -14,11 +14,14 @@ use aarp_sys::socket::Progress;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, process, socket};
 
+use self::attempt::Attempt;
 use crate::limits::Limits;
 use crate::names::interest;
-use crate::resolve::{Asker, Target, Unresolved};
+use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Kind, Phase, Record};
 use crate::{datagram, report, settings, state};
+
+mod attempt;
 
 /// TCP, by its IANA number.
 pub(crate) const TCP: u8 = libc::IPPROTO_TCP as u8;
@@ -340,141 +343,4 @@ fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> 
     let begun = result != 0 && error == libc::EINPROGRESS;
     errno::set(if begun { libc::EINTR } else { error });
     result
-}
-
-/// One connect() that goes to a U.
-struct Attempt<'c, 's, R> {
-    fd: c_int,
-    to: &'c SocketAddress,
-    record: Record,
-    asker: Asker<'s>,
-    real: &'c R,
-    /// As the program left it: untouched in the end, when its call succeeds.
-    errno: i32,
-}
-
-/// What came of connect() with a U.
-enum Outcome {
-    /// The program is told what the call behind has returned.
-    Told(c_int),
-    /// This U does not serve.
-    Failed(i32),
-}
-
-impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
-    /// A non-blocking program hears of a failure from the kernel, as ever. Only an
-    /// immediate one costs no time, so that A can take its place.
-    fn nonblocking(&self, target: &Target) -> c_int {
-        match self.connect_to(target, false) {
-            Outcome::Told(result) => result,
-            Outcome::Failed(_) => self.at_last_a(Bypass::Refuted),
-        }
-    }
-
-    /// A blocking program hears of no failure before A was asked again, another U
-    /// tried, and A itself; all within the time of one connect() of the kernel's.
-    fn blocking(&self, first: Target, limits: &Limits) -> c_int {
-        let mut target = first;
-        let mut reason = Bypass::Refuted;
-        for attempt in 1..=TRIES {
-            let now = boottime();
-            let Some(share) = limits.for_u(now, target.rtt) else {
-                reason = Bypass::Budget;
-                break;
-            };
-            let limited = limits.ends_by_send_timeout();
-            let outcome = limits.within(self.fd, share, || self.connect_to(&target, limited));
-            let error = match outcome {
-                Outcome::Told(result) => return result,
-                Outcome::Failed(error) => error,
-            };
-            let now = boottime();
-            if limits.is_over(now) {
-                errno::set(error);
-                return -1;
-            }
-            if attempt == TRIES {
-                break;
-            }
-            match self.asker.resolve_anew(now, limits.for_the_question(now)) {
-                Ok(another) => target = another,
-                Err(Unresolved::Bypass(_)) => break,
-                Err(Unresolved::Interrupted) => return interrupted(self.fd, self.to, self.real),
-            }
-        }
-        limits.within_what_is_left(self.fd, || self.at_last_a(reason))
-    }
-
-    /// connect() with a U, and what is remembered of it. With `limited`, a connection
-    /// that is not made in time is given up.
-    fn connect_to(&self, target: &Target, limited: bool) -> Outcome {
-        let u = target.u;
-        let to = with_address(self.to, u);
-        let record = Record {
-            phase: Phase::Connecting,
-            a: self.asker.a,
-            u,
-            port: self.asker.port,
-            process: self.asker.state.process(process::id),
-            ..self.record
-        };
-        // Without a record the program would learn of U.
-        if !sockets::set(self.fd, &record) {
-            let settings = Some(self.asker.settings);
-            return Outcome::Told(unpinned(
-                self.fd,
-                settings,
-                Bypass::Busy,
-                self.to,
-                self.real,
-            ));
-        }
-        let result = (self.real)(&to);
-        if result == 0 {
-            // A connection that is made with the first data is not made yet.
-            if !record.deferred {
-                sockets::set(
-                    self.fd,
-                    &Record {
-                        phase: Phase::Connected,
-                        ..record
-                    },
-                );
-            }
-            report::pinned("connect", self.fd, self.to, target);
-            errno::set(self.errno);
-            return Outcome::Told(result);
-        }
-        let error = errno::get();
-        let late = limited && error == libc::EINPROGRESS;
-        let outcome = if late && socket::disconnect(self.fd).is_ok() || refutes(error) {
-            sockets::set(self.fd, &self.record);
-            if self.asker.origin.is_none() {
-                self.asker.refute(u, cause(error));
-            }
-            Outcome::Failed(error)
-        } else if is_doubtful(error) {
-            sockets::set(self.fd, &self.record);
-            Outcome::Failed(error)
-        } else if matches!(error, libc::EINPROGRESS | libc::EINTR) {
-            report::pinned("connect", self.fd, self.to, target);
-            Outcome::Told(result)
-        } else {
-            // Nothing that U has to do with: the socket is connected already, or no
-            // socket at all.
-            sockets::set(self.fd, &self.record);
-            Outcome::Told(result)
-        };
-        errno::set(error);
-        outcome
-    }
-
-    fn at_last_a(&self, reason: Bypass) -> c_int {
-        let settings = Some(self.asker.settings);
-        let result = unpinned(self.fd, settings, reason, self.to, self.real);
-        if result == 0 {
-            errno::set(self.errno);
-        }
-        result
-    }
 }

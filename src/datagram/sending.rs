@@ -1,0 +1,283 @@
+//! What is decided about one datagram, where its pin does not say it already.
+
+use core::ffi::c_int;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use aarp_core::bypass::Bypass;
+use aarp_core::pins::{Pin, PinTable, Remote};
+use aarp_core::policy::{Patience, possible};
+use aarp_core::refutation::Cause;
+use aarp_core::settings::{OnFailure, Settings};
+use aarp_sys::clock::{boottime, wall_coarse_ms};
+use aarp_sys::user::SocketAddress;
+use aarp_sys::{errno, process};
+
+use super::{Course, UDP, gives_up, idle_seconds, peer, pins, receive, refute, speaks};
+use crate::connect::origin;
+use crate::names::interest;
+use crate::resolve::{Asker, Unresolved};
+use crate::sockets::{self, Datagrams};
+use crate::{report, resolve, settings, state};
+
+/// A datagram whose course has to be decided.
+pub(super) struct Sending<'c> {
+    fd: c_int,
+    datagrams: &'c Datagrams,
+    remote: Remote,
+    to: &'c SocketAddress,
+    flags: c_int,
+}
+
+/// Whom a datagram is sent to.
+pub(super) enum Decision {
+    /// To U.
+    U(crate::resolve::Target),
+    /// To A itself.
+    Own(Bypass),
+    /// Nowhere.
+    Refused,
+}
+
+impl<'c> Sending<'c> {
+    pub(super) fn new(
+        fd: c_int,
+        datagrams: &'c Datagrams,
+        remote: Remote,
+        to: &'c SocketAddress,
+        flags: c_int,
+    ) -> Self {
+        Self {
+            fd,
+            datagrams,
+            remote,
+            to,
+            flags,
+        }
+    }
+
+    /// The first datagram to a destination.
+    #[cold]
+    pub(super) fn begun(&self) -> Course {
+        let saved = errno::get();
+        let course = self.begin();
+        errno::set(saved);
+        course
+    }
+
+    fn begin(&self) -> Course {
+        let a = self.remote.address;
+        let own = |reason| {
+            speaks(self.fd, self.datagrams, &self.remote);
+            report::bypass("send", self.fd, self.to, reason);
+            Course::Own
+        };
+        let settings = match possible(a).and_then(|()| settings::get()) {
+            Ok(settings) => settings,
+            Err(reason) => return own(reason),
+        };
+        match interest(settings, a) {
+            Ok(_) => {}
+            Err(reason) if reason.is_failure() && settings.on_failure == OnFailure::Refuse => {
+                report::refused("send", self.fd, self.to, reason);
+                return Course::Refused;
+            }
+            Err(reason) => return own(reason),
+        }
+        let Some(pins) = pins() else {
+            return self.failing(settings, Bypass::Busy);
+        };
+        let decision = self.decide(settings, pins);
+        let idle = idle_seconds(settings, a);
+        let now = wall_coarse_ms();
+        match decision {
+            Decision::U(target) => match pins.insert(&self.remote, target.u, idle, now) {
+                Some(pin) => {
+                    report::pinned("send", self.fd, self.to, &target);
+                    self.goes(pins, &pin, now)
+                }
+                None => self.failing(settings, Bypass::Busy),
+            },
+            Decision::Own(reason) => {
+                report::bypass("send", self.fd, self.to, reason);
+                gives_up(self.fd, self.datagrams, &self.remote);
+                match pins.insert(&self.remote, a, idle, now) {
+                    Some(pin) => self.goes(pins, &pin, now),
+                    None => Course::Own,
+                }
+            }
+            Decision::Refused => Course::Refused,
+        }
+    }
+
+    /// A pin that has lain unused for too long, or whose U is doubted.
+    #[cold]
+    pub(super) fn renewed(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
+        let saved = errno::get();
+        let course = self.renew(pins, pin, now);
+        errno::set(saved);
+        course
+    }
+
+    fn renew(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
+        let Ok(settings) = settings::get() else {
+            return self.goes(pins, pin, now);
+        };
+        let silence = pins.silence(pin.place);
+        let doubted = pin.is_moved() && silence.is_suspicious(now);
+        if doubted {
+            // What failed with an error was refuted by it.
+            if !silence.has_failed() {
+                let cause = if silence.is_proven() {
+                    self.held_against(settings, pins, pin, now)
+                } else {
+                    Some(Cause::Silent)
+                };
+                let Some(cause) = cause else {
+                    pins.excused(pin.place, now);
+                    return self.goes(pins, pin, now);
+                };
+                refute(self.fd, pin, cause);
+            }
+        }
+        let now = wall_coarse_ms();
+        let u = match self.decide(settings, pins) {
+            // Where nothing is remembered for others, it may be the same again.
+            Decision::U(target) if doubted && target.u == pin.u => {
+                report::bypass("send", self.fd, self.to, Bypass::Refuted);
+                pin.a
+            }
+            Decision::U(target) => {
+                report::pinned("send", self.fd, self.to, &target);
+                target.u
+            }
+            Decision::Own(reason) => {
+                report::bypass("send", self.fd, self.to, reason);
+                pin.a
+            }
+            Decision::Refused => return Course::Refused,
+        };
+        if u == pin.u {
+            return self.goes(pins, pin, now);
+        }
+        let Some(moved) = pins.replace(&self.remote, pin, u, now) else {
+            report::bypass("send", self.fd, self.to, Bypass::Busy);
+            return Course::Own;
+        };
+        if self.datagrams.connected {
+            peer::connect_again(self.fd, self.to, pin, u);
+        }
+        self.goes(pins, &moved, now)
+    }
+
+    fn goes(&self, pins: &PinTable, pin: &Pin, now: u64) -> Course {
+        pins.sent(pin.place, now);
+        self.datagrams.uses(pin.place);
+        if !pin.is_moved() {
+            return Course::Own;
+        }
+        Course::Moved(*pin)
+    }
+
+    fn failing(&self, settings: &Settings, reason: Bypass) -> Course {
+        if settings.on_failure == OnFailure::Refuse {
+            report::refused("send", self.fd, self.to, reason);
+            return Course::Refused;
+        }
+        report::bypass("send", self.fd, self.to, reason);
+        Course::Own
+    }
+
+    /// Whom to send to, by what is remembered or by asking.
+    pub(super) fn decide(&self, settings: &Settings, pins: &PinTable) -> Decision {
+        // Who speaks first is a client, and answers for itself.
+        if receive::has_been_heard(self.remote.address) {
+            return Decision::Own(Bypass::Policy);
+        }
+        match self.resolve(settings) {
+            Ok(target) if self.is_ambiguous(pins, target.u) => Decision::Own(Bypass::Ambiguous),
+            Ok(target) => Decision::U(target),
+            Err(reason) => {
+                if reason.is_failure() && settings.on_failure == OnFailure::Refuse {
+                    report::refused("send", self.fd, self.to, reason);
+                    return Decision::Refused;
+                }
+                Decision::Own(reason)
+            }
+        }
+    }
+
+    /// Whether this U stands for another A on this socket already, or for itself.
+    fn is_ambiguous(&self, pins: &PinTable, u: Ipv6Addr) -> bool {
+        let Remote {
+            address: a, port, ..
+        } = self.remote;
+        let known = pins.from(&Remote {
+            address: u,
+            ..self.remote
+        });
+        known.is_some_and(|pin| pin.a != a) || self.datagrams.has_spoken(u, port)
+    }
+
+    fn asker<'s>(&self, settings: &'s Settings) -> Result<Asker<'s>, Bypass> {
+        let record = sockets::get(self.fd).ok_or(Bypass::Busy)?;
+        let nonblocking = record.nonblocking || self.flags & libc::MSG_DONTWAIT != 0;
+        let state = state::get().ok_or(Bypass::Busy)?;
+        // A vfork child, which has this memory too, is told by it.
+        let _ = state.process(process::id);
+        Ok(Asker {
+            fd: self.fd,
+            settings,
+            state,
+            interest: interest(settings, self.remote.address)?,
+            patience: if nonblocking {
+                Patience::NonBlocking
+            } else {
+                Patience::Blocking
+            },
+            a: self.remote.address,
+            scope: self.to.raw.sin6_scope_id,
+            origin: origin(self.fd, &record)?,
+            protocol: UDP,
+            port: self.remote.port,
+        })
+    }
+
+    fn resolve(&self, settings: &Settings) -> Result<resolve::Target, Bypass> {
+        match self.asker(settings)?.resolve(boottime(), Duration::MAX) {
+            Ok(target) => Ok(target),
+            Err(Unresolved::Bypass(reason)) => Err(reason),
+            // Sending does not wait, so that no signal interrupts it.
+            Err(Unresolved::Interrupted) => Err(Bypass::Budget),
+        }
+    }
+
+    /// What is held against a U that has served this socket, and is silent; `None` is
+    /// nothing, and it is kept: where A still leads to it, the program would be no better off with A. Where A
+    /// leads elsewhere, one that is alive is kept for a while: the silence may be
+    /// that of a stream that goes one way.
+    fn held_against(
+        &self,
+        settings: &Settings,
+        pins: &PinTable,
+        pin: &Pin,
+        now: u64,
+    ) -> Option<Cause> {
+        let Ok(asker) = self.asker(settings) else {
+            return Some(Cause::Silent);
+        };
+        // What is remembered may be what has failed by now.
+        let now_leads_to = asker.resolve_anew(boottime(), Duration::MAX);
+        if now_leads_to.is_ok_and(|target| target.u == pin.u) {
+            return None;
+        }
+        if pins.silence(pin.place).lasts(now) >= u64::from(pin.idle) * 1000 {
+            return Some(Cause::Silent);
+        }
+        if !asker.is_alive(pin.u, boottime()) {
+            return Some(Cause::Dead);
+        }
+        report::excused(self.fd, self.to, pin.u);
+        None
+    }
+}

@@ -1,0 +1,251 @@
+//! What is known about each descriptor.
+//!
+//! A record is a hint that the kernel has the last word on: a U is shown as its A
+//! only where the kernel says that the socket's peer is that U. So a record that
+//! has outlived its socket (descriptors can be closed in ways that no hook sees)
+//! does no harm.
+//!
+//! Records have no lock that a fork, a signal or a jump out of a handler could leave
+//! locked: each carries a checksum, and one that two threads have written at the same
+//! time is none.
+
+use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use aarp_sys::memory::leak_zeroed;
+
+use self::store::{
+    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, KIND, NUMBER, Place, REST, place, read, write,
+};
+
+mod datagrams;
+mod store;
+
+pub(crate) use datagrams::{Datagrams, datagrams};
+
+/// Where a socket is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not connected.
+    Open = 1,
+    /// connect has been called with A itself, and has not come to an end yet.
+    Passed = 4,
+    /// connect has been called with U, and has not come to an end yet.
+    Connecting = 2,
+    /// Connected to U.
+    Connected = 3,
+}
+
+/// What kind of IPv6 socket it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// TCP.
+    Stream = 1,
+    /// UDP.
+    Datagram = 2,
+    /// Neither: none of our business.
+    Other = 3,
+}
+
+/// What is known about a socket over IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
+    /// `O_NONBLOCK` is set.
+    pub(crate) nonblocking: bool,
+    /// Bound to a source address or device, or marked: its packets may take
+    /// another way than those of other sockets.
+    pub(crate) fixed_origin: bool,
+    /// Another descriptor of this process is the same socket.
+    pub(crate) duplicated: bool,
+    /// connect() returns before the connection is made (`TCP_FASTOPEN_CONNECT`).
+    pub(crate) deferred: bool,
+    /// The anycast address that the program speaks to.
+    pub(crate) a: Ipv6Addr,
+    /// The unicast address that it is moved to.
+    pub(crate) u: Ipv6Addr,
+    /// The port, in host order.
+    pub(crate) port: u16,
+    /// The process that called connect, or sent the first datagram that was moved.
+    pub(crate) process: i32,
+    /// The number of the socket, which its duplicates share.
+    pub(crate) socket: u32,
+}
+
+impl Record {
+    /// A socket of which nothing is known but its flags.
+    pub(crate) fn open(kind: Kind, nonblocking: bool, fixed_origin: bool) -> Self {
+        Self {
+            kind,
+            phase: Phase::Open,
+            nonblocking,
+            fixed_origin,
+            duplicated: false,
+            deferred: false,
+            a: Ipv6Addr::UNSPECIFIED,
+            u: Ipv6Addr::UNSPECIFIED,
+            port: 0,
+            process: 0,
+            socket: number(),
+        }
+    }
+
+    /// The same socket, not connected any more.
+    pub(crate) fn reopened(&self) -> Self {
+        Self {
+            duplicated: self.duplicated,
+            deferred: self.deferred,
+            phase: Phase::Open,
+            a: Ipv6Addr::UNSPECIFIED,
+            u: Ipv6Addr::UNSPECIFIED,
+            port: 0,
+            // A datagram socket keeps its pins, and whose they are.
+            process: match self.kind {
+                Kind::Datagram => self.process,
+                Kind::Stream | Kind::Other => 0,
+            },
+            ..*self
+        }
+    }
+
+    /// Whether the socket is, or is about to be, connected to a U.
+    pub(crate) fn is_pinned(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Connected)
+    }
+}
+
+/// A number for a socket that no other of this process has had, unless
+/// there were four thousand million.
+fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).max(1)
+}
+
+/// What is known about a descriptor.
+#[inline]
+pub(crate) fn get(fd: i32) -> Option<Record> {
+    read(place(fd)?)
+}
+
+/// Whether something may be known about a connection of a descriptor's. Costs less
+/// than [`get`], which is right.
+#[inline]
+pub(crate) fn may_be_under_way(fd: i32) -> bool {
+    place(fd).is_some_and(|place| place[REST].load(Ordering::Relaxed) as u8 > Phase::Open as u8)
+}
+
+/// Remembers what is known about a descriptor. Whether that was possible.
+pub(crate) fn set(fd: i32, record: &Record) -> bool {
+    if let Some(place) = place(fd) {
+        write(place, record);
+        if record.duplicated {
+            share(fd, record);
+        }
+        return true;
+    }
+    let number = usize::try_from(fd).unwrap_or(usize::MAX);
+    let Some(chunk) = CHUNKS_OF_RECORDS.get(number / CHUNK) else {
+        return false;
+    };
+    // The memory is mapped by a system call.
+    if crate::ops::is_barred() {
+        return false;
+    }
+    let Ok(fresh) = leak_zeroed(false) else {
+        return false;
+    };
+    // As for the state of the process: the loser's pages were never touched.
+    write(&chunk.get_or_init(|| fresh)[number % CHUNK], record);
+    true
+}
+
+/// Remembers a socket that is new to us. Whether that was possible.
+pub(crate) fn begin(fd: i32, record: &Record) -> bool {
+    let possible = set(fd, record);
+    if let Some(datagrams) = datagrams(fd) {
+        datagrams.begin(None);
+    }
+    possible
+}
+
+/// Forgets a descriptor.
+#[inline]
+pub(crate) fn clear(fd: i32) {
+    if let Some(place) = place(fd) {
+        place[CHECKSUM].store(0, Ordering::Relaxed);
+        place[REST].store(0, Ordering::Relaxed);
+    }
+}
+
+/// Changes what is known about a descriptor, if anything is.
+#[inline]
+pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {
+    if let Some(place) = place(fd)
+        && let Some(mut record) = read(place)
+    {
+        change(&mut record);
+        write(place, &record);
+        if record.duplicated {
+            share(fd, &record);
+        }
+    }
+}
+
+/// What is known about a socket is known by all its descriptors.
+#[cold]
+fn share(fd: i32, record: &Record) {
+    for (other, place) in duplicates(fd, record.socket) {
+        if get(other).is_some_and(|other| other.socket == record.socket) {
+            write(place, record);
+        }
+    }
+}
+
+/// The other descriptors of a socket.
+fn duplicates(fd: i32, socket: u32) -> impl Iterator<Item = (i32, &'static Place)> {
+    let places = known(0, u32::MAX).filter_map(|other| Some((other, place(other)?)));
+    places.filter(move |(other, place)| {
+        *other != fd && place[NUMBER].load(Ordering::Relaxed) == u64::from(socket)
+    })
+}
+
+/// The descriptors from `first` to `last` of which something is known.
+pub(crate) fn known(first: u32, last: u32) -> impl Iterator<Item = i32> {
+    let (first, last) = (first as usize, last as usize);
+    let chunks = CHUNKS_OF_RECORDS.iter().enumerate().skip(first / CHUNK);
+    let made = chunks.filter_map(|(number, chunk)| Some((number, chunk.get()?)));
+    let fds = made.flat_map(|(number, chunk)| {
+        let within = chunk.iter().enumerate();
+        within.filter_map(move |(at, place)| read(place).map(|_| number * CHUNK + at))
+    });
+    fds.filter(move |fd| (first..=last).contains(fd))
+        .map(|fd| fd as i32)
+}
+
+/// Whether what comes of a call that sends or receives says something: a connected
+/// datagram socket, or a TCP socket of which it is not known yet whether its
+/// connection was made.
+#[inline]
+pub(crate) fn is_observed(fd: i32) -> bool {
+    place(fd).is_some_and(|place| {
+        let rest = place[REST].load(Ordering::Relaxed);
+        let (kind, phase) = (rest >> KIND & 3, rest as u8);
+        phase == Phase::Connecting as u8
+            || kind == Kind::Datagram as u64 && phase == Phase::Connected as u8
+    })
+}
+
+/// Whether a descriptor is known as a TCP socket.
+pub(crate) fn is_stream(fd: i32) -> bool {
+    get(fd).is_some_and(|record| record.kind == Kind::Stream)
+}
+
+/// Whether it is known that a descriptor is no datagram socket over IPv6.
+#[inline]
+pub(crate) fn is_of_another_kind(fd: i32) -> bool {
+    place(fd).is_some_and(|place| {
+        let kind = place[REST].load(Ordering::Relaxed) >> KIND & 3;
+        kind == Kind::Stream as u64 || kind == Kind::Other as u64
+    })
+}

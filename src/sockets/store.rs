@@ -1,0 +1,134 @@
+//! Where records stand: words of their own, by descriptor.
+
+use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use once_cell::race::OnceRef;
+
+use super::{Kind, Phase, Record};
+
+/// A, U, the rest, the number, and a checksum.
+const WORDS: usize = 7;
+pub(super) const REST: usize = 4;
+pub(super) const NUMBER: usize = 5;
+pub(super) const CHECKSUM: usize = 6;
+/// Beside the record, each word for itself: which pins the socket has, and with whom
+/// else it has spoken.
+pub(super) const PINS: usize = 7;
+pub(super) const SPOKEN: usize = 8;
+pub(super) const SPOKEN_WORDS: usize = 4;
+pub(super) const PLACE: usize = SPOKEN + SPOKEN_WORDS;
+
+pub(super) const CHUNK: usize = 1024;
+const CHUNKS: usize = 1024;
+
+type Words = [u64; WORDS];
+pub(super) type Place = [AtomicU64; PLACE];
+pub(super) type Chunk = [Place; CHUNK];
+
+/// Chunks of records, by descriptor; made when the first record is. About a
+/// million descriptors have a place; a socket with a higher number is not pinned.
+pub(super) static CHUNKS_OF_RECORDS: [OnceRef<'static, Chunk>; CHUNKS] =
+    [const { OnceRef::new() }; CHUNKS];
+
+/// What the last word must be: products of the others by odd numbers, which do not
+/// wait for one another. Not zero for any record, so that memory full of zeros is
+/// none.
+#[inline]
+fn checksum(words: &Words) -> u64 {
+    const FACTORS: [u64; WORDS - 1] = [
+        0x9e37_79b9_7f4a_7c15,
+        0xbf58_476d_1ce4_e5b9,
+        0x94d0_49bb_1331_11eb,
+        0xd6e8_feb8_6659_fd93,
+        0xa076_1d64_78bd_642f,
+        0xe703_7ed1_a0b4_28db,
+    ];
+    let products = words
+        .iter()
+        .zip(FACTORS)
+        .map(|(word, factor)| word.wrapping_mul(factor));
+    products.fold(0, u64::wrapping_add) | 1
+}
+
+#[inline]
+pub(super) fn read(place: &Place) -> Option<Record> {
+    if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    let mut words = [0; WORDS];
+    for (to, from) in words.iter_mut().zip(place) {
+        *to = from.load(Ordering::Relaxed);
+    }
+    (words[CHECKSUM] == checksum(&words)).then(|| decode(&words))?
+}
+
+#[inline]
+pub(super) fn write(place: &Place, record: &Record) {
+    for (to, from) in place.iter().zip(encode(record)) {
+        to.store(from, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn halves(address: Ipv6Addr) -> [u64; 2] {
+    let bits = u128::from(address);
+    [(bits >> 64) as u64, bits as u64]
+}
+
+fn whole(halves: [u64; 2]) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(halves[0]) << 64 | u128::from(halves[1]))
+}
+
+fn encode(record: &Record) -> Words {
+    let (a, u) = (halves(record.a), halves(record.u));
+    let rest = record.phase as u64
+        | u64::from(record.nonblocking) << 8
+        | u64::from(record.fixed_origin) << 9
+        | u64::from(record.duplicated) << 10
+        | u64::from(record.deferred) << 11
+        | (record.kind as u64) << KIND
+        | u64::from(record.port) << 16
+        | u64::from(record.process as u32) << 32;
+    let mut words = [a[0], a[1], u[0], u[1], rest, u64::from(record.socket), 0];
+    words[CHECKSUM] = checksum(&words);
+    words
+}
+
+/// Where the kind stands in the rest.
+pub(super) const KIND: u32 = 12;
+
+fn decode(words: &Words) -> Option<Record> {
+    let kind = match words[REST] >> KIND & 3 {
+        1 => Kind::Stream,
+        2 => Kind::Datagram,
+        3 => Kind::Other,
+        _ => return None,
+    };
+    let phase = match words[REST] as u8 {
+        1 => Phase::Open,
+        2 => Phase::Connecting,
+        3 => Phase::Connected,
+        4 => Phase::Passed,
+        _ => return None,
+    };
+    Some(Record {
+        kind,
+        phase,
+        nonblocking: words[REST] >> 8 & 1 != 0,
+        fixed_origin: words[REST] >> 9 & 1 != 0,
+        duplicated: words[REST] >> 10 & 1 != 0,
+        deferred: words[REST] >> 11 & 1 != 0,
+        a: whole([words[0], words[1]]),
+        u: whole([words[2], words[3]]),
+        port: (words[REST] >> 16) as u16,
+        process: (words[REST] >> 32) as i32,
+        socket: words[NUMBER] as u32,
+    })
+}
+
+#[inline]
+pub(super) fn place(fd: i32) -> Option<&'static Place> {
+    let fd = usize::try_from(fd).ok()?;
+    let chunk = CHUNKS_OF_RECORDS.get(fd / CHUNK)?.get()?;
+    chunk.get(fd % CHUNK)
+}
