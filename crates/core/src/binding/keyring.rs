@@ -27,7 +27,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// 7 s; refused.
-    //= https://www.rfc-editor.org/rfc/rfc4285#section-6
+    //= https://www.rfc-editor.org/rfc/rfc4285#section-5.1
     pub const DEFAULT: Self = Self {
         skew: Duration::from_secs(7),
         required: true,

@@ -88,20 +88,28 @@ impl Stamps {
         stamp
     }
 
-    /// Takes over the agent's clock from its rejection of `sent`; the seconds by which
-    /// it differs from what was sent.
+    /// Takes over the agent's clock from its rejection of `sent`, if it may be farther
+    /// from what was sent than `skew`; the seconds by which it then is ahead.
     ///
     /// Within `skew` it was not the clock: the agent has accepted a later one, so
     /// the next only has to be later still. Beyond, the agent has accepted none of
     /// what was sent by its present clock, and the memory of it would keep a clock
     /// that was ahead from ever going back.
-    pub fn adjust(&mut self, sent: Timestamp, answered: Timestamp, skew: Duration) -> i32 {
+    ///
+    /// The rejection tells whole seconds, so the clocks are up to a second farther apart
+    /// than these. What may be beyond is taken for it: were it not, a clock that is off
+    /// by little more than `skew` would be refused for ever. Were it within after all,
+    /// the next ones are refused for as long as they are behind, which is no longer
+    /// than `skew`.
+    //= https://www.rfc-editor.org/rfc/rfc4285#section-6
+    pub fn adjust(&mut self, sent: Timestamp, answered: Timestamp, skew: Duration) -> Option<i32> {
         let ahead = answered.seconds().wrapping_sub(sent.seconds()) as i32;
-        if u64::from(ahead.unsigned_abs()) > skew.as_secs() {
-            self.offset = self.offset.wrapping_add(ahead);
-            self.last = None;
+        if ahead == 0 || u64::from(ahead.unsigned_abs()) < skew.as_secs() {
+            return None;
         }
-        ahead
+        self.offset = self.offset.wrapping_add(ahead);
+        self.last = None;
+        Some(ahead)
     }
 
     /// The last one that was used, to be kept over a restart.
@@ -170,12 +178,28 @@ mod tests {
             let sent = stamps.next(Timestamp::from_unix(Duration::new(own, 250_000_000)));
             let answered = sent.with_seconds_of(at(agent));
             assert!(answered.has_fraction_of(sent));
-            assert_eq!(
-                i64::from(stamps.adjust(sent, answered, SKEW)),
-                agent as i64 - own as i64
-            );
+            let ahead = stamps.adjust(sent, answered, SKEW);
+            assert_eq!(ahead.map(i64::from), Some(agent as i64 - own as i64));
             let next = stamps.next(at(own + 2));
             assert!(next.is_close(at(agent + 2), SKEW), "{next:?}");
+        }
+    }
+
+    /// 7.25 s are more than the skew, and are told as 7 or as 8.
+    #[test]
+    fn a_clock_that_is_off_by_a_little_more_than_the_skew_is_taken_over() {
+        for own in [1_000_000_000, 1_000_000_250, 1_000_000_500, 1_000_000_750] {
+            for agent in [own + 7250, own - 7250] {
+                let clock = |ms| Timestamp::from_unix(Duration::from_millis(ms));
+                let mut stamps = Stamps::default();
+                let sent = stamps.next(clock(own));
+                assert!(!sent.is_close(clock(agent), SKEW));
+                let answered = sent.with_seconds_of(clock(agent));
+                let ahead = stamps.adjust(sent, answered, SKEW);
+                assert!(ahead.is_some(), "{own} {agent}");
+                let next = stamps.next(clock(own + 1500));
+                assert!(next.is_close(clock(agent + 1500), SKEW), "{own} {agent}");
+            }
         }
     }
 
@@ -183,10 +207,8 @@ mod tests {
     fn a_small_difference_is_no_reason_to_go_back() {
         let mut stamps = Stamps::default();
         let sent = stamps.next(at(1_000_000));
-        assert_eq!(
-            stamps.adjust(sent, sent.with_seconds_of(at(999_996)), SKEW),
-            -4
-        );
+        let answered = sent.with_seconds_of(at(999_996));
+        assert_eq!(stamps.adjust(sent, answered, SKEW), None);
         assert!(stamps.next(at(1_000_000)).is_after(sent));
     }
 

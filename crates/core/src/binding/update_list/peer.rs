@@ -64,10 +64,9 @@ impl Peer {
         self.stamps.as_mut().map(|stamps| stamps.next(wall))
     }
 
-    /// Takes over the agent's clock; the seconds by which it is ahead, if that is
-    /// more than it tolerates.
+    /// Takes over the agent's clock, if it may be beyond what the agent tolerates; the
+    /// seconds by which it is ahead.
     pub(super) fn adjust(&mut self, sent: Timestamp, answered: Timestamp) -> Option<i32> {
-        let ahead = self.stamps.as_mut()?.adjust(sent, answered, self.skew);
-        (u64::from(ahead.unsigned_abs()) > self.skew.as_secs()).then_some(ahead)
+        self.stamps.as_mut()?.adjust(sent, answered, self.skew)
     }
 }
