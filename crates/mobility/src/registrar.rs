@@ -12,8 +12,8 @@ use aarp_core::binding::message::{Acknowledgement, Update};
 use aarp_core::binding::sequence::Sequence;
 use aarp_core::binding::timestamp::Timestamp;
 use aarp_core::relay::Limit;
-use aarp_wire::icmpv6_error::{ERRONEOUS_FIELD, ErrorKind, ErrorRepr, may_answer};
-use aarp_wire::ipv6::{Chain, Datagram, Extension, Ipv6Packet, walk};
+use aarp_wire::icmpv6_error::{ErrorKind, ErrorRepr, may_answer};
+use aarp_wire::ipv6::{Chain, Datagram, Extension, Ipv6Packet, is_unicast_routable, walk};
 use aarp_wire::mobility::{
     AcknowledgementFlags, Answer, BindingOptions, Message, Method, MobilityOption, MobilityPacket,
     Refusal, Status, UpdateFlags,
@@ -300,6 +300,10 @@ impl Registrar {
                 _ => Why::Malformed,
             });
         }
+        //= https://www.rfc-editor.org/rfc/rfc6275#section-9.3.3
+        if !is_unicast_routable(source) {
+            return Outcome::Silence(Why::Malformed);
+        }
         if !self.complaints.permits(now) {
             return Outcome::Silence(Why::Limited);
         }
@@ -313,11 +317,8 @@ impl Registrar {
                 };
                 sealed::emit(&datagram, message, &[], None, room)
             }
-            Answer::ParameterProblem { pointer } => {
-                let kind = ErrorKind::ParameterProblem {
-                    code: ERRONEOUS_FIELD,
-                    pointer,
-                };
+            Answer::ParameterProblem { code, pointer } => {
+                let kind = ErrorKind::ParameterProblem { code, pointer };
                 if !may_answer(&chain.packet, kind) {
                     return Outcome::Silence(Why::Malformed);
                 }

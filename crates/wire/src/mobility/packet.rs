@@ -5,7 +5,8 @@ use core::net::Ipv6Addr;
 use super::message::{Message, fixed_len};
 use super::option::{Options, RawOptions};
 use super::{ErrorStatus, field};
-use crate::ipv6::{Chain, protocol};
+use crate::icmpv6_error::ERRONEOUS_FIELD;
+use crate::ipv6::{Chain, Unrecognised, protocol};
 use crate::{Error, checksum};
 
 /// Borrowed octets of a Mobility Header, as many as its length field says.
@@ -19,6 +20,9 @@ pub struct MobilityPacket<'a> {
 pub enum Refusal {
     /// Another protocol, or a part of a packet.
     Protocol,
+    /// Before it stands an option or a routing header that is not known and that the
+    /// packet's destination may not pass over.
+    Unrecognised(Unrecognised),
     /// Fewer octets than its length field says, or than every one has.
     Truncated,
     /// The checksum is wrong.
@@ -40,8 +44,10 @@ pub enum Answer {
     Silence,
     /// A Binding Error to the source of the packet (RFC 6275 §9.3.3).
     BindingError(ErrorStatus),
-    /// An ICMPv6 Parameter Problem of code 0 directly to the source of the packet.
+    /// An ICMPv6 Parameter Problem directly to the source of the packet.
     ParameterProblem {
+        /// Code: 0, and 2 for an option that is not known.
+        code: u8,
         /// Pointer, in octets from the begin of the IPv6 header.
         pointer: u32,
     },
@@ -53,13 +59,19 @@ impl Refusal {
     //= https://www.rfc-editor.org/rfc/rfc6275#section-9.2
     #[must_use]
     pub fn answer(self, offset: usize) -> Answer {
-        let pointing_at = |field: usize| Answer::ParameterProblem {
-            pointer: u32::try_from(offset + field).unwrap_or(u32::MAX),
+        let problem = |code: u8, at: usize| Answer::ParameterProblem {
+            code,
+            pointer: u32::try_from(at).unwrap_or(u32::MAX),
         };
         match self {
             Refusal::Type(_) => Answer::BindingError(ErrorStatus::UNRECOGNISED_TYPE),
-            Refusal::PayloadProto(_) => pointing_at(field::PAYLOAD_PROTO),
-            Refusal::HeaderLen(_) => pointing_at(field::HEADER_LEN),
+            Refusal::PayloadProto(_) => problem(ERRONEOUS_FIELD, offset + field::PAYLOAD_PROTO),
+            Refusal::HeaderLen(_) => problem(ERRONEOUS_FIELD, offset + field::HEADER_LEN),
+            Refusal::Unrecognised(Unrecognised {
+                at,
+                code: Some(code),
+            }) => problem(code, at),
+            Refusal::Unrecognised(Unrecognised { code: None, .. }) => Answer::Silence,
             Refusal::Protocol | Refusal::Truncated | Refusal::Checksum | Refusal::Value => {
                 Answer::Silence
             }
@@ -84,7 +96,8 @@ impl<'a> MobilityPacket<'a> {
     }
 
     /// Makes the checks of RFC 6275 §9.2, in its order, on the Mobility Header of a
-    /// packet. The addresses for the checksum are those of the chain: the home address
+    /// packet, behind those of a destination on the headers before it: of a packet that
+    /// was logged on its way in, the kernel has not judged them yet. The addresses for the checksum are those of the chain: the home address
     /// where there is one (RFC 6275 §6.1.1).
     ///
     /// # Errors
@@ -93,6 +106,11 @@ impl<'a> MobilityPacket<'a> {
     pub fn receive(chain: &Chain<'a>) -> Result<Self, Refusal> {
         if chain.protocol != protocol::MOBILITY || !chain.is_whole() {
             return Err(Refusal::Protocol);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc8200#section-4.2
+        //= https://www.rfc-editor.org/rfc/rfc5095#section-3
+        if let Some(unrecognised) = chain.unrecognised {
+            return Err(Refusal::Unrecognised(unrecognised));
         }
         Self::check(chain.payload(), chain.source(), chain.destination())
     }

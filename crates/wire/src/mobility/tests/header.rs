@@ -167,7 +167,10 @@ fn another_payload_is_answered_with_a_parameter_problem() {
         for units in [0, 2] {
             let refusal = checked(proto, units, 5).unwrap_err();
             assert_eq!(refusal, Refusal::PayloadProto(proto));
-            let expected = Answer::ParameterProblem { pointer: 64 };
+            let expected = Answer::ParameterProblem {
+                code: 0,
+                pointer: 64,
+            };
             assert_eq!(refusal.answer(64), expected);
         }
     }
@@ -190,7 +193,10 @@ fn a_length_too_small_is_answered_with_a_parameter_problem() {
             assert_eq!(checked(59, units, kind), expected, "{kind} {units}");
         }
     }
-    let expected = Answer::ParameterProblem { pointer: 65 };
+    let expected = Answer::ParameterProblem {
+        code: 0,
+        pointer: 65,
+    };
     assert_eq!(checked(59, 0, 5).unwrap_err().answer(64), expected);
 }
 

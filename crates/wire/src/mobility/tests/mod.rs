@@ -1,5 +1,6 @@
 mod header;
 mod options;
+mod requirements;
 mod strategy;
 
 use std::net::Ipv6Addr;
