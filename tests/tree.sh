@@ -65,6 +65,40 @@ sources '*.rs' | xargs -d '\n' awk '
         if (!count) print "no duty is quoted anywhere"
     }' | verdict "every quoted MUST has a test that quotes it"
 
+# Each row of docs/rfc-requirements.md: its files are there, its tests too, and every
+# section that this code cites has a row. A test is a function behind `#[test]`.
+# shellcheck disable=SC2016 # awk's own
+{
+    table=docs/rfc-requirements.md
+    grep -oE '`[A-Za-z0-9_./-]+\.rs(::[a-z0-9_]+)?`' "$table" | tr -d '`' | sort -u |
+        while IFS= read -r named; do
+            file=${named%%::*}
+            if [ ! -f "$file" ]; then
+                echo "$table: $file is not there"
+            elif [ "$file" != "$named" ]; then
+                awk -v name="${named##*::}" '
+                    /^ *#\[test\]/ { is_test = 1; next }
+                    /^ *(#\[|\/\/)/ { next }
+                    is_test && $0 ~ "fn " name "\\(" { found = 1 }
+                    { is_test = 0 }
+                    END { exit !found }' "$file" || echo "$table: no test $named"
+            fi
+        done
+    # Rows that are neither a head nor a line name code and tests, where they have four
+    # columns.
+    awk -F ' \\| ' '/^\| RFC / && NF == 4 && ($3 !~ /`/ || $4 !~ /`/) {
+        print FILENAME ":" FNR ": no code or no test" }' "$table"
+    sources 'crates/wire/src/mobility/*.rs' 'crates/wire/src/ipv6/*.rs' \
+        'crates/wire/src/icmpv6_error*.rs' 'crates/core/src/binding/*.rs' \
+        'crates/core/src/relay/*.rs' 'crates/mobility/src/*.rs' 'aarp-agent/src/*.rs' \
+        'aarp-binding/src/*.rs' |
+        xargs -d '\n' grep -nE '^ *//= *https://www\.rfc-editor\.org/rfc/rfc[0-9]+#section-' |
+        sed -E 's|^([^:]+:[0-9]+): *//= *https://www\.rfc-editor\.org/rfc/rfc([0-9]+)#section-([0-9.]+) *$|\1 RFC \2 §\3|' |
+        while read -r where section; do
+            grep -qF "| $section |" "$table" || echo "$where: $section has no row in $table"
+        done
+} | verdict "every requirement has its tests, and every section cited is one of them"
+
 { sources '*.sh'; sources '.ci/*'; } | {
     if command -v shellcheck >/dev/null; then
         xargs -d '\n' shellcheck -x -P "$PWD" 2>&1 | verdict "shellcheck has nothing to say"

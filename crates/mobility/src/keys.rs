@@ -22,8 +22,8 @@ use toml::Table;
 
 use crate::document::{self, BadSetting, Entry};
 
-/// Octets of the shortest key.
-//= https://www.rfc-editor.org/rfc/rfc4285#section-5
+/// Octets of the shortest key. The RFC has 16 for all of them; longer ones are taken too.
+//= https://www.rfc-editor.org/rfc/rfc4285#section-5.1
 pub const SHORTEST: usize = 16;
 /// The longest that is read; HMAC hashes anything above 64 octets.
 pub const LONGEST: usize = 1024;
@@ -168,7 +168,7 @@ fn read_entry(entry: &Entry<'_>) -> Result<Key, BadSetting> {
     entry.only(&["spi", "key", "peer", "may_register"], &[])?;
     let missing =
         |key: &str, what: &str| entry.bad(key, format_args!("expected {what}, it is missing"));
-    //= https://www.rfc-editor.org/rfc/rfc4285#section-5
+    //= https://www.rfc-editor.org/rfc/rfc4285#section-5.1
     let spi = entry
         .number("spi", 256..=u32::MAX)?
         .ok_or_else(|| missing("spi", "a number from 256 to 4294967295"))?;

@@ -85,7 +85,7 @@ pub struct BindingIdentifier {
     /// H: bindings at home and away are wanted at a time.
     pub at_home: bool,
     /// 7 bits: lower is preferred, 0 where the sender knows no priorities.
-    //= https://www.rfc-editor.org/rfc/rfc6089#section-5.1
+    //= https://www.rfc-editor.org/rfc/rfc6089#section-4.1
     pub priority: u8,
     /// The care-of address of this binding.
     pub care_of: Option<CareOf>,
