@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
-use aarp_lab::{Capture, Process, Snap, wait_until};
+use aarp_lab::{Capture, Process, Snap, Transport, wait_until};
 
 use crate::decode::decoded;
 use crate::site::{A, AGENT, LIMIT, Site, U1, U2, networked};
@@ -46,19 +46,33 @@ fn answers(capture: &Capture) -> Vec<Answer> {
     all.collect()
 }
 
+/// Protocol number of the Mobility Header.
+const MOBILITY: u8 = 135;
+
+/// Waits until the agent has sent a message more than the `seen` ones, and counts them.
+/// What it says tshark tells; but a look by tshark is a process, and there are others.
+fn wait_message(capture: &Capture, seen: &mut usize) -> aarp_lab::Result<()> {
+    let before = *seen;
+    wait_until("another message of the agent", WITHIN, || {
+        let packets = capture.packets()?;
+        let sent = packets.iter().filter(|packet| packet.outgoing);
+        *seen = sent
+            .filter(|packet| packet.transport == Transport::Other(MOBILITY))
+            .count();
+        Ok(*seen > before)
+    })
+}
+
 /// Waits until a responder had this many answers of a status.
 fn wait_answers(capture: &Capture, to: Ipv6Addr, status: u32, count: usize) -> Vec<Answer> {
     let mut last = Vec::new();
+    let mut seen = 0;
     let what = format!("{count} answers of status {status} to {to}");
     let done = wait_until(&what, WITHIN, || {
+        wait_message(capture, &mut seen)?;
         last = answers(capture);
         let such = last.iter().filter(|a| a.to == to && a.status == status);
-        let done = such.count() >= count;
-        if !done {
-            // A look is a process, and the machine has others.
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        Ok(done)
+        Ok(such.count() >= count)
     });
     done.unwrap_or_else(|error| panic!("{error}: {last:#?}"));
     last
@@ -123,8 +137,10 @@ fn in_standby_the_owner_keeps_its_address() {
             .time;
         let mut session = Session::open(&site, "s1");
         let mut refreshed = 0;
+        let mut seen = 0;
         while refreshed < INTERVALS {
             session.speak();
+            wait_message(&capture, &mut seen).unwrap();
             let all = answers(&capture);
             let such = |a: &&Answer| a.to == U1 && a.status == 0 && a.time > taken;
             refreshed = all.iter().filter(such).count();
@@ -132,7 +148,6 @@ fn in_standby_the_owner_keeps_its_address() {
                 all.last().is_none_or(|a| a.time < taken + WITHIN),
                 "{all:#?}"
             );
-            std::thread::sleep(Duration::from_millis(500));
         }
         let all = answers(&capture);
         let later = all.iter().filter(|a| a.time > taken);
