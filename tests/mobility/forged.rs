@@ -268,6 +268,25 @@ fn malformed_updates_are_counted_and_change_nothing() {
         ping.run().unwrap();
         assert_eq!(site.owner(), Some(U1));
         assert_kernel_silent(&capture, AGENT);
+        // RFC 8200 §4.2 and RFC 5095 §3: no update out of a packet that its destination
+        // has to discard; the kernel has not looked at it yet.
+        let mut option = Update::new(U2, number.wrapping_add(1)).packet();
+        option[42] = 0x9e;
+        let mut routed = Update::new(U2, number.wrapping_add(1)).packet();
+        routed.splice(40..40, [60, 0, 0, 1, 0, 0, 0, 0]);
+        routed[5] += 8;
+        routed[6] = 43;
+        send(&site, "s2", vec![option, routed]);
+        wait_until("two more complaints", LIMIT, || {
+            let problems = format!("ipv6.src#1 == {AGENT} && icmpv6.type == 4");
+            let problems = decoded(&capture, &problems, &["icmpv6.code", "icmpv6.pointer"]);
+            let said: Vec<_> = problems.iter().map(|packet| &packet.fields[..]).collect();
+            Ok(said[2..] == [["2", "42"], ["0", "42"]])
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:#}", site.agent_record()));
+        assert_eq!(count(&site.agent_record(), "/updates/complaints"), 5);
+        assert_eq!(bound_number(&site), number);
+        assert_eq!(site.owner(), Some(U1));
         for program in [agent, binding] {
             assert!(program.terminate(LIMIT).unwrap().success());
         }
