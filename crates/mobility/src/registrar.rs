@@ -47,7 +47,7 @@ pub enum Outcome<'b> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It is not an IPv6 packet to the agent with a Mobility Header, or one that
-    /// contradicts itself.
+    /// contradicts itself, or its source is not one that can be answered.
     Malformed,
     /// Its checksum is wrong.
     Checksum,
@@ -133,6 +133,11 @@ impl Registrar {
         };
         // A routing header would make the packet somebody else's.
         if chain.packet.destination() != self.agent || chain.routing.is_some() {
+            return Outcome::Silence(Why::Malformed);
+        }
+        // Whatever it says, its answer would be nobody's.
+        //= https://www.rfc-editor.org/rfc/rfc6275#section-9.3.3
+        if !is_unicast_routable(chain.packet.source()) {
             return Outcome::Silence(Why::Malformed);
         }
         let packet = match MobilityPacket::receive(&chain) {
@@ -299,10 +304,6 @@ impl Registrar {
                 Refusal::Checksum => Why::Checksum,
                 _ => Why::Malformed,
             });
-        }
-        //= https://www.rfc-editor.org/rfc/rfc6275#section-9.3.3
-        if !is_unicast_routable(source) {
-            return Outcome::Silence(Why::Malformed);
         }
         if !self.complaints.permits(now) {
             return Outcome::Silence(Why::Limited);

@@ -13,7 +13,7 @@ use aarp_core::binding::timestamp::Timestamp;
 use aarp_core::prefix::Prefix;
 use aarp_mobility::registrar::{Outcome, Registrar, Why};
 use aarp_mobility::sealed::{self, Seal};
-use aarp_wire::ipv6::{Datagram, Extension, Ipv6Packet, walk};
+use aarp_wire::ipv6::{Datagram, Extension, Ipv6Packet, is_unicast_routable, walk};
 use aarp_wire::mobility::{
     BindingOptions, Message, MobilityOption, MobilityPacket, Status, UpdateFlags, fill_checksum,
 };
@@ -334,8 +334,10 @@ impl Bench {
     fn judge(&mut self, made: &Made) {
         // A packet to somebody whom no answer reaches, or with addresses that the
         // headers may not have, is refused before anybody looks at its message.
-        let readable = Ipv6Packet::new(&made.octets)
-            .is_ok_and(|packet| walk(&packet).is_ok_and(|chain| chain.home_address.is_some()));
+        let readable = Ipv6Packet::new(&made.octets).is_ok_and(|packet| {
+            is_unicast_routable(packet.source())
+                && walk(&packet).is_ok_and(|chain| chain.home_address.is_some())
+        });
         if made.spoiled || !readable {
             return self.foreign(made.octets.clone());
         }
@@ -407,6 +409,10 @@ impl Bench {
                 ..
             } => {
                 assert_eq!(status.is_accepted(), change != Change::None);
+                // Nothing is taken from a packet that has to be discarded (RFC 8200 §4.2).
+                let packet = Ipv6Packet::new(&octets).expect("it was judged");
+                let chain = walk(&packet).expect("it was judged");
+                assert_eq!(chain.unrecognised, None);
                 let node = self.authenticated(&octets);
                 if change != Change::None {
                     assert!(self.insecure || node.is_some_and(|node| node != 2));
@@ -418,6 +424,8 @@ impl Bench {
                 assert!(answer.len() <= 1280);
                 let answer = Ipv6Packet::new(answer).expect("a packet");
                 assert_eq!(answer.source(), AGENT);
+                // RFC 6275 §9.3.3 and RFC 4443 §2.4 (e.6).
+                assert!(is_unicast_routable(answer.destination()), "{answer:?}");
                 assert_eq!(answer.destination().octets(), octets[8..24]);
             }
             Outcome::Silence(Why::Discarded(_)) => {
