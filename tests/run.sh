@@ -261,6 +261,9 @@ if [ "$tier" != first ]; then
     limit=3600
     part cargo "property tests, more cases" env PROPTEST_CASES=20000 \
         cargo test --locked -p aarp-wire -p aarp-core
+    # Bindings are a feature that the line above is without; their simulations are slower.
+    part cargo "property tests of bindings, more cases" env PROPTEST_CASES=2000 \
+        cargo test --locked -p aarp-core --features aarp-core/bindings -p aarp-mobility
     if grep -q '^test .* \.\.\. ignored' "$logs"/*tests-of-the-workspace.log; then
         part cargo "tests kept for this tier" \
             cargo test --locked --workspace --no-fail-fast -- --ignored
