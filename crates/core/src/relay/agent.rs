@@ -3,9 +3,9 @@
 use core::net::Ipv6Addr;
 
 use aarp_wire::icmpv6_error::{ADDRESS_UNREACHABLE, ErrorKind, PROHIBITED, may_answer};
-use aarp_wire::ipv6::{HEADER, Ipv6Packet, MTU_MIN, is_unicast_routable, protocol, walk};
+use aarp_wire::ipv6::{HEADER, Ipv6Packet, MTU_MIN, is_unicast_routable, protocol};
 
-use super::{Dropped, OVERHEAD};
+use super::{Dropped, OVERHEAD, upper_protocol};
 
 /// What becomes of a packet to an anycast address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,18 +150,4 @@ pub fn translate(
 /// A source that a packet from afar may have.
 fn is_source(address: Ipv6Addr) -> bool {
     is_unicast_routable(address)
-}
-
-/// The protocol behind the extension headers; none if they cannot be followed, which
-/// is for the packet's destination to judge.
-fn upper_protocol(packet: &Ipv6Packet<'_>) -> Option<u8> {
-    // Most packets have no extension header.
-    match packet.next_header() {
-        protocol::HOP_BY_HOP
-        | protocol::DESTINATION_OPTIONS
-        | protocol::ROUTING
-        | protocol::FRAGMENT
-        | protocol::AUTHENTICATION => walk(packet).ok().map(|chain| chain.protocol),
-        direct => Some(direct),
-    }
 }

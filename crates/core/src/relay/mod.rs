@@ -18,7 +18,7 @@ pub use responder::{Outgoing, deliver, outgoing, with_source};
 
 use core::fmt;
 
-use aarp_wire::ipv6::HEADER;
+use aarp_wire::ipv6::{HEADER, Ipv6Packet, protocol, walk};
 
 /// Octets that the tunnel puts before a packet.
 //= https://www.rfc-editor.org/rfc/rfc2473#section-3.1
@@ -74,6 +74,20 @@ impl Dropped {
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// The protocol behind the extension headers; none if they cannot be followed, which
+/// is for the packet's destination to judge.
+fn upper_protocol(packet: &Ipv6Packet<'_>) -> Option<u8> {
+    // Most packets have no extension header.
+    match packet.next_header() {
+        protocol::HOP_BY_HOP
+        | protocol::DESTINATION_OPTIONS
+        | protocol::ROUTING
+        | protocol::FRAGMENT
+        | protocol::AUTHENTICATION => walk(packet).ok().map(|chain| chain.protocol),
+        direct => Some(direct),
     }
 }
 

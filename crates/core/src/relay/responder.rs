@@ -7,7 +7,7 @@ use aarp_wire::icmpv6_error::{ErrorKind, ErrorRepr};
 use aarp_wire::ipv6::{HEADER, Ipv6Packet, MTU_MIN, is_unicast_routable, protocol, walk};
 use aarp_wire::probe;
 
-use super::Dropped;
+use super::{Dropped, upper_protocol};
 
 /// Octets of a UDP header.
 const UDP_HEADER: usize = 8;
@@ -36,7 +36,7 @@ pub fn deliver(
     if !is_unicast_routable(source) || source == destination || is_own(source) {
         return Err(Dropped::Address);
     }
-    if packet.next_header() == protocol::IPV6 {
+    if upper_protocol(&packet) == Some(protocol::IPV6) {
         return Err(Dropped::Nested);
     }
     Ok(())
@@ -82,7 +82,7 @@ pub fn outgoing(
         return Outgoing::Drop(Dropped::NotServed);
     }
     // Next headers 41 and 135 are never rewritten; the first is not relayed either.
-    if packet.next_header() == protocol::IPV6 {
+    if upper_protocol(&packet) == Some(protocol::IPV6) {
         return Outgoing::Drop(Dropped::Nested);
     }
     if packet.next_header() == protocol::ICMPV6 && answers_probe(packet.payload()) {

@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use aarp_core::relay::{
-    Dropped, Forward, Limit, decapsulated, deliver, forward, reverse, too_big, translate,
+    Dropped, Forward, Limit, Outgoing, decapsulated, deliver, forward, outgoing, reverse, too_big,
+    translate,
 };
 use aarp_wire::icmpv6_error::{ADDRESS_UNREACHABLE, ErrorKind, PROHIBITED};
 use aarp_wire::ipv6::Datagram;
@@ -132,12 +133,17 @@ proptest! {
             Err(Dropped::NotServed)
         } else if !is_unicast_routable(source) || source == destination || source == RESPONDER {
             Err(Dropped::Address)
-        } else if upper == 41 && !hidden {
+        } else if upper == 41 {
             Err(Dropped::Nested)
         } else {
             Ok(())
         };
         prop_assert_eq!(passed, expected);
+        // And on the way out nothing that the agent would not take.
+        let out = outgoing(&octets, |a| a == ANYCAST, RESPONDER);
+        if matches!(out, Outgoing::Encapsulate { .. }) {
+            prop_assert!(source == ANYCAST && upper != 41 && is_unicast_routable(destination));
+        }
     }
 
     /// RFC 2473 §7.1 and §8.2: the MTU told is that of the path less the tunnel's
