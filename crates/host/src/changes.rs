@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::HostError;
-use crate::inventory::Inventory;
-use crate::sysctl::Switch;
+use crate::sysctl::{Number, Switch};
 use crate::tool::Tool;
 
 mod listing;
+mod look;
 
-use listing::Rule;
+use look::Look;
 
 /// The metric of IPv6 routes for which none is named (`IP6_RT_PRIO_USER`).
 pub const METRIC: u32 = 1024;
@@ -77,6 +77,16 @@ pub enum Change {
         /// The interface.
         interface: String,
     },
+    /// They are answered at once.
+    ProxyDelay {
+        /// The interface.
+        interface: String,
+    },
+    /// What comes in by an interface and is for others is passed on.
+    Forwarding {
+        /// The interface, or `all`.
+        interface: String,
+    },
 }
 
 /// A change that was made.
@@ -87,6 +97,9 @@ pub struct Done {
     /// The routes that were in its place, as arguments of `ip route`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<Vec<String>>,
+    /// The number that was in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u32>,
 }
 
 /// The changes that a program has made, in their order. Dropped without
@@ -175,11 +188,16 @@ impl Changes {
             Change::Route { metric, .. } => listing::of_metric(self.routes(&change)?, *metric),
             _ => Vec::new(),
         };
+        let before = match &change {
+            Change::ProxyDelay { interface } => Number::ProxyDelay.read(interface)?,
+            _ => None,
+        };
         // Written down before it is done: undoing what was not done does no harm.
         let unreplaced = replaced.is_empty();
         self.done.push(Done {
             change: change.clone(),
             replaced,
+            before,
         });
         let made = self.save().and_then(|()| self.apply(&change, "add"));
         let Err(error) = made else { return Ok(true) };
@@ -190,6 +208,35 @@ impl Changes {
             true => Ok(false),
             false => Err(error),
         }
+    }
+
+    /// Makes those of the changes that are not so by now, and tells of each that was
+    /// made. What is there is listed once for all of them; each is tried even if another
+    /// fails.
+    ///
+    /// # Errors
+    /// The first [`HostError`].
+    pub fn make_all(
+        &mut self,
+        wanted: &[Change],
+        mut made: impl FnMut(&Change),
+    ) -> Result<(), HostError> {
+        let mut look = Look::new(&self.ip);
+        let missing: Vec<_> = wanted
+            .iter()
+            .map(|change| look.holds(change).map(|holds| (change, holds)))
+            .collect();
+        let mut result = Ok(());
+        for looked in missing {
+            let tried = looked.and_then(|(change, holds)| {
+                if !holds && self.make(change.clone())? {
+                    made(change);
+                }
+                Ok(())
+            });
+            result = result.and(tried);
+        }
+        result
     }
 
     /// Undoes one change, if it is one of ours; whether it was.
@@ -238,7 +285,13 @@ impl Changes {
                 .iter()
                 .try_for_each(|route| self.ip_route("append", change, route));
         }
-        match self.apply(change, "del") {
+        let undone = match (change, done.before) {
+            (Change::ProxyDelay { interface }, Some(before)) => {
+                Number::ProxyDelay.write(interface, before)
+            }
+            _ => self.apply(change, "del"),
+        };
+        match undone {
             Err(error) if self.holds(change)? => Err(error),
             _ => Ok(()),
         }
@@ -262,47 +315,10 @@ impl Changes {
 
     /// Whether it is so now.
     fn holds(&self, change: &Change) -> Result<bool, HostError> {
-        Ok(match change {
-            Change::Address {
-                address,
-                prefix_length,
-                interface,
-                ..
-            } => Inventory::read(&self.ip)?.addresses.iter().any(|a| {
-                (a.address, a.prefix_length, &a.interface) == (*address, *prefix_length, interface)
-            }),
-            Change::Route {
-                interface, metric, ..
-            } => listing::of_metric(self.routes(change)?, *metric)
-                .iter()
-                .any(|route| listing::leads_into(route, interface)),
-            Change::Rule {
-                from,
-                protocol,
-                table,
-                priority,
-            } => {
-                let rules = self.ip.run(&["-N", "-j", "-6", "rule", "show"], None)?;
-                let wanted = Rule {
-                    from: *from,
-                    protocol: *protocol,
-                    table: *table,
-                    priority: *priority,
-                };
-                listing::rules(&rules)
-                    .map_err(unreadable("ip -j rule"))?
-                    .contains(&wanted)
-            }
-            Change::ProxyNeighbour { address, interface } => {
-                let list = ["-j", "-6", "neigh", "show", "proxy"];
-                listing::proxies(&self.ip.run(&list, None)?)
-                    .map_err(unreadable("ip -j neigh show proxy"))?
-                    .contains(&(*address, interface.clone()))
-            }
-            Change::ProxyNdp { interface } => Switch::ProxyNdp.read(interface)?.unwrap_or_default(),
-        })
+        Look::new(&self.ip).holds(change)
     }
 
+    /// The routes to the same destination.
     fn routes(&self, change: &Change) -> Result<Vec<Vec<String>>, HostError> {
         let Change::Route { table, .. } = change else {
             return Ok(Vec::new());
@@ -375,6 +391,12 @@ impl Changes {
                 interface,
             ]),
             Change::ProxyNdp { interface } => Switch::ProxyNdp.write(interface, verb == "add"),
+            Change::ProxyDelay { interface } => match verb {
+                "add" => Number::ProxyDelay.write(interface, 0),
+                // What it was is not known: it was nothing that could be put back.
+                _ => Ok(()),
+            },
+            Change::Forwarding { interface } => Switch::Forwarding.write(interface, verb == "add"),
         }
     }
 
@@ -387,13 +409,6 @@ impl Changes {
         arguments.extend(route.iter().map(String::as_str));
         arguments.extend(["table", &table]);
         self.ip.run(&arguments, None).map(drop)
-    }
-}
-
-fn unreadable(command: &str) -> impl FnOnce(serde_json::Error) -> HostError {
-    move |source| HostError::Unreadable {
-        command: command.to_owned(),
-        source,
     }
 }
 
@@ -413,6 +428,8 @@ fn prefix(change: &Change) -> String {
         Change::Rule { from: address, .. } | Change::ProxyNeighbour { address, .. } => {
             address.to_string()
         }
-        Change::ProxyNdp { .. } => String::new(),
+        Change::ProxyNdp { .. } | Change::ProxyDelay { .. } | Change::Forwarding { .. } => {
+            String::new()
+        }
     }
 }

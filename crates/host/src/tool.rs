@@ -14,6 +14,12 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// The program of this file.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     /// `ip` of iproute2.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 use std::net::Ipv6Addr;
 
 use aarp_host::changes::{Change, Changes, Done, MAIN, METRIC};
-use aarp_host::sysctl::Switch;
+use aarp_host::sysctl::{Number, Switch};
 use aarp_host::tool::Tool;
 use aarp_lab::{Host, HostSpec, Lab, Network, rootless};
 
@@ -52,6 +52,12 @@ fn all() -> Vec<Change> {
             address: A,
             interface: "eth0".into(),
         },
+        Change::ProxyDelay {
+            interface: "eth0".into(),
+        },
+        Change::Forwarding {
+            interface: "eth0".into(),
+        },
     ]
 }
 
@@ -89,8 +95,11 @@ fn state(host: &Host) -> String {
             state.push('\n');
         }
     }
-    let proxy = host.enter(|| Switch::ProxyNdp.read("eth0")).unwrap();
-    state.push_str(&format!("{proxy:?}"));
+    let switches = host.enter(|| {
+        let switches = [Switch::ProxyNdp, Switch::Forwarding].map(|s| s.read("eth0").unwrap());
+        (switches, Number::ProxyDelay.read("eth0").unwrap())
+    });
+    state.push_str(&format!("{switches:?}"));
     state
 }
 
@@ -107,14 +116,14 @@ fn changes_are_made_once_and_undone() {
                 .collect()
         });
         let made: Vec<bool> = made;
-        assert_eq!(made, [true; 7]);
+        assert_eq!(made, [true; 9]);
         let changed = state(agent);
         for expected in [
             "inet6 2001:db8:f::1/128 scope global nodad deprecated",
             "2001:db8:f::1 dev eth0 table 77 metric 1024",
             "2001:db8:f::1 dev eth0 metric 1024",
             "900:\tfrom 2001:db8:f::1 lookup 77",
-            "Some(true)",
+            "([Some(true), Some(true)], Some(0))",
         ] {
             assert!(changed.contains(expected), "{expected:?} not in {changed}");
         }
@@ -133,7 +142,7 @@ fn changes_are_made_once_and_undone() {
             assert_eq!(changes.undo().len(), 0);
             again
         });
-        assert_eq!((again, empty), (vec![false; 7], vec![]));
+        assert_eq!((again, empty), (vec![false; 9], vec![]));
         assert_eq!(state(agent), changed);
         // Taken up again from what was written down.
         let text = serde_json::to_string(&record).unwrap();
@@ -200,7 +209,10 @@ fn what_somebody_else_has_done_is_left_to_them() {
                 .collect()
         });
         let made: Vec<bool> = made;
-        assert_eq!(made, [false, true, true, true, true, true, false]);
+        assert_eq!(
+            made,
+            [false, true, true, true, true, true, false, true, true]
+        );
         assert_eq!(record[0].replaced.len(), 1);
         // Meanwhile somebody has removed the rule.
         agent
@@ -225,7 +237,7 @@ fn one_change_is_reverted_by_itself() {
             for (left, change) in all().iter().rev().enumerate() {
                 assert!(changes.revert(change).unwrap());
                 assert!(!changes.revert(change).unwrap(), "it is no more");
-                assert_eq!(changes.record().len(), 6 - left);
+                assert_eq!(changes.record().len(), 8 - left);
             }
         });
         assert_eq!(state(agent), before);
@@ -261,6 +273,75 @@ fn routes_lost_with_their_device_are_put_back() {
         agent.ip("link del tunnel0").unwrap();
         let (errors, left) = with(agent, record, |changes| changes.undo().len());
         assert_eq!((errors, left), (0, vec![]));
+        assert_eq!(state(agent), before);
+    });
+}
+
+/// What is listed is listed once for all changes, and what is missing is made.
+#[test]
+fn many_changes_are_one_look() {
+    use std::os::unix::fs::PermissionsExt;
+    rootless::test(|| {
+        let lab = lab();
+        let agent = lab.host("agent").unwrap();
+        let mut wanted = all();
+        for last in 2..30 {
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, last);
+            wanted.push(Change::Route {
+                destination: address,
+                prefix_length: 128,
+                interface: "eth0".into(),
+                table: MAIN,
+                metric: METRIC,
+            });
+            wanted.push(Change::ProxyNeighbour {
+                address,
+                interface: "eth0".into(),
+            });
+        }
+        // It notes what it is asked, and asks the real one.
+        let (script, asked) = (agent.dir().join("ip"), agent.dir().join("asked"));
+        let text = format!(
+            "#!/bin/sh\necho \"$@\" >> {}\nexec ip \"$@\"\n",
+            asked.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).unwrap();
+        let lines = move || {
+            let text = std::fs::read_to_string(&asked).unwrap();
+            std::fs::remove_file(&asked).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = state(agent);
+        let undone = agent.enter(move || {
+            let mut changes = Changes::new(Tool::at(script));
+            let mut made = 0;
+            changes.make_all(&wanted, |_| made += 1).unwrap();
+            assert_eq!(made, wanted.len());
+            lines();
+            changes
+                .make_all(&wanted, |change| panic!("{change:?}"))
+                .unwrap();
+            // Addresses, rules, proxies, and the routes of two tables.
+            let looks = lines();
+            assert_eq!(looks.len(), 5, "{looks:#?}");
+            // One that is missing, and one that cannot be made before it.
+            let route = wanted.last().unwrap();
+            assert!(changes.revert(route).unwrap());
+            wanted.insert(
+                0,
+                Change::ProxyNdp {
+                    interface: "missing0".into(),
+                },
+            );
+            let mut made = Vec::new();
+            let result = changes.make_all(&wanted, |change| made.push(change.clone()));
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("missing0"), "{error}");
+            assert_eq!(made, [wanted.last().unwrap().clone()]);
+            changes.undo().len()
+        });
+        assert_eq!(undone, 0);
         assert_eq!(state(agent), before);
     });
 }

@@ -101,18 +101,40 @@ fn after<'r>(route: &'r [String], key: &str) -> Option<&'r str> {
 
 /// Those with this metric.
 pub(super) fn of_metric(mut routes: Vec<Vec<String>>, metric: u32) -> Vec<Vec<String>> {
-    routes.retain(|route| after(route, "metric") == Some(&metric.to_string()));
+    routes.retain(|route| has_metric(route, metric));
     routes
 }
 
-/// Whether a route leads into this interface, to no router.
+pub(super) fn has_metric(route: &[String], metric: u32) -> bool {
+    after(route, "metric") == Some(&metric.to_string())
+}
+
+/// Whether a route is to this prefix.
+pub(super) fn is_to(route: &[String], destination: Ipv6Addr, length: u8) -> bool {
+    let Some(word) = route.first() else {
+        return false;
+    };
+    let found = match (word.as_str(), word.split_once('/')) {
+        ("default", _) => Some((Ipv6Addr::UNSPECIFIED, 0)),
+        (_, Some((address, length))) => address.parse().ok().zip(length.parse().ok()),
+        (address, None) => address.parse().ok().map(|address| (address, 128)),
+    };
+    found == Some((destination, length))
+}
+
+/// Whether a route leads into this interface, to no router. Where only those of an
+/// interface were listed it is not named.
 pub(super) fn leads_into(route: &[String], interface: &str) -> bool {
     // A refusing route begins with its type.
-    let plain = route
-        .first()
-        .is_some_and(|word| word.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':'));
+    let plain = route.first().is_some_and(|word| {
+        let address = word
+            .split_once('/')
+            .map_or(word.as_str(), |(address, _)| address);
+        address == "default" || address.parse::<Ipv6Addr>().is_ok()
+    });
     let has = |word: &str| route.iter().any(|other| other == word);
-    plain && after(route, "dev") == Some(interface) && !has("via") && !has("nexthop")
+    let there = after(route, "dev").is_none_or(|device| device == interface);
+    plain && there && !has("via") && !has("nexthop")
 }
 
 #[cfg(test)]
@@ -167,5 +189,23 @@ mod tests {
         assert!(!leads_into(&found[2], "lo"), "it refuses");
         assert!(!leads_into(&found[3], "eth0"));
         assert_eq!(of_metric(found, 512).len(), 1);
+    }
+
+    #[test]
+    fn routes_of_one_interface() {
+        let text = "2001:db8:f::1 metric 1024 pref medium\n\
+            2001:db8:a::/48 metric 512 pref medium\n\
+            default metric 1024 pref medium\n\
+            default via fe80::1 metric 1024 pref medium\n\
+            unreachable 2001:db8:f::2 metric 1024 pref medium\n";
+        let mut found = routes(text);
+        found.retain(|route| leads_into(route, "aarp0"));
+        assert_eq!(found.len(), 3);
+        let ip = |text: &str| text.parse::<Ipv6Addr>().expect("an address");
+        assert!(is_to(&found[0], ip("2001:db8:f::1"), 128));
+        assert!(!is_to(&found[0], ip("2001:db8:f::1"), 64));
+        assert!(is_to(&found[1], ip("2001:db8:a::"), 48) && has_metric(&found[1], 512));
+        assert!(is_to(&found[2], Ipv6Addr::UNSPECIFIED, 0));
+        assert!(!is_to(&[], Ipv6Addr::UNSPECIFIED, 0));
     }
 }
