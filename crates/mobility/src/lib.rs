@@ -7,6 +7,7 @@ pub mod channel;
 pub mod document;
 pub mod initiators;
 pub mod keys;
+pub mod neighbour;
 pub mod registrant;
 pub mod registrar;
 pub mod sealed;

@@ -41,6 +41,8 @@ pub mod flow;
 #[cfg(feature = "std")]
 pub mod inherited;
 #[cfg(feature = "std")]
+pub mod neighbour;
+#[cfg(feature = "std")]
 mod netlink;
 #[cfg(feature = "std")]
 pub mod netns;

@@ -331,6 +331,17 @@ pub fn is_running(interface: &str) -> io::Result<bool> {
     Ok(flags & libc::IFF_RUNNING != 0)
 }
 
+/// The hardware address of an Ethernet interface of the calling thread's network
+/// namespace; `None` for one of another kind.
+pub fn ethernet_address(interface: &str) -> io::Result<Option<[u8; 6]>> {
+    // SAFETY: SIOCGIFHWADDR reads nothing but the name.
+    let ifreq = unsafe { interface_ioctl(interface, libc::SIOCGIFHWADDR, |_| {})? };
+    // SAFETY: SIOCGIFHWADDR has filled in this member.
+    let hardware = unsafe { ifreq.ifr_ifru.ifru_hwaddr };
+    let [a, b, c, d, e, f, ..] = hardware.sa_data.map(|octet| octet as u8);
+    Ok((hardware.sa_family == libc::ARPHRD_ETHER).then_some([a, b, c, d, e, f]))
+}
+
 /// Switches segmentation, receive merging and checksum offload of an interface of
 /// the calling thread's network namespace off, so that frames are as on a wire.
 pub fn disable_offloads(interface: &str) -> io::Result<()> {

@@ -104,6 +104,8 @@ pub enum Verdict {
 pub struct Cache {
     hosts: HashSet<Ipv6Addr>,
     prefixes: Vec<Prefix>,
+    /// Those of the addresses that another node has on its link.
+    contested: HashSet<Ipv6Addr>,
     settings: Settings,
     /// Where in `slots` the binding of an A is. The hash is keyed: A comes from
     /// packets of strangers.
@@ -133,6 +135,7 @@ impl Cache {
         Self {
             hosts: hosts.iter().map(Prefix::address).collect(),
             prefixes,
+            contested: HashSet::new(),
             // A table that grows copies itself, and a packet waits for that.
             places: HashMap::with_capacity_and_hasher(
                 settings.capacity.min(1 << 20),
@@ -151,6 +154,16 @@ impl Cache {
     #[must_use]
     pub fn serves(&self, a: Ipv6Addr) -> bool {
         self.hosts.contains(&a) || self.prefixes.iter().any(|prefix| prefix.contains(a))
+    }
+
+    /// Has registrations of `a` refused with status 134 while another node has it on its
+    /// link. A binding that there is lives to its end, and can be deleted.
+    //= https://www.rfc-editor.org/rfc/rfc6275#section-10.3.1
+    pub fn contest(&mut self, a: Ipv6Addr, contested: bool) {
+        match contested {
+            true => self.contested.insert(a),
+            false => self.contested.remove(&a),
+        };
     }
 
     /// Where the binding of `a` is; one that has ended is removed first.

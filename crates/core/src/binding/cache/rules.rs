@@ -131,6 +131,9 @@ impl Cache {
         {
             return Err(Refusal::Status(Status::PROHIBITED));
         }
+        if !deregisters && self.contested.contains(&a) {
+            return Err(Refusal::Status(Status::DUPLICATE_ADDRESS));
+        }
         let place = self.place(now, a);
         let existing = place.and_then(|place| self.slots[place as usize]);
         if let Some(binding) = existing

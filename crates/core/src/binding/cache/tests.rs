@@ -433,3 +433,39 @@ fn the_timestamp_is_returned() {
         assert_eq!(acknowledgement.timestamp, timestamp);
     }
 }
+
+/// RFC 6275 §10.3.1: status 134 where duplicate address detection has failed; who is
+/// registered already can leave, and is told at its next refresh.
+#[test]
+fn an_address_that_another_node_has() {
+    let mut cache = cache(4);
+    assert_eq!(
+        answer(cache.receive(secs(0), &update(U1, 10), ANY)),
+        (0, 10, 15, Change::Created)
+    );
+    cache.contest(a(), true);
+    assert_eq!(
+        answer(cache.receive(secs(1), &update(U1, 11), ANY)),
+        (134, 11, 0, Change::None)
+    );
+    assert!(cache.lookup(secs(1), a()).is_some());
+    let mut other = update(U2, 1);
+    other.anycast = ip("2001:db8:a:1::7");
+    assert_eq!(
+        answer(cache.receive(secs(1), &other, ANY)),
+        (0, 1, 15, Change::Created)
+    );
+    assert_eq!(
+        answer(cache.receive(secs(2), &deletion(U1, 12), ANY)),
+        (0, 12, 0, Change::Deleted)
+    );
+    assert_eq!(
+        answer(cache.receive(secs(3), &update(U1, 13), ANY)),
+        (134, 13, 0, Change::None)
+    );
+    cache.contest(a(), false);
+    assert_eq!(
+        answer(cache.receive(secs(4), &update(U1, 14), ANY)),
+        (0, 14, 15, Change::Created)
+    );
+}
