@@ -117,6 +117,11 @@ impl Registrar {
         }
     }
 
+    /// Who may register, to be changed.
+    pub const fn keyring_mut(&mut self) -> &mut Keyring {
+        &mut self.keyring
+    }
+
     /// Judges a packet to the agent that carries a Mobility Header, at `now` of the
     /// cache's clock and `wall` of the day's, and writes the answer into `room`.
     pub fn receive<'b>(

@@ -1,8 +1,8 @@
 //! The agent's security associations, and its judgement of an authenticated Binding
 //! Update (RFC 4285): who sent it, and whether it is fresh.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::timestamp::Timestamp;
 use crate::prefix::Prefix;
 
 /// A node that has keys: the number of its Mobile Node Identifier in the keyring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
 
 /// How fresh a message has to be.
@@ -98,6 +98,8 @@ pub struct Keyring {
     freshness: Freshness,
     keys: HashMap<u32, Key>,
     nodes: HashMap<Box<[u8]>, NodeId>,
+    /// The identities, by their numbers.
+    identities: Vec<Box<[u8]>>,
     /// The last accepted timestamp of each node; it outlives the node's bindings.
     last: Vec<Option<Timestamp>>,
     /// When the keyring began, of which nothing before is known.
@@ -112,6 +114,7 @@ impl Keyring {
             freshness,
             keys: HashMap::new(),
             nodes: HashMap::new(),
+            identities: Vec::new(),
             last: Vec::new(),
             start: None,
         }
@@ -146,6 +149,7 @@ impl Keyring {
             .or_insert(next);
         if node == next {
             self.last.push(None);
+            self.identities.push(association.identity().into());
         }
         place.insert(Key {
             association,
@@ -153,6 +157,36 @@ impl Keyring {
             may_register: may_register.into_iter().collect(),
         });
         Ok(node)
+    }
+
+    /// Has these keys in the place of all before. What is remembered of a node stays, also
+    /// of one that has no key for a while: what it has sent once is never accepted again.
+    ///
+    /// # Errors
+    /// [`AssociationError::RepeatedSpi`]; the keys are those before then.
+    pub fn replace<P: IntoIterator<Item = Prefix>>(
+        &mut self,
+        keys: impl IntoIterator<Item = (Association, P)>,
+    ) -> Result<(), AssociationError> {
+        let before = std::mem::take(&mut self.keys);
+        for (association, may_register) in keys {
+            if let Err(error) = self.insert(association, may_register) {
+                self.keys = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The identities of all nodes, by their numbers; also of those without a key.
+    pub fn identities(&self) -> impl Iterator<Item = &[u8]> {
+        self.identities.iter().map(AsRef::as_ref)
+    }
+
+    /// The nodes that have keys.
+    #[must_use]
+    pub fn holders(&self) -> BTreeSet<NodeId> {
+        self.keys.values().map(|key| key.node).collect()
     }
 
     /// The association of `spi`, to authenticate an acknowledgement with.
@@ -429,6 +463,46 @@ mod tests {
         };
         assert_eq!(ask(10_100, 9_999), mismatch(at(10_100).with_low(at(9_999))));
         assert_eq!(ask(10_200, 10_001), fresh(0, true));
+    }
+
+    /// Keys that are read again: a node that stays keeps its memory, and so does one
+    /// that is away for a while; what is gone is known no more.
+    #[test]
+    fn keys_that_are_replaced() {
+        let mut keyring = keyring(Freshness::DEFAULT);
+        let ask = |keyring: &mut Keyring, spi, identity, ms| {
+            keyring.authenticate(at(ms), &message(spi, identity, Some(at(ms))))
+        };
+        assert_eq!(ask(&mut keyring, 300, "one", 1000), fresh(0, true));
+        assert_eq!(ask(&mut keyring, 301, "two", 1000), fresh(1, true));
+        let homes = || vec![Prefix::host(HOME)];
+        let keys = [(303, "three"), (302, "one")];
+        let keys = keys.map(|(spi, identity)| (association(spi, identity), homes()));
+        keyring.replace(keys).unwrap();
+        assert_eq!(
+            ask(&mut keyring, 300, "one", 2000),
+            Authentication::Discarded(Silence::NoAssociation)
+        );
+        assert_eq!(ask(&mut keyring, 302, "one", 999), mismatch(at(999)));
+        assert_eq!(ask(&mut keyring, 302, "one", 2001), fresh(0, true));
+        assert_eq!(ask(&mut keyring, 303, "three", 2001), fresh(2, true));
+        assert_eq!(keyring.holders(), [NodeId(0), NodeId(2)].into());
+        keyring
+            .replace([(association(301, "two"), homes())])
+            .unwrap();
+        assert_eq!(ask(&mut keyring, 301, "two", 1000), mismatch(at(1000)));
+        assert_eq!(ask(&mut keyring, 301, "two", 2001), fresh(1, true));
+        let twice = [
+            (association(304, "four"), homes()),
+            (association(304, "one"), homes()),
+        ];
+        assert_eq!(
+            keyring.replace(twice),
+            Err(AssociationError::RepeatedSpi(304))
+        );
+        assert_eq!(ask(&mut keyring, 301, "two", 3000), fresh(1, true));
+        let identities: Vec<_> = keyring.identities().collect();
+        assert_eq!(identities, [&b"one"[..], b"two", b"three", b"four"]);
     }
 
     impl Timestamp {
