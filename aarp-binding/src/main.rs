@@ -16,6 +16,7 @@
 //! Layout: settings, memory and service decide; place and tunnel are the edge; run and
 //! status are the program.
 
+mod keys;
 mod memory;
 mod place;
 mod run;

@@ -75,6 +75,14 @@ impl Memory {
         Some((Sequence(remembered.sequence), timestamp))
     }
 
+    /// The last timestamp that was sent to an agent, about whatever address.
+    pub(crate) fn last_timestamp(&self, agent: Ipv6Addr) -> Option<Timestamp> {
+        let all = self.contents.registrations.values();
+        let all = all.filter_map(|agents| agents.get(&agent)?.timestamp);
+        all.map(Timestamp)
+            .reduce(|last, other| if other.is_after(last) { other } else { last })
+    }
+
     /// Remembers this for the next start.
     pub(crate) fn note(
         &mut self,
@@ -129,6 +137,25 @@ mod tests {
         let expected = Some((Sequence(7), Some(Timestamp(8))));
         assert_eq!(memory.of(anycast, agent), expected);
         assert_eq!(memory.of(agent, agent), None);
+    }
+
+    #[test]
+    fn the_last_timestamp_to_an_agent_is_that_of_all_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut memory, _) = Memory::open(folder.path());
+        let agent = ip("2001:db8::2");
+        assert_eq!(memory.last_timestamp(agent), None);
+        for (last, timestamp) in [(1, Some(7)), (2, Some(9)), (3, Some(8)), (4, None)] {
+            let anycast = ip(&format!("2001:db8::a:{last}"));
+            memory.note(anycast, agent, Sequence(1), timestamp.map(Timestamp));
+        }
+        memory.note(
+            ip("2001:db8::a"),
+            ip("2001:db8::3"),
+            Sequence(1),
+            Some(Timestamp(99)),
+        );
+        assert_eq!(memory.last_timestamp(agent), Some(Timestamp(9)));
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aarp_core::binding::authentication::Association;
 use aarp_core::relay::Limit;
 use aarp_health::Monitor;
 use aarp_host::address::classify;
@@ -19,7 +18,6 @@ use aarp_host::tool::Tool;
 use aarp_host::watch::{Event, Watch};
 use aarp_mobility::alarm::Alarm;
 use aarp_mobility::channel::{Buffers, Channel, ChannelError, Role};
-use aarp_mobility::keys::{self, Key};
 use aarp_mobility::registrant::Unheard;
 use aarp_mobility::status::{StatusError, StatusSocket};
 use aarp_sys::clock;
@@ -30,6 +28,7 @@ use aarp_sys::tunnel::Tunnel;
 use aarp_wire::ipv6::{HEADER, MTU_MIN};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::keys::{self, Peers};
 use crate::memory::Memory;
 use crate::place::Placement;
 use crate::service::Service;
@@ -82,7 +81,10 @@ pub(crate) fn run(
     first: Option<u16>,
 ) -> Result<(), Failure> {
     privilege::require_net_admin()?;
-    let keys = keys_for(&bindings, files)?;
+    let keys = keys::read(bindings.iter(), &files.keys)?;
+    for line in keys::warnings(&bindings) {
+        say(&line);
+    }
     let (ip, nft) = (Tool::ip()?, Tool::nft()?);
     let watch = Watch::open_with_routes()?;
     // The first to have it registers; the second touches nothing.
@@ -127,10 +129,10 @@ pub(crate) fn run(
         DEVICE,
         &files.socket.with_extension("changes"),
     )?;
-    let services = bindings.into_iter().map(|settings| {
-        let association = settings.spi.and_then(|spi| keys.get(&spi));
-        Service::new(settings, association, first, &memory)
-    });
+    let mut peers = Peers::default();
+    let services = bindings
+        .into_iter()
+        .map(|settings| Service::new(settings, &keys, first, &memory, &mut peers));
     let mut sidecar = Sidecar {
         services: services.collect(),
         channel,
@@ -148,29 +150,6 @@ pub(crate) fn run(
     };
     let result = sidecar.supervise(watch, &mut placement);
     result.and(placement.give_back(&sidecar.channel))
-}
-
-/// The associations of the SPIs that the bindings name.
-fn keys_for(bindings: &[Settings], files: &Files) -> Result<BTreeMap<u32, Association>, Failure> {
-    let wanted: Vec<u32> = bindings.iter().filter_map(|b| b.spi).collect();
-    if wanted.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let bad = |problem: &dyn std::fmt::Display| Failure::new(code::CONFIGURATION, problem);
-    let keys: Vec<Key> = keys::read(&files.keys).map_err(|error| bad(&error))?;
-    let file = files.keys.display();
-    let found = wanted.into_iter().map(|spi| {
-        let key = keys.iter().find(|key| key.spi == spi);
-        let key = key.ok_or_else(|| {
-            bad(&format!(
-                "{file}: expected an entry with spi = {spi}, as a binding names it"
-            ))
-        })?;
-        let association = Association::new(spi, key.secret.octets(), key.peer.as_bytes());
-        let association = association.map_err(|error| bad(&format!("{file}: {error}")))?;
-        Ok((spi, association))
-    });
-    found.collect()
 }
 
 impl Sidecar {

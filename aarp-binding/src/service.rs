@@ -4,12 +4,10 @@ use std::net::Ipv6Addr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aarp_core::address::scope;
-use aarp_core::binding::authentication::Association;
-use aarp_core::binding::keyring::Freshness;
 use aarp_core::binding::lifetime::Lifetime;
 use aarp_core::binding::sequence::Sequence;
-use aarp_core::binding::timestamp::{Stamps, Timestamp};
-use aarp_core::binding::update_list::{self, Action, Moment, Notice, Peer, Registration, State};
+use aarp_core::binding::timestamp::Timestamp;
+use aarp_core::binding::update_list::{self, Action, Moment, Notice, Registration, State};
 use aarp_core::relay::Limit;
 use aarp_health::{Event, Monitor, Subject};
 use aarp_mobility::channel::{Buffers, Channel};
@@ -17,6 +15,7 @@ use aarp_mobility::registrant::{Heard, Registrant, Unheard};
 use aarp_mobility::sealed;
 use aarp_sys::clock;
 
+use crate::keys::{Keys, Peers};
 use crate::memory::Memory;
 use crate::say;
 use crate::settings::{Ownership, Settings};
@@ -51,9 +50,10 @@ impl Service {
     /// Its registrations as they were left.
     pub(crate) fn new(
         settings: Settings,
-        association: Option<&Association>,
+        keys: &Keys,
         first: Option<u16>,
         memory: &Memory,
+        peers: &mut Peers,
     ) -> Self {
         let ownership = match settings.ownership {
             Ownership::Standby => update_list::Ownership::Standby,
@@ -69,17 +69,13 @@ impl Service {
         let registrants = settings.agents.iter().map(|&agent| {
             let remembered = memory.of(settings.anycast, agent);
             let known = remembered.map(|(sequence, _)| sequence.0);
+            let spi = settings.spi_at(agent);
             // A number of chance: another responder's is most likely a different one.
             let sequence = first.or(known).unwrap_or_else(|| fastrand::u16(..));
             let registration = Registration::new(settings.anycast, of_list, Sequence(sequence));
-            let peer = match association {
-                Some(_) => {
-                    let last = remembered.and_then(|(_, timestamp)| timestamp);
-                    Peer::authenticated(Stamps::new(last), Freshness::DEFAULT.skew)
-                }
-                None => Peer::new(),
-            };
-            Registrant::new(registration, agent, peer, association.cloned())
+            let association = spi.and_then(|spi| keys.get(&spi)).cloned();
+            let peer = peers.of(agent, spi, memory);
+            Registrant::sharing(registration, agent, peer, association)
         });
         Self {
             registrants: registrants.collect(),

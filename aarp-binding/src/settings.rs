@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aarp_core::address::is_routable;
 use aarp_health::{Check, Checks};
-use aarp_mobility::document::{self, BadSetting, Entry};
+use aarp_mobility::document::{self, AddressOrTable, BadSetting, Entry};
 use serde::Deserialize;
 
 /// How long a binding lives unless the table says otherwise.
@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) care_of: Option<Ipv6Addr>,
     /// The agents.
     pub(crate) agents: Vec<Ipv6Addr>,
+    /// Those that have a key of their own, with its SPI.
+    pub(crate) agent_spis: Vec<(Ipv6Addr, u32)>,
     /// How long a binding is to live.
     pub(crate) lifetime: Duration,
     /// The entry of the file of keys; none: without authentication.
@@ -98,9 +100,8 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
     let anycast = entry
         .address("anycast")?
         .ok_or_else(|| missing("anycast", "an IPv6 address"))?;
-    let agents = entry
-        .addresses("agents")?
-        .ok_or_else(|| missing("agents", "the addresses of the agents"))?;
+    let (agents, agent_spis) =
+        agents(entry)?.ok_or_else(|| missing("agents", "the addresses of the agents"))?;
     let checks = match entry.value("checks") {
         None => Checks::default(),
         // What is wrong with them they say themselves, with the key.
@@ -112,6 +113,7 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
     let step = entry.number("sequence_step", 1..=16_384)?;
     let default = Settings::new(anycast, agents);
     let settings = Settings {
+        agent_spis,
         care_of: entry.address("care_of")?,
         lifetime: entry.duration("lifetime")?.unwrap_or(default.lifetime),
         spi: entry.number("spi", 256..=u32::MAX)?,
@@ -130,6 +132,35 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
         .check()
         .map_err(|(key, problem)| entry.bad(key, problem))?;
     Ok(settings)
+}
+
+/// The agents, and the SPIs of those that are tables: `{ address = "…", spi = 256 }`.
+type Agents = (Vec<Ipv6Addr>, Vec<(Ipv6Addr, u32)>);
+
+fn agents(entry: &Entry<'_>) -> Result<Option<Agents>, BadSetting> {
+    let what = "an IPv6 address, or a table such as { address = \"2001:db8::1\", spi = 256 }";
+    let Some(items) = entry.addresses_or_tables("agents", what)? else {
+        return Ok(None);
+    };
+    let (mut agents, mut spis) = (Vec::new(), Vec::new());
+    for item in items {
+        let table = match item {
+            AddressOrTable::Address(address) => {
+                agents.push(address);
+                continue;
+            }
+            AddressOrTable::Table(table) => table,
+        };
+        table.only(&["address", "spi"], &[])?;
+        let address = table
+            .address("address")?
+            .ok_or_else(|| table.bad("address", "expected the agent's, it is missing"))?;
+        agents.push(address);
+        if let Some(spi) = table.number("spi", 256..=u32::MAX)? {
+            spis.push((address, spi));
+        }
+    }
+    Ok(Some((agents, spis)))
 }
 
 impl Reverse {
@@ -159,6 +190,7 @@ impl Settings {
             anycast,
             care_of: None,
             agents,
+            agent_spis: Vec::new(),
             lifetime: LIFETIME,
             spi: None,
             reverse: Reverse::Tunnel,
@@ -167,6 +199,18 @@ impl Settings {
             route_optimization: false,
             checks: Vec::new(),
         }
+    }
+
+    /// The SPI of the key that is used at an agent.
+    pub(crate) fn spi_at(&self, agent: Ipv6Addr) -> Option<u32> {
+        let own = self.agent_spis.iter().find(|(other, _)| *other == agent);
+        own.map(|(_, spi)| *spi).or(self.spi)
+    }
+
+    /// The SPIs of all keys that are used.
+    pub(crate) fn spis(&self) -> Vec<u32> {
+        let agents = self.agents.iter();
+        agents.filter_map(|agent| self.spi_at(*agent)).collect()
     }
 
     /// Whether it can be used; else the key that cannot, and what was expected.
@@ -233,6 +277,40 @@ mod tests {
         );
         assert_eq!(read(&text).unwrap(), [expected]);
         assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn an_agent_can_have_a_key_of_its_own() {
+        let text = "[[binding]]\nanycast = \"2001:db8:0:1::a\"\nspi = 256\nagents = \
+            [\"2001:db8::1\", { address = \"2001:db8::2\", spi = 257 }, \
+            { address = \"2001:db8::3\" }]\n";
+        let settings = read(text).unwrap().swap_remove(0);
+        let ip = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let agents = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(ip);
+        assert_eq!(settings.agents, agents);
+        let spis = agents.map(|agent| settings.spi_at(agent));
+        assert_eq!(spis, [Some(256), Some(257), Some(256)]);
+        assert_eq!(settings.spis(), [256, 257, 256]);
+        for (agents, expected) in [
+            (
+                "1",
+                "agents: expected a list of an IPv6 address, or a table",
+            ),
+            ("[1]", "agents[0]: expected an IPv6 address, or a table"),
+            ("[{ spi = 256 }]", "agents[0].address: expected the agent's"),
+            (
+                "[{ address = \"2001:db8::1\", spi = 1 }]",
+                "agents[0].spi: expected a whole number from 256",
+            ),
+            (
+                "[{ address = \"2001:db8::1\", key = 1 }]",
+                "agents[0].key: unknown key",
+            ),
+        ] {
+            let outcome = outcome(&format!("agents = {agents}"));
+            let expected = format!("binding[0].{expected}");
+            assert!(outcome.starts_with(&expected), "{outcome}");
+        }
     }
 
     #[test]

@@ -339,7 +339,7 @@ fn a_replayed_update_changes_nothing() {
 }
 
 /// The Binding Updates of a pcap file, from their IPv6 header on.
-fn updates(pcap: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn updates(pcap: &[u8]) -> Vec<Vec<u8>> {
     const ETHERNET: usize = 14;
     let read = match pcap[0] {
         0xa1 => u32::from_be_bytes,

@@ -1,6 +1,7 @@
 //! The anycast agent and the binding sidecar as they are installed: real services, real
 //! networks, and what becomes of them when something is lost, restarted or forged. What
 //! is claimed is seen in captures.
+mod agents;
 mod agreement;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]

@@ -147,6 +147,15 @@ pub fn table<'t>(document: &'t Table, name: &str) -> Result<Option<Entry<'t>>, B
     }
 }
 
+/// An element of a list that has addresses and tables.
+#[derive(Clone, Debug)]
+pub enum AddressOrTable<'t> {
+    /// An address.
+    Address(Ipv6Addr),
+    /// A table.
+    Table(Entry<'t>),
+}
+
 /// A table of the document.
 #[derive(Clone, Debug)]
 pub struct Entry<'t> {
@@ -275,6 +284,37 @@ impl<'t> Entry<'t> {
     pub fn addresses(&self, key: &str) -> Result<Option<Vec<Ipv6Addr>>, BadSetting> {
         let what = "an IPv6 address as a string";
         self.list(key, what, |text| text.parse().ok())
+    }
+
+    /// A list of IPv6 addresses and of tables that say more than an address.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn addresses_or_tables(
+        &self,
+        key: &str,
+        what: &str,
+    ) -> Result<Option<Vec<AddressOrTable<'t>>>, BadSetting> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        let Some(values) = value.as_array() else {
+            return Err(self.expected(key, format_args!("a list of {what}"), value));
+        };
+        let items = values.iter().enumerate().map(|(index, value)| {
+            let key = format!("{key}[{index}]");
+            if let Value::Table(table) = value {
+                return Ok(AddressOrTable::Table(Entry {
+                    path: format!("{}.{key}", self.path),
+                    table,
+                    is_secret: self.is_secret,
+                }));
+            }
+            let address = value.as_str().and_then(|text| text.parse().ok());
+            let address = address.ok_or_else(|| self.expected(&key, what, value))?;
+            Ok(AddressOrTable::Address(address))
+        });
+        items.collect::<Result<_, _>>().map(Some)
     }
 
     /// A list of IPv6 prefixes; an address is one of 128 bits.

@@ -1,7 +1,9 @@
 //! The responder's side of a registration: from what the binding update list wants to
 //! the octets of Binding Updates, and from those of the answers back, without I/O.
 
+use std::cell::RefCell;
 use std::net::Ipv6Addr;
+use std::rc::Rc;
 
 use aarp_core::binding::authentication::Association;
 use aarp_core::binding::lifetime::Lifetime;
@@ -22,7 +24,7 @@ use crate::sealed::{self, Seal};
 pub struct Registrant {
     /// Where it stands.
     pub registration: Registration,
-    peer: Peer,
+    peer: Rc<RefCell<Peer>>,
     agent: Ipv6Addr,
     association: Option<Association>,
 }
@@ -74,6 +76,19 @@ impl Registrant {
         peer: Peer,
         association: Option<Association>,
     ) -> Self {
+        let peer = Rc::new(RefCell::new(peer));
+        Self::sharing(registration, agent, peer, association)
+    }
+
+    /// The same, where there are others by the same key at the same agent: all of them
+    /// have one `peer`.
+    #[must_use]
+    pub fn sharing(
+        registration: Registration,
+        agent: Ipv6Addr,
+        peer: Rc<RefCell<Peer>>,
+        association: Option<Association>,
+    ) -> Self {
         Self {
             registration,
             peer,
@@ -91,22 +106,24 @@ impl Registrant {
     /// The last timestamp that was used, to be kept over a restart.
     #[must_use]
     pub fn last_timestamp(&self) -> Option<Timestamp> {
-        self.peer.last_timestamp()
+        self.peer.borrow().last_timestamp()
     }
 
     /// Has the address registered with `care_of`.
     pub fn register(&mut self, at: Moment, care_of: Ipv6Addr) -> Vec<Action> {
-        self.registration.register(at, care_of, &mut self.peer)
+        self.registration
+            .register(at, care_of, &mut self.peer.borrow_mut())
     }
 
     /// Has it registered no more.
     pub fn deregister(&mut self, at: Moment) -> Vec<Action> {
-        self.registration.deregister(at, &mut self.peer)
+        self.registration
+            .deregister(at, &mut self.peer.borrow_mut())
     }
 
     /// What is due by now.
     pub fn wake(&mut self, at: Moment) -> Vec<Action> {
-        self.registration.wake(at, &mut self.peer)
+        self.registration.wake(at, &mut self.peer.borrow_mut())
     }
 
     /// The packet of an update.
@@ -168,9 +185,11 @@ impl Registrant {
                     refresh_advice: options.refresh_interval.map(Lifetime),
                     timestamp: options.timestamp.map(Timestamp),
                 };
-                let heard = self
-                    .registration
-                    .acknowledge(at, &acknowledgement, &mut self.peer);
+                let heard = self.registration.acknowledge(
+                    at,
+                    &acknowledgement,
+                    &mut self.peer.borrow_mut(),
+                );
                 Ok(match heard {
                     Some(actions) => (Heard::Acknowledgement, actions),
                     None => (Heard::Ignored, Vec::new()),

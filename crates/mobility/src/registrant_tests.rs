@@ -170,3 +170,46 @@ fn acknowledgements_of_others_are_not_heard() {
     let packet = forged(right, home, Some(&association()));
     assert!(registrant.hear(&packet, at(0)).is_ok());
 }
+
+/// RFC 4285 §6: timestamps by one key at one agent rise, whatever they are about; RFC
+/// 6275 §11.8: and no more updates a second go to it than to any node.
+#[test]
+fn registrations_by_one_key_at_one_agent_share_its_clock_and_its_limit() {
+    let peer = Peer::authenticated(Stamps::new(None), Duration::from_secs(7));
+    let peer = Rc::new(RefCell::new(peer));
+    let homes: Vec<Ipv6Addr> = (1..6).map(|n| ip(&format!("2001:db8:0:1::a{n}"))).collect();
+    let mut keyring = Keyring::new(Freshness::DEFAULT);
+    let prefixes = homes.iter().map(|home| Prefix::host(*home));
+    keyring.insert(association(), prefixes.clone()).unwrap();
+    let mut cache = Cache::new(cache::Settings {
+        home: prefixes.collect(),
+        own: vec![agent()],
+        max_lifetime: Lifetime(900),
+        refresh_advice: None,
+        capacity: 8,
+    });
+    let mut registrar = Registrar::new(agent(), keyring, false);
+    let mut sent = 0;
+    for home in homes {
+        let registration = Registration::new(home, Settings::DEFAULT, Sequence(199));
+        let mut registrant =
+            Registrant::sharing(registration, agent(), Rc::clone(&peer), Some(association()));
+        // All at the same moment.
+        for action in registrant.register(at(0), ip("2001:db8:0:4::2")) {
+            let Action::Send(update) = action else {
+                continue;
+            };
+            sent += 1;
+            let mut room = [0; sealed::ROOM];
+            let packet = registrant.packet(&update, &mut room).unwrap();
+            let mut answer = [0; sealed::ROOM];
+            let (now, wall) = (at(0).now, at(0).wall);
+            let outcome = registrar.receive(&mut cache, packet, now, wall, &mut answer);
+            let Outcome::Judged { status, .. } = outcome else {
+                panic!("{outcome:?}");
+            };
+            assert_eq!(status.0, 0, "{home}");
+        }
+    }
+    assert_eq!(sent, 3, "MAX_UPDATE_RATE");
+}
