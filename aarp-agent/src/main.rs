@@ -16,11 +16,14 @@
 //! is replaced by the next start.
 
 mod counters;
+mod keys;
+mod links;
 mod place;
 mod relay;
 mod run;
 mod settings;
 mod status;
+mod thread;
 
 use std::io::Write;
 use std::net::Ipv6Addr;

@@ -2,6 +2,7 @@
 //! device, neighbour solicitations answered for those of its own links, and the rules of
 //! the control channel.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use aarp_host::inventory::Inventory;
 use aarp_host::sysctl::Switch;
 use aarp_host::tool::Tool;
 use aarp_mobility::channel::Channel;
+use aarp_sys::packet::is_running;
 use aarp_sys::tun::Tun;
 
 use crate::say;
@@ -27,12 +29,15 @@ const DEVICE_MTU: u32 = 65_535;
 pub(crate) struct Placement {
     changes: Changes,
     wanted: Vec<Change>,
+    /// The addresses on links of this host, and those that are answered for there.
+    on_links: Vec<(Ipv6Addr, String)>,
+    answered: BTreeSet<(Ipv6Addr, String)>,
     ip: Tool,
     nft: Tool,
     device: String,
     removal: String,
     /// This host's own addresses, of which none can be a responder's.
-    own: Vec<Ipv6Addr>,
+    inventory: Inventory,
 }
 
 impl Placement {
@@ -50,6 +55,7 @@ impl Placement {
         let device = tun
             .name()
             .map_err(system("ask for the TUN device's name"))?;
+        require_forwarding("all")?;
         require_forwarding(&device)?;
         tun.set_mtu(DEVICE_MTU)
             .map_err(system("set the TUN device's MTU"))?;
@@ -64,6 +70,10 @@ impl Placement {
                 return Err(Failure::new(code::UNAVAILABLE, message));
             }
         }
+        let on_links = on_links(&settings.home, &inventory);
+        for (_, interface) in &on_links {
+            require_forwarding(interface)?;
+        }
         let (changes, errors) = Changes::recorded(ip.clone(), record)?;
         for error in errors {
             say(&format!("undo what was left behind: {error}"));
@@ -72,13 +82,16 @@ impl Placement {
             changes,
             ip: ip.clone(),
             device: device.clone(),
-            wanted: wanted(&settings.home, &device, &inventory),
+            wanted: wanted(&settings.home, &device),
+            on_links,
+            answered: BTreeSet::new(),
             nft: nft.clone(),
             removal: channel.removal(),
-            own: inventory.addresses.iter().map(|a| a.address).collect(),
+            inventory,
         };
         let made = placement
-            .changes_made()
+            .changes
+            .make_all(&placement.wanted, |_| {})
             .and_then(|()| placement.rules(channel));
         match made {
             Ok(()) => Ok(placement),
@@ -89,15 +102,33 @@ impl Placement {
         }
     }
 
-    /// The addresses that this host had when it began.
-    pub(crate) fn own_addresses(&self) -> &[Ipv6Addr] {
-        &self.own
+    /// The addresses and interfaces that this host had when it began.
+    pub(crate) fn inventory(&self) -> &Inventory {
+        &self.inventory
     }
 
-    fn changes_made(&mut self) -> Result<(), HostError> {
-        for change in &self.wanted {
-            self.changes.make(change.clone())?;
-        }
+    /// The anycast addresses on links of this host, to be answered for there.
+    pub(crate) fn on_links(&self) -> &[(Ipv6Addr, String)] {
+        &self.on_links
+    }
+
+    /// Answers neighbours for an address on a link from now on.
+    pub(crate) fn answer(&mut self, address: Ipv6Addr, interface: &str) -> Result<(), Failure> {
+        self.answered.insert((address, interface.to_owned()));
+        let changes = answering(address, interface);
+        Ok(self.changes.make_all(&changes, |_| {})?)
+    }
+
+    /// Answers no more.
+    pub(crate) fn fall_silent(
+        &mut self,
+        address: Ipv6Addr,
+        interface: &str,
+    ) -> Result<(), Failure> {
+        self.answered.remove(&(address, interface.to_owned()));
+        let interface = interface.to_owned();
+        let proxy = Change::ProxyNeighbour { address, interface };
+        self.changes.revert(&proxy)?;
         Ok(())
     }
 
@@ -105,15 +136,39 @@ impl Placement {
         self.nft.run(&["-f", "-"], Some(&channel.rules())).map(drop)
     }
 
-    /// Puts back what somebody else has removed.
-    pub(crate) fn restore(&mut self, channel: &Channel) -> Result<(), Failure> {
-        let up = ["link", "set", "dev", &self.device, "up"];
-        self.ip.run(&up, None)?;
-        for change in &self.wanted.clone() {
-            if self.changes.make(change.clone())? {
-                say(&format!("put back what was removed: {}", describe(change)));
+    /// Puts back what somebody else has removed; returns the addresses that were not
+    /// answered for meanwhile.
+    pub(crate) fn restore(
+        &mut self,
+        channel: &Channel,
+    ) -> Result<Vec<(Ipv6Addr, String)>, Failure> {
+        if !is_running(&self.device).is_ok_and(|running| running) {
+            let up = ["link", "set", "dev", &self.device, "up"];
+            self.ip.run(&up, None)?;
+            say("put back what was removed: the device is up again");
+        }
+        let mut wanted = self.wanted.clone();
+        for (address, interface) in &self.answered {
+            for change in answering(*address, interface) {
+                // Of a link that several addresses are on it is wanted once.
+                if matches!(change, Change::ProxyNeighbour { .. }) || !wanted.contains(&change) {
+                    wanted.push(change);
+                }
             }
         }
+        let mut unanswered = Vec::new();
+        let made = self.changes.make_all(&wanted, |change| {
+            say(&format!("put back what was removed: {}", describe(change)));
+            if let Change::ProxyNeighbour { address, interface } = change {
+                unanswered.push((*address, interface.clone()));
+            }
+        });
+        self.restore_rules(channel)?;
+        made?;
+        Ok(unanswered)
+    }
+
+    fn restore_rules(&self, channel: &Channel) -> Result<(), Failure> {
         let list = ["list", "chain", "ip6", channel.table(), "control"];
         match self.nft.run(&list, None) {
             Ok(text) if channel.is_in(&text) => Ok(()),
@@ -141,17 +196,17 @@ impl Placement {
 }
 
 /// The kernel takes the packets to A, and hands on those from A, only as a router. That
-/// switch changes how the host is configured by its routers: it is the operator's.
-fn require_forwarding(device: &str) -> Result<(), Failure> {
-    for interface in ["all", device] {
-        if Switch::Forwarding.read(interface)? == Some(false) {
-            let message = format!(
-                "net.ipv6.conf.{interface}.forwarding is 0, so that nothing can be relayed: sysctl -w net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on interfaces that are configured by router advertisements)"
-            );
-            return Err(Failure::new(code::UNAVAILABLE, message));
-        }
+/// switch changes how the host is configured by its routers: it is the operator's to
+/// begin with. What is switched off later is put back like everything else that the agent
+/// needs, and said: it is mostly a program that loads its own settings.
+fn require_forwarding(interface: &str) -> Result<(), Failure> {
+    if Switch::Forwarding.read(interface)? != Some(false) {
+        return Ok(());
     }
-    Ok(())
+    let message = format!(
+        "net.ipv6.conf.{interface}.forwarding is 0, so that nothing can be relayed: sysctl -w net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on interfaces that are configured by router advertisements)"
+    );
+    Err(Failure::new(code::UNAVAILABLE, message))
 }
 
 /// An address of this host that would never be relayed.
@@ -166,7 +221,10 @@ fn own_interface(inventory: &Inventory, own: Ipv6Addr) -> &str {
 }
 
 /// What is to be so for these addresses.
-fn wanted(home: &[Prefix], device: &str, inventory: &Inventory) -> Vec<Change> {
+fn wanted(home: &[Prefix], device: &str) -> Vec<Change> {
+    let forwarding = ["all", device].map(|interface| Change::Forwarding {
+        interface: interface.to_owned(),
+    });
     let routes = home.iter().map(|prefix| Change::Route {
         destination: prefix.address(),
         prefix_length: prefix.len_bits(),
@@ -174,26 +232,41 @@ fn wanted(home: &[Prefix], device: &str, inventory: &Inventory) -> Vec<Change> {
         table: MAIN,
         metric: METRIC,
     });
-    let mut wanted: Vec<Change> = routes.collect();
-    for prefix in home.iter().filter(|prefix| prefix.len_bits() == 128) {
-        for interface in links(inventory, prefix.address()) {
-            // The switch before the address: none that is solicited goes unanswered.
-            for change in [
-                Change::ProxyNdp {
-                    interface: interface.clone(),
-                },
-                Change::ProxyNeighbour {
-                    address: prefix.address(),
-                    interface,
-                },
-            ] {
-                if !wanted.contains(&change) {
-                    wanted.push(change);
-                }
-            }
-        }
-    }
-    wanted
+    forwarding.into_iter().chain(routes).collect()
+}
+
+/// What is to be so for an address that is answered for on a link.
+fn answering(address: Ipv6Addr, interface: &str) -> [Change; 4] {
+    let interface = interface.to_owned();
+    // The switches before the address: none that is solicited goes unanswered, nor is its
+    // answer put off, which the first packet would wait for.
+    [
+        Change::Forwarding {
+            interface: interface.clone(),
+        },
+        Change::ProxyNdp {
+            interface: interface.clone(),
+        },
+        Change::ProxyDelay {
+            interface: interface.clone(),
+        },
+        Change::ProxyNeighbour { address, interface },
+    ]
+}
+
+/// The addresses that lie on links of this host, with the interfaces.
+fn on_links(home: &[Prefix], inventory: &Inventory) -> Vec<(Ipv6Addr, String)> {
+    let hosts = home.iter().filter(|prefix| prefix.len_bits() == 128);
+    let mut all: Vec<_> = hosts
+        .flat_map(|prefix| {
+            let address = prefix.address();
+            let links = links(inventory, address).into_iter();
+            links.map(move |interface| (address, interface))
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// The interfaces on whose links an address lies.
@@ -217,6 +290,10 @@ fn describe(change: &Change) -> String {
             format!("the proxy neighbour {address} on {interface}")
         }
         Change::ProxyNdp { interface } => format!("proxy_ndp on {interface}"),
+        Change::ProxyDelay { interface } => format!("proxy_delay of 0 on {interface}"),
+        Change::Forwarding { interface } => {
+            format!("net.ipv6.conf.{interface}.forwarding, which the relay needs")
+        }
         other => format!("{other:?}"),
     }
 }

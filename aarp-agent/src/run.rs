@@ -1,18 +1,15 @@
 //! `aarp-agent run`: from settings to a serving agent, and back.
 
 use std::net::Ipv6Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aarp_core::binding::authentication::Association;
 use aarp_core::binding::cache::{self, Binding, Cache, Change};
-use aarp_core::binding::keyring::{Freshness, Keyring, NodeId};
+use aarp_core::binding::keyring::Keyring;
 use aarp_core::binding::lifetime::Lifetime;
 use aarp_core::binding::timestamp::Timestamp;
-use aarp_core::prefix::Prefix;
 use aarp_core::relay::Limit;
 use aarp_host::failure::{Failure, code};
 use aarp_host::privilege;
@@ -20,7 +17,6 @@ use aarp_host::tool::Tool;
 use aarp_host::watch::{Event, Watch};
 use aarp_mobility::alarm::Alarm;
 use aarp_mobility::channel::{Buffers, Channel, ChannelError, Role};
-use aarp_mobility::keys::{self, KeysError};
 use aarp_mobility::registrar::{Outcome, Registrar};
 use aarp_mobility::status::{StatusError, StatusSocket};
 use aarp_sys::clock;
@@ -28,14 +24,16 @@ use aarp_sys::nflog::NflogError;
 use aarp_sys::tun::{Tun, TunError};
 use aarp_sys::tunnel::Tunnel;
 use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::counters::Counters;
+use crate::links::{Found, Links};
 use crate::place::Placement;
-use crate::relay::{Bindings, Relay};
+use crate::relay::Bindings;
 use crate::settings::Settings;
 use crate::status::Judged;
-use crate::{say, status};
+use crate::thread::RelayThread;
+use crate::{keys, say, status};
 
 /// The nft table of the control channel.
 const TABLE: &str = "aarp_agent";
@@ -43,6 +41,9 @@ const TABLE: &str = "aarp_agent";
 const DEVICE: &str = "aarp-agent";
 /// Room for packets that wait at the tunnels' sockets, in octets.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// How often the host is looked at for what nothing tells of, as of a proxy neighbour
+/// that is removed.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often it is repeated that anybody may register.
 const REMINDER: Duration = Duration::from_secs(3600);
 
@@ -82,6 +83,7 @@ struct Agent<'s> {
     table: Arc<Table>,
     counters: Arc<Counters>,
     socket: StatusSocket,
+    links: Links,
     started: SystemTime,
     judged: Judged,
     identities: Arc<[String]>,
@@ -92,20 +94,14 @@ struct Agent<'s> {
     alarm: Alarm,
 }
 
-/// The relay's thread, which is told to stop when this goes away.
-struct RelayThread {
-    stop: OwnedFd,
-    thread: Option<JoinHandle<()>>,
-    ended: OwnedFd,
-}
-
 /// Serves until a signal comes.
 pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
     let record = socket.with_extension("changes");
     privilege::require_net_admin()?;
-    let (keyring, identities) = keyring(settings)?;
+    let keyring = keys::keyring(settings)?;
     let (ip, nft) = (Tool::ip()?, Tool::nft()?);
-    let watch = Watch::open_with_routes()?;
+    let mut watch = Watch::open_with_routes()?;
+    watch.look_every(LOOK);
     // The first to have it serves; the second touches nothing.
     let socket = StatusSocket::bind(socket).map_err(|error| match error {
         StatusError::Busy { .. } => Failure::new(code::UNAVAILABLE, error),
@@ -139,7 +135,7 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
     let mut placement = Placement::take(settings, &ip, &nft, &tun, &channel, &record)?;
     let result = serve(
         settings,
-        (keyring, identities),
+        keyring,
         (tun, tunnel),
         channel,
         socket,
@@ -151,16 +147,17 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
 
 fn serve(
     settings: &Settings,
-    (keyring, identities): (Keyring, Vec<String>),
+    keyring: Keyring,
     (tun, tunnel): (Tun, Tunnel),
     channel: Channel,
     socket: StatusSocket,
     mut watch: Watch,
     placement: &mut Placement,
 ) -> Result<(), Failure> {
+    let own = placement.inventory().addresses.iter();
     let cache = Cache::new(cache::Settings {
         home: settings.home.clone(),
-        own: placement.own_addresses().to_vec(),
+        own: own.map(|own| own.address).collect(),
         // At least a unit: the settings were checked.
         max_lifetime: Lifetime::configured(settings.lifetime_max).unwrap_or(Lifetime(1)),
         refresh_advice: None,
@@ -168,7 +165,14 @@ fn serve(
     });
     let table = Arc::new(Table(Mutex::new(cache)));
     let counters = Arc::new(Counters::default());
+    let links = Links::claim(
+        placement.on_links(),
+        placement.inventory(),
+        settings.address,
+        clock::boottime(),
+    )?;
     let relay = RelayThread::start(tun, tunnel, Arc::clone(&table), Arc::clone(&counters))?;
+    let identities = keys::identities(&keyring);
     let mut agent = Agent {
         settings,
         channel,
@@ -176,9 +180,10 @@ fn serve(
         table,
         counters,
         socket,
+        links,
         started: SystemTime::now(),
         judged: Judged::default(),
-        identities: identities.into(),
+        identities,
         complaints: Limit::new(Duration::from_secs(1), 20),
         refusals: Limit::new(Duration::from_secs(10), 5),
         reminder: Limit::new(REMINDER, 1),
@@ -193,28 +198,33 @@ fn serve(
     let mut buffers = Buffers::new();
     loop {
         agent.remind();
-        if let Some(event) = watch.take()? {
-            match event {
-                Event::Signal(number) => {
-                    say(&format!("stops on signal {number}"));
-                    return Ok(());
-                }
-                Event::Changed => {
-                    if let Err(failure) = placement.restore(&agent.channel) {
-                        if agent.complaints.permits(clock::boottime()) {
-                            say(&failure.to_string());
-                        }
-                        watch.retry();
-                    }
-                }
+        match watch.take()? {
+            Some(Event::Signal(number)) => {
+                say(&format!("stops on signal {number}"));
+                return Ok(());
             }
+            Some(Event::Reload) => agent.reload(),
+            Some(Event::Changed) => match placement.restore(&agent.channel) {
+                Ok(unanswered) => agent.doubt(&unanswered),
+                Err(failure) => {
+                    agent.complain(&failure.to_string());
+                    watch.retry();
+                }
+            },
+            None => {}
         }
         agent.expire();
+        if !agent.claim(placement) {
+            watch.retry();
+        }
         wait(&agent, &watch, &relay)?;
         if relay.has_ended() {
             return Err(Failure::new(code::SYSTEM, "the relay has ended"));
         }
-        agent.listen(&mut buffers)?;
+        // What comes meanwhile waits; it is no longer than a probe takes.
+        if !agent.links.are_tentative() {
+            agent.listen(&mut buffers)?;
+        }
         agent.tell();
     }
 }
@@ -225,6 +235,7 @@ fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Fai
     let expiry = agent.table.0.lock().next_expiry();
     let due = [
         expiry.map(|at| at.saturating_sub(now)),
+        agent.links.due().map(|at| at.saturating_sub(now)),
         watch.due_in(),
         Some(REMINDER),
     ];
@@ -233,17 +244,16 @@ fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Fai
         .alarm
         .set(due)
         .map_err(|error| Failure::system("set a timer", error))?;
-    let [signals, routes, rules] = watch.sources();
-    let sources = [
-        signals,
-        routes,
-        rules,
-        agent.channel.as_fd(),
-        agent.socket.as_fd(),
-        relay.ended.as_fd(),
-        agent.alarm.as_fd(),
-    ];
-    let mut fds = sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
+    let mut sources: Vec<BorrowedFd<'_>> = watch.sources().into();
+    sources.extend([agent.socket.as_fd(), relay.ended(), agent.alarm.as_fd()]);
+    sources.extend(agent.links.sources());
+    if !agent.links.are_tentative() {
+        sources.push(agent.channel.as_fd());
+    }
+    let mut fds: Vec<_> = sources
+        .into_iter()
+        .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
+        .collect();
     match poll(&mut fds, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Failure::system("poll", error)),
@@ -300,6 +310,9 @@ impl Agent<'_> {
             },
         );
         for (anycast, care_of, status, change) in changes {
+            if change == Change::Created {
+                self.links.announce(anycast, now);
+            }
             let told = match change {
                 Change::None => format!("{anycast}: {care_of} refused: {status}"),
                 Change::Refreshed => continue,
@@ -318,6 +331,66 @@ impl Agent<'_> {
         exchanged
             .map(drop)
             .map_err(|error| Failure::system("receive Binding Updates", error))
+    }
+
+    /// Pursues the claims to the addresses on the agent's links. Returns whether all that
+    /// has come of it could be done.
+    fn claim(&mut self, placement: &mut Placement) -> bool {
+        let mut done = true;
+        for found in self.links.turn(clock::boottime()) {
+            let Found {
+                address,
+                interface,
+                held,
+            } = found;
+            let contested = self.links.is_contested(address);
+            self.table.0.lock().contest(address, contested);
+            let result = match held {
+                true => placement.answer(address, &interface),
+                false => placement.fall_silent(address, &interface),
+            };
+            if let Err(failure) = result {
+                self.complain(&failure.to_string());
+                done = false;
+            }
+        }
+        done
+    }
+
+    /// These were not answered for on their links for a while.
+    fn doubt(&mut self, unanswered: &[(Ipv6Addr, String)]) {
+        for (address, interface) in unanswered {
+            self.links.doubt(*address, interface, clock::boottime());
+        }
+    }
+
+    /// Reads the keys again. Bindings of keys that are gone live to their end: they
+    /// cannot be refreshed.
+    fn reload(&mut self) {
+        let keyring = self.registrar.keyring_mut();
+        match keys::replace(keyring, self.settings) {
+            Err(failure) => say(&format!("{failure}; the keys are those before")),
+            Ok(gone) => {
+                let identities = keys::identities(keyring);
+                let holders = keyring.holders().len();
+                self.identities = identities;
+                say(&format!(
+                    "has read the keys again: those of {holders} nodes"
+                ));
+                for identity in gone {
+                    say(&format!(
+                        "{identity} has no key any more; what it has registered ends with its lifetime"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Says what others can cause.
+    fn complain(&mut self, line: &str) {
+        if self.complaints.permits(clock::boottime()) {
+            say(line);
+        }
     }
 
     /// Lets bindings end whose lifetime is over.
@@ -368,107 +441,4 @@ impl Agent<'_> {
             );
         }
     }
-}
-
-impl RelayThread {
-    fn start(
-        tun: Tun,
-        tunnel: Tunnel,
-        bindings: Arc<Table>,
-        counters: Arc<Counters>,
-    ) -> Result<Self, Failure> {
-        let event = || {
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(|error| Failure::system("make an event descriptor", error))
-        };
-        let copy = |fd: &OwnedFd| {
-            fd.try_clone()
-                .map_err(|error| Failure::system("copy an event descriptor", error))
-        };
-        let (stop, ended) = (event()?, event()?);
-        let (told, tells) = (copy(&stop)?, copy(&ended)?);
-        let relay = Relay {
-            tun,
-            tunnel,
-            bindings,
-            counters,
-            stop: told,
-        };
-        let thread = std::thread::Builder::new()
-            .name("relay".to_owned())
-            .spawn(move || {
-                if let Err(error) = relay.run() {
-                    say(&format!("relay: {error}"));
-                }
-                signal(&tells);
-            })
-            .map_err(|error| Failure::system("start the relay's thread", error))?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-            ended,
-        })
-    }
-
-    fn has_ended(&self) -> bool {
-        rustix::io::read(&self.ended, &mut [0; 8]).is_ok()
-    }
-}
-
-impl Drop for RelayThread {
-    fn drop(&mut self) {
-        signal(&self.stop);
-        if let Some(thread) = self.thread.take() {
-            // What failed in it was said.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Makes an event descriptor readable.
-fn signal(event: &OwnedFd) {
-    // Fails only when it is readable already, a 2^64 - 1 times.
-    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
-}
-
-/// The keys, and whose they are, by the number of the node.
-fn keyring(settings: &Settings) -> Result<(Keyring, Vec<String>), Failure> {
-    let started = SystemTime::now().duration_since(UNIX_EPOCH);
-    let started = Timestamp::from_unix(started.unwrap_or_default());
-    let mut keyring = Keyring::new(Freshness::DEFAULT).since(started);
-    let mut identities = Vec::new();
-    let keys = match keys::read(&settings.keys) {
-        Ok(keys) => keys,
-        // Who has said that none are needed need not have a file.
-        Err(KeysError::Unreadable { error, .. })
-            if error.kind() == std::io::ErrorKind::NotFound
-                && settings.insecure_unauthenticated =>
-        {
-            Vec::new()
-        }
-        Err(error) => return Err(Failure::new(code::CONFIGURATION, error)),
-    };
-    let file = settings.keys.display();
-    if keys.is_empty() && !settings.insecure_unauthenticated {
-        let message = format!("{file}: key: expected at least one [[key]], or nobody can register");
-        return Err(Failure::new(code::CONFIGURATION, message));
-    }
-    for (index, key) in keys.iter().enumerate() {
-        let bad = |problem: &dyn std::fmt::Display| {
-            Failure::new(
-                code::CONFIGURATION,
-                format!("{file}: key[{index}]: {problem}"),
-            )
-        };
-        let association = Association::new(key.spi, key.secret.octets(), key.peer.as_bytes())
-            .map_err(|error| bad(&error))?;
-        let homes = key.may_register.iter().map(|a| Prefix::host(*a));
-        let NodeId(number) = keyring
-            .insert(association, homes)
-            .map_err(|error| bad(&error))?;
-        if number as usize == identities.len() {
-            identities.push(key.peer.clone());
-        }
-    }
-    Ok((keyring, identities))
 }

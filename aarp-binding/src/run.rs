@@ -62,6 +62,8 @@ struct Sidecar {
     tun: Arc<Tun>,
     counters: Arc<Counters>,
     memory: Memory,
+    /// The file of keys.
+    keys: PathBuf,
     socket: StatusSocket,
     ip: Tool,
     /// The addresses of this host.
@@ -140,6 +142,7 @@ pub(crate) fn run(
         tun,
         counters,
         memory,
+        keys: files.keys.clone(),
         socket,
         ip,
         own: Vec::new(),
@@ -170,6 +173,7 @@ impl Sidecar {
                         service.wanted = false;
                     }
                 }
+                Some(Event::Reload) => self.reload(),
                 Some(Event::Changed) => {
                     let followed = self
                         .follow(placement)
@@ -204,6 +208,20 @@ impl Sidecar {
             self.wait(&watch)?;
             if self.ends.has_ended() {
                 return Err(Failure::new(code::SYSTEM, "the tunnel has ended"));
+            }
+        }
+    }
+
+    /// Reads the keys again.
+    fn reload(&mut self) {
+        let bindings = self.services.iter().map(|service| &service.settings);
+        match keys::read(bindings, &self.keys) {
+            Err(failure) => say(&format!("{failure}; the keys are those before")),
+            Ok(keys) => {
+                for service in &mut self.services {
+                    service.set_keys(&keys);
+                }
+                say("has read the keys again");
             }
         }
     }

@@ -87,6 +87,15 @@ impl Service {
         }
     }
 
+    /// Authenticates with these keys from now on.
+    pub(crate) fn set_keys(&mut self, keys: &Keys) {
+        for registrant in &mut self.registrants {
+            let spi = self.settings.spi_at(registrant.agent());
+            let association = spi.and_then(|spi| keys.get(&spi)).cloned();
+            registrant.set_association(association);
+        }
+    }
+
     /// Whether the service is well, as far as is known.
     fn is_up(&self) -> bool {
         let up = |monitor: &Monitor| monitor.state() == aarp_health::State::Up;

@@ -207,6 +207,10 @@ fn supervise(
                 say(&format!("stops on signal {number}"));
                 return Ok(());
             }
+            Event::Reload => {
+                say("goes on after SIGHUP; nothing is read again: restart it for other settings");
+                continue;
+            }
             Event::Changed => {}
         }
         // The host may be half-way through a change: what fails is said once

@@ -78,6 +78,10 @@ impl Site {
             lab,
             stage,
         };
+        // RetransTimer: how long the agent's duplicate address detection takes, in each
+        // of these tests.
+        let timer = "net.ipv6.neigh.eth0.retrans_time_ms";
+        site.host("haa").sysctl(timer, "300").unwrap();
         site.private("keys.toml", KEYS);
         // Every router knows its neighbours: no packet that is counted waits for that.
         for address in [AGENT, U1, U2] {

@@ -1,11 +1,11 @@
 //! What a running daemon waits for: signals, and changes of the host's
-//! addresses, interfaces and nft rules.
+//! addresses, interfaces, switches and nft rules.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,8 +18,9 @@ use crate::HostError;
 
 /// RTMGRP_LINK | RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
 const ADDRESS_GROUPS: u32 = 0x1 | 0x100;
-/// RTMGRP_IPV6_ROUTE, and RTNLGRP_IPV6_RULE, which is group 19.
-const ROUTE_GROUPS: u32 = 0x400 | 1 << (19 - 1);
+/// RTMGRP_IPV6_ROUTE; RTNLGRP_IPV6_RULE, which is group 19; and RTNLGRP_IPV6_NETCONF,
+/// which is group 25 and tells of `forwarding` and `proxy_ndp`.
+const ROUTE_GROUPS: u32 = 0x400 | 1 << (19 - 1) | 1 << (25 - 1);
 /// NFNLGRP_NFTABLES is group 7 (linux/netfilter/nfnetlink.h).
 const NFT_GROUPS: u32 = 1 << (7 - 1);
 /// Changes that come together are looked at together; a host that changes its
@@ -33,6 +34,8 @@ const RETRY: Duration = Duration::from_secs(2);
 pub enum Event {
     /// One of the signals that end the program.
     Signal(usize),
+    /// SIGHUP: what can be read again is to be.
+    Reload,
     /// Something changed, or a retry is due.
     Changed,
 }
@@ -42,15 +45,19 @@ pub enum Event {
 pub struct Watch {
     signals: UnixStream,
     last_signal: Arc<AtomicUsize>,
+    reload: Arc<AtomicBool>,
     route: OwnedFd,
     nft: OwnedFd,
     earliest: Instant,
     retry_at: Option<Instant>,
+    /// How often the host is looked at even if nothing is heard of.
+    every: Option<Duration>,
     changed: bool,
 }
 
 impl Watch {
-    /// Listens from now on; the signals that end a program no longer end this one.
+    /// Listens from now on; the signals that end a program no longer end this one, nor
+    /// does SIGHUP, as of a terminal that is closed.
     ///
     /// # Errors
     /// [`HostError::System`].
@@ -58,7 +65,7 @@ impl Watch {
         Self::listen(ADDRESS_GROUPS)
     }
 
-    /// The same, and also of IPv6 routes and routing rules.
+    /// The same, and also of IPv6 routes, routing rules and switches.
     ///
     /// # Errors
     /// [`HostError::System`].
@@ -71,10 +78,15 @@ impl Watch {
         let (signals, sender) = UnixStream::pair().map_err(failed)?;
         signals.set_nonblocking(true).map_err(failed)?;
         let last_signal = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+        let reload = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(failed)?;
+        for signal in [SIGINT, SIGTERM, SIGQUIT] {
             let number = usize::try_from(signal).unwrap_or_default();
             signal_hook::flag::register_usize(signal, Arc::clone(&last_signal), number)
                 .map_err(failed)?;
+        }
+        // Behind what it tells of: whoever reads from it finds that.
+        for signal in [SIGINT, SIGTERM, SIGQUIT, SIGHUP] {
             let sender = sender.try_clone().map_err(failed)?;
             signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?;
         }
@@ -87,12 +99,14 @@ impl Watch {
         Ok(Self {
             signals,
             last_signal,
+            reload,
             route: listen(None, route_groups)
                 .map_err(|e| HostError::system("listen to address changes", e))?,
             nft: listen(Some(NETFILTER), NFT_GROUPS)
                 .map_err(|e| HostError::system("listen to nft changes", e))?,
             earliest: Instant::now(),
             retry_at: None,
+            every: None,
             // What happened while we were starting is looked at once.
             changed: true,
         })
@@ -103,11 +117,18 @@ impl Watch {
         self.retry_at = Some(Instant::now() + RETRY);
     }
 
-    /// A signal that came already, without waiting.
+    /// Has the host looked at as often as that, for what nothing tells of.
+    pub fn look_every(&mut self, time: Duration) {
+        self.every = Some(time);
+    }
+
+    /// A signal that ends the program and came already, without waiting.
     pub fn pending_signal(&mut self) -> Option<usize> {
-        match self.signals.read(&mut [0; 16]) {
-            Ok(n) if n > 0 => Some(self.last_signal.load(Ordering::Relaxed)),
-            _ => None,
+        // What is in it does not matter; it must not stay readable.
+        while matches!(self.signals.read(&mut [0; 16]), Ok(n) if n > 0) {}
+        match self.last_signal.swap(0, Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal),
         }
     }
 
@@ -136,6 +157,9 @@ impl Watch {
         if let Some(signal) = self.pending_signal() {
             return Ok(Some(Event::Signal(signal)));
         }
+        if self.reload.swap(false, Ordering::Relaxed) {
+            return Ok(Some(Event::Reload));
+        }
         let now = Instant::now();
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
@@ -144,6 +168,7 @@ impl Watch {
         if self.changed && self.earliest <= now {
             self.changed = false;
             self.earliest = now + SETTLE;
+            self.retry_at = self.every.map(|every| now + every);
             return Ok(Some(Event::Changed));
         }
         Ok(None)

@@ -103,6 +103,11 @@ impl Registrant {
         self.agent
     }
 
+    /// Authenticates with another key from now on.
+    pub fn set_association(&mut self, association: Option<Association>) {
+        self.association = association;
+    }
+
     /// The last timestamp that was used, to be kept over a restart.
     #[must_use]
     pub fn last_timestamp(&self) -> Option<Timestamp> {

@@ -1,0 +1,287 @@
+//! The anycast addresses on the agent's own links: claimed before they are answered for,
+//! announced, and watched. `aarp_mobility::neighbour` decides; here are the sockets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use aarp_core::relay::Limit;
+use aarp_host::failure::{Failure, code};
+use aarp_host::inventory::Inventory;
+use aarp_host::sysctl::Number;
+use aarp_mobility::neighbour::{
+    self, Action, Claim, LinkLayer, Message, Nonce, Standing, Timing, solicited_node,
+};
+use aarp_sys::neighbour::NeighbourSocket;
+use aarp_sys::packet::ethernet_address;
+
+use crate::say;
+
+/// Messages of one link before others have their turn.
+const TURN: usize = 64;
+/// Octets of a message that are looked at; what is longer says no more.
+const MESSAGE: usize = 1500;
+
+/// The links.
+pub(crate) struct Links {
+    links: Vec<Link>,
+    /// For lines that neighbours can cause.
+    limit: Limit,
+}
+
+struct Link {
+    interface: String,
+    socket: NeighbourSocket,
+    hardware: LinkLayer,
+    /// What the agent announces with.
+    source: Ipv6Addr,
+    nonce: Nonce,
+    claims: BTreeMap<Ipv6Addr, Claim>,
+    /// Whether it was told that there are more addresses than groups to be joined.
+    told: bool,
+}
+
+/// How it stands with an address on a link by now.
+pub(crate) struct Found {
+    pub(crate) address: Ipv6Addr,
+    pub(crate) interface: String,
+    /// Whether it is the agent's.
+    pub(crate) held: bool,
+}
+
+impl Links {
+    /// Claims these addresses on these links.
+    pub(crate) fn claim(
+        wanted: &[(Ipv6Addr, String)],
+        inventory: &Inventory,
+        agent: Ipv6Addr,
+        now: Duration,
+    ) -> Result<Self, Failure> {
+        let mut links: Vec<Link> = Vec::new();
+        for (address, interface) in wanted {
+            let link = match links.iter_mut().position(|l| l.interface == *interface) {
+                Some(place) => &mut links[place],
+                None => {
+                    links.push(Link::open(interface, inventory, agent)?);
+                    let last = links.len() - 1;
+                    &mut links[last]
+                }
+            };
+            link.claim(*address, now)?;
+        }
+        let limit = Limit::new(Duration::from_secs(10), 10);
+        Ok(Self { links, limit })
+    }
+
+    /// Whether it is not known yet of some address whether anybody has it.
+    pub(crate) fn are_tentative(&self) -> bool {
+        let mut claims = self.links.iter().flat_map(|link| link.claims.values());
+        claims.any(|claim| claim.standing() == Standing::Tentative)
+    }
+
+    /// Whether another node has an address on some link.
+    pub(crate) fn is_contested(&self, address: Ipv6Addr) -> bool {
+        let mut claims = self.links.iter().filter_map(|l| l.claims.get(&address));
+        claims.any(|claim| claim.standing() == Standing::Contested)
+    }
+
+    /// After what moment there is something to do.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let claims = self.links.iter().flat_map(|link| link.claims.values());
+        claims.filter_map(Claim::due).min()
+    }
+
+    /// What becomes readable when a neighbour says something.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.links.iter().map(|link| link.socket.as_fd())
+    }
+
+    /// Tells neighbours where an address is.
+    pub(crate) fn announce(&mut self, address: Ipv6Addr, now: Duration) {
+        let claims = self.links.iter_mut();
+        for claim in claims.filter_map(|link| link.claims.get_mut(&address)) {
+            claim.announce(now);
+        }
+    }
+
+    /// An address was not answered for on a link for a while.
+    pub(crate) fn doubt(&mut self, address: Ipv6Addr, interface: &str, now: Duration) {
+        let links = self.links.iter_mut();
+        for link in links.filter(|link| link.interface == interface) {
+            if let Some(claim) = link.claims.get_mut(&address) {
+                claim.doubt(now);
+            }
+        }
+    }
+
+    /// Listens to neighbours and does what is due; what has come of it.
+    pub(crate) fn turn(&mut self, now: Duration) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut news = Vec::new();
+        for link in &mut self.links {
+            link.hear(now, &mut found, &mut news);
+            link.wake(now, &mut found, &mut news);
+        }
+        for line in news {
+            if self.limit.permits(now) {
+                say(&line);
+            }
+        }
+        found
+    }
+}
+
+impl Link {
+    fn open(interface: &str, inventory: &Inventory, agent: Ipv6Addr) -> Result<Self, Failure> {
+        let unavailable = |error: &dyn fmt::Display| Failure::new(code::UNAVAILABLE, error);
+        let socket = NeighbourSocket::open(interface).map_err(|error| unavailable(&error))?;
+        let hardware = ethernet_address(interface)
+            .map_err(|error| Failure::system("ask for a hardware address", error))?
+            .ok_or_else(|| {
+                unavailable(&format!(
+                    "{interface} is no Ethernet link, on which the agent could answer for addresses of its prefix; route them to the agent"
+                ))
+            })?;
+        // RFC 6275 §10.4.1: the agent's address on this very interface.
+        let here = inventory.addresses.iter();
+        let mut here = here.filter(|a| a.interface == interface).map(|a| a.address);
+        let own = here.clone().find(|address| *address == agent);
+        let source = own.or_else(|| here.next()).unwrap_or(agent);
+        let [_, _, nonce @ ..] = std::hash::RandomState::new()
+            .hash_one(interface)
+            .to_ne_bytes();
+        Ok(Self {
+            interface: interface.to_owned(),
+            socket,
+            hardware,
+            source,
+            nonce,
+            claims: BTreeMap::new(),
+            told: false,
+        })
+    }
+
+    fn claim(&mut self, address: Ipv6Addr, now: Duration) -> Result<(), Failure> {
+        let default = Timing::DEFAULT;
+        let timing = Timing {
+            transmits: Number::DadTransmits
+                .read(&self.interface)?
+                .unwrap_or(default.transmits),
+            retransmit: Number::RetransTimer
+                .read(&self.interface)?
+                .map_or(default.retransmit, |ms| Duration::from_millis(ms.into())),
+        };
+        let claim = Claim::new(timing, now);
+        // RFC 4862 §5.4.2: before the probe, so that nobody's at the same time is missed.
+        if self.claims.insert(address, claim).is_none()
+            && let Err(error) = self.socket.join(solicited_node(address))
+            && !std::mem::replace(&mut self.told, true)
+        {
+            say(&error.to_string());
+        }
+        Ok(())
+    }
+
+    /// What neighbours say of the addresses.
+    fn hear(&mut self, now: Duration, found: &mut Vec<Found>, news: &mut Vec<String>) {
+        let mut buffer = [0; MESSAGE];
+        for _ in 0..TURN {
+            let heard = match self.socket.receive(&mut buffer) {
+                Ok(Some(heard)) => heard,
+                Ok(None) => return,
+                Err(error) => {
+                    // Of an interface that is down, or is gone; it is taken with that.
+                    news.push(format!(
+                        "listen to neighbours on {}: {error}",
+                        self.interface
+                    ));
+                    return;
+                }
+            };
+            let (target, by) = match neighbour::read(heard.source, heard.message) {
+                // What a link sends back to us is ours.
+                Some(Message::Probe { nonce, .. }) if nonce == Some(self.nonce) => continue,
+                Some(Message::Advertisement { link_layer, .. })
+                    if link_layer == Some(self.hardware) =>
+                {
+                    continue;
+                }
+                Some(Message::Probe { target, .. }) => {
+                    // Who looks whether it is free is told by the kernel that it is not.
+                    let claim = self.claims.get(&target);
+                    if claim.is_none_or(|claim| claim.standing() == Standing::Held) {
+                        continue;
+                    }
+                    (target, "a node that is about to take it".to_owned())
+                }
+                Some(Message::Advertisement { target, link_layer }) => {
+                    (target, node(heard.source, link_layer))
+                }
+                None => continue,
+            };
+            let Some(claim) = self.claims.get_mut(&target) else {
+                continue;
+            };
+            let before = claim.standing();
+            claim.object(now);
+            if before != Standing::Contested && claim.standing() == Standing::Contested {
+                let interface = self.interface.clone();
+                news.push(format!(
+                    "WARNING: {target} belongs to {by} on {interface}: it is not answered for there, and registrations of it are refused (status 134), until nobody has it"
+                ));
+                found.push(Found {
+                    address: target,
+                    interface,
+                    held: false,
+                });
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Duration, found: &mut Vec<Found>, news: &mut Vec<String>) {
+        for (&address, claim) in &mut self.claims {
+            let was_contested = claim.standing() == Standing::Contested;
+            while let Some(action) = claim.wake(now) {
+                let sent = match action {
+                    Action::Probe => self.socket.send(&neighbour::probe(address, self.nonce)),
+                    Action::Announce => {
+                        let (source, hardware) = (self.source, self.hardware);
+                        let packet = neighbour::announcement(source, address, hardware);
+                        self.socket.send(&packet)
+                    }
+                    Action::Take => {
+                        if was_contested {
+                            let interface = &self.interface;
+                            news.push(format!("{address} on {interface} is free again: taken"));
+                        }
+                        found.push(Found {
+                            address,
+                            interface: self.interface.clone(),
+                            held: true,
+                        });
+                        Ok(())
+                    }
+                };
+                if let Err(error) = sent {
+                    if action == Action::Probe {
+                        claim.missed();
+                    }
+                    news.push(format!("{address}: {error}"));
+                }
+            }
+        }
+    }
+}
+
+fn node(source: Ipv6Addr, link_layer: Option<LinkLayer>) -> String {
+    match link_layer {
+        None => format!("the node {source}"),
+        Some(octets) => {
+            let octets = octets.map(|octet| format!("{octet:02x}"));
+            format!("the node {} ({source})", octets.join(":"))
+        }
+    }
+}
