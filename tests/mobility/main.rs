@@ -13,6 +13,7 @@ mod firewall;
 mod floods;
 mod following;
 mod forged;
+mod hardened;
 mod hostile;
 mod neighbours;
 mod recovery;

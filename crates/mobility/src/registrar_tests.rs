@@ -238,6 +238,37 @@ fn what_is_authenticated_is_answered_with_the_same() {
     assert_eq!(agent.owner(), Some(ip(AR1)));
 }
 
+/// A flood without keys uses up what is answered to strangers, and not what a responder
+/// is told whose clock is wrong: that answer is what mends it.
+#[test]
+fn strangers_do_not_use_up_what_mends_a_clock() {
+    let mut agent = agent(false);
+    let mut limited = 0;
+    for sequence in 0..200 {
+        match agent.hears(&plain(AR2, sequence)) {
+            Ok(answered) => assert_eq!(answered.status, 146),
+            Err(why) => {
+                assert_eq!(why, Why::Limited);
+                limited += 1;
+            }
+        }
+    }
+    assert!(limited > 0, "the flood is not all answered");
+    let wrong = Timestamp(agent.wall.0 - (3600 << 32));
+    let sent = Sent {
+        care_of: AR1,
+        sequence: 7,
+        lifetime: 15,
+        seal: Some((300, "ar1@test", Some(wrong))),
+    };
+    let answered = agent.hears(&sent.packet()).unwrap();
+    assert_eq!((answered.status, answered.sealed), (144, true));
+    assert_eq!(
+        answered.timestamp,
+        Some(wrong.with_seconds_of(agent.wall).0)
+    );
+}
+
 #[test]
 fn every_octet_that_is_changed_is_noticed() {
     let mut fresh = agent(false);
