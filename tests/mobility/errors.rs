@@ -6,7 +6,7 @@ use crate::site::{A, AGENT, CLIENT, Site, U1, count, networked};
 
 /// curl ends at once, by an error of the network and not by its own patience.
 #[track_caller]
-fn assert_unreachable(site: &Site) {
+pub(crate) fn assert_unreachable(site: &Site) {
     let output = site.curl(50, "/who").arg("-v").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{stderr}");

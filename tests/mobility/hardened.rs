@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use aarp_lab::{Snap, wait_until};
 
+use crate::errors::assert_unreachable;
 use crate::floods::judged;
 use crate::forged::{Update, send, updates};
 use crate::site::{A, AGENT, LIMIT, Site, U1, U2, count, networked};
@@ -92,5 +93,9 @@ fn the_agent_s_own_host() {
         limit(1024);
         status.wait(LIMIT).unwrap();
         assert_eq!(site.owner(), Some(U1));
+        // Without a route to the responder initiators hear of it at once, too.
+        let none = "-6 route add unreachable 2001:db8:0:4::/64";
+        site.lab.ip("haa", none).unwrap();
+        assert_unreachable(&site);
     });
 }

@@ -266,6 +266,38 @@ mod tests {
         drop(idle);
     }
 
+    /// A status of a large table takes its time to be written, and the daemon has other
+    /// things to do.
+    #[test]
+    fn records_that_take_long_hold_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.sock");
+        let socket = StatusSocket::bind(&path).unwrap();
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || read(&path)
+        });
+        let within = Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        let ready = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&within));
+        assert_eq!(ready, Ok(1), "somebody has connected");
+        let (go, wait) = std::sync::mpsc::channel();
+        let wait = Arc::new(std::sync::Mutex::new(wait));
+        let answered = socket.answer(|| {
+            let wait = Arc::clone(&wait);
+            // Written when the daemon has gone on, or never.
+            Box::new(move || match wait.lock().unwrap().recv_timeout(PATIENCE) {
+                Ok(()) => b"{}\n".to_vec(),
+                Err(_) => Vec::new(),
+            })
+        });
+        answered.unwrap();
+        go.send(()).unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), ["{}"]);
+    }
+
     #[test]
     fn what_a_dead_process_left_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
