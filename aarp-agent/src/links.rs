@@ -1,7 +1,7 @@
 //! The anycast addresses on the agent's own links: claimed before they are answered for,
 //! announced, and watched. `aarp_mobility::neighbour` decides; here are the sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::net::Ipv6Addr;
@@ -82,10 +82,11 @@ impl Links {
         claims.any(|claim| claim.standing() == Standing::Tentative)
     }
 
-    /// Whether another node has an address on some link.
-    pub(crate) fn is_contested(&self, address: Ipv6Addr) -> bool {
-        let mut claims = self.links.iter().filter_map(|l| l.claims.get(&address));
-        claims.any(|claim| claim.standing() == Standing::Contested)
+    /// The addresses that another node has on some link.
+    pub(crate) fn contested(&self) -> BTreeSet<Ipv6Addr> {
+        let claims = self.links.iter().flat_map(|link| &link.claims);
+        let contested = claims.filter(|(_, claim)| claim.standing() == Standing::Contested);
+        contested.map(|(address, _)| *address).collect()
     }
 
     /// After what moment there is something to do.

@@ -23,6 +23,7 @@ mod relay;
 mod run;
 mod settings;
 mod status;
+mod table;
 mod thread;
 
 use std::io::Write;

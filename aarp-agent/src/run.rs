@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aarp_core::binding::cache::{self, Binding, Cache, Change};
+use aarp_core::binding::cache::{self, Cache, Change};
 use aarp_core::binding::keyring::Keyring;
 use aarp_core::binding::lifetime::Lifetime;
 use aarp_core::binding::timestamp::Timestamp;
@@ -23,15 +23,14 @@ use aarp_sys::clock;
 use aarp_sys::nflog::NflogError;
 use aarp_sys::tun::{Tun, TunError};
 use aarp_sys::tunnel::Tunnel;
-use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::counters::Counters;
 use crate::links::{Found, Links};
 use crate::place::Placement;
-use crate::relay::Bindings;
 use crate::settings::Settings;
 use crate::status::Judged;
+use crate::table::Table;
 use crate::thread::RelayThread;
 use crate::{keys, say, status};
 
@@ -46,34 +45,6 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const LOOK: Duration = Duration::from_secs(5);
 /// How often it is repeated that anybody may register.
 const REMINDER: Duration = Duration::from_secs(3600);
-
-/// The cache, shared by who answers updates and who relays.
-#[derive(Debug)]
-struct Table(Mutex<Cache>);
-
-impl Bindings for Table {
-    fn forwarded(&self, anycast: Ipv6Addr, octets: usize) -> Option<Option<Ipv6Addr>> {
-        let mut cache = self.0.lock();
-        if !cache.serves(anycast) {
-            return None;
-        }
-        Some(cache.forward(clock::boottime(), anycast, octets))
-    }
-
-    fn returned(&self, anycast: Ipv6Addr, outer: Ipv6Addr, octets: usize) -> bool {
-        let mut cache = self.0.lock();
-        cache.reverse(clock::boottime(), outer, anycast, octets)
-    }
-
-    fn binding(&self, anycast: Ipv6Addr) -> Option<Option<Ipv6Addr>> {
-        let cache = self.0.lock();
-        if !cache.serves(anycast) {
-            return None;
-        }
-        let binding = cache.lookup(clock::boottime(), anycast);
-        Some(binding.map(Binding::care_of))
-    }
-}
 
 /// A serving agent.
 struct Agent<'s> {
@@ -163,7 +134,7 @@ fn serve(
         refresh_advice: None,
         capacity: settings.bindings_max as usize,
     });
-    let table = Arc::new(Table(Mutex::new(cache)));
+    let table = Arc::new(Table::new(cache));
     let counters = Arc::new(Counters::default());
     let links = Links::claim(
         placement.on_links(),
@@ -232,7 +203,7 @@ fn serve(
 /// Waits until there is something to do.
 fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Failure> {
     let now = clock::boottime();
-    let expiry = agent.table.0.lock().next_expiry();
+    let expiry = agent.table.lock().next_expiry();
     let due = [
         expiry.map(|at| at.saturating_sub(now)),
         agent.links.due().map(|at| at.saturating_sub(now)),
@@ -278,7 +249,7 @@ impl Agent<'_> {
         let exchanged = channel.exchange(
             buffers,
             |packet, room| {
-                let mut cache = table.0.lock();
+                let mut cache = table.lock();
                 match registrar.receive(&mut cache, packet, now, wall, room) {
                     Outcome::Judged {
                         answer,
@@ -343,8 +314,8 @@ impl Agent<'_> {
                 interface,
                 held,
             } = found;
-            let contested = self.links.is_contested(address);
-            self.table.0.lock().contest(address, contested);
+            let contested = self.links.contested().contains(&address);
+            self.table.lock().contest(address, contested);
             let result = match held {
                 true => placement.answer(address, &interface),
                 false => placement.fall_silent(address, &interface),
@@ -397,7 +368,7 @@ impl Agent<'_> {
     fn expire(&mut self) {
         let now = clock::boottime();
         loop {
-            let ended = self.table.0.lock().expire(now);
+            let ended = self.table.lock().expire(now);
             let Some(binding) = ended else { return };
             if self.complaints.permits(now) {
                 let (anycast, care_of) = (binding.anycast(), binding.care_of());
@@ -409,13 +380,14 @@ impl Agent<'_> {
     /// Answers who asks for the status.
     fn tell(&mut self) {
         let records = || -> Box<dyn FnOnce() -> Vec<u8> + Send> {
-            let cache = self.table.0.lock();
+            let cache = self.table.lock();
             let source = status::Source {
                 address: self.settings.address,
                 interface: DEVICE,
                 authenticated: !self.settings.insecure_unauthenticated,
                 started: self.started,
                 bindings: cache.iter().copied().collect(),
+                contested: self.links.contested().into_iter().collect(),
                 cache: cache.counters().clone(),
                 counters: Arc::clone(&self.counters),
                 judged: self.judged.clone(),

@@ -38,6 +38,8 @@ pub(crate) struct Agent {
     authenticated: bool,
     interface: String,
     bindings: usize,
+    /// The addresses that another node has on a link of this host.
+    contested: Vec<Ipv6Addr>,
     updates: Updates,
     relayed: Relayed,
     /// Packets dropped on the way to responders, by the reason.
@@ -118,6 +120,7 @@ pub(crate) struct Source {
     pub(crate) authenticated: bool,
     pub(crate) started: SystemTime,
     pub(crate) bindings: Vec<Binding>,
+    pub(crate) contested: Vec<Ipv6Addr>,
     pub(crate) cache: cache::Counters,
     pub(crate) counters: Arc<Counters>,
     pub(crate) judged: Judged,
@@ -168,6 +171,7 @@ impl Source {
             authenticated: self.authenticated,
             interface: self.interface.to_owned(),
             bindings: self.bindings.len(),
+            contested: self.contested.clone(),
             updates: Updates {
                 created,
                 refreshed,
@@ -274,6 +278,12 @@ fn describe(agent: &Agent, out: &mut impl Write) -> io::Result<()> {
         writeln!(
             out,
             "WARNING: anybody may register: insecure_unauthenticated is set"
+        )?;
+    }
+    for address in &agent.contested {
+        writeln!(
+            out,
+            "WARNING: {address} belongs to another node on its link, and cannot be registered"
         )?;
     }
     let updates = &agent.updates;

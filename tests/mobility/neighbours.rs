@@ -58,6 +58,18 @@ fn claim(site: &Site) {
     });
 }
 
+/// Gives the router of the agent's link the address A there.
+fn take(site: &Site) {
+    let add = format!("-6 addr add {A}/128 dev haa nodad");
+    site.lab.ip("rt", &add).unwrap();
+    // The kernel joins the group of a new address when it likes.
+    wait_until("it hears who asks for A", LIMIT, || {
+        let groups = site.lab.ip("rt", "-6 maddr show dev haa")?;
+        Ok(groups.contains("ff02::1:ff00:a"))
+    })
+    .unwrap();
+}
+
 const PROBES: &str = "icmpv6.type == 135 && ipv6.src == ::";
 const ANNOUNCEMENTS: &str = "icmpv6.type == 136 && ipv6.dst == ff02::1 && eth.src == ";
 
@@ -131,9 +143,7 @@ fn an_address_that_another_node_has_is_not_taken() {
     networked(|| {
         let site = Site::new();
         let theirs = hardware(&site, "rt", "haa");
-        site.lab
-            .ip("rt", &format!("-6 addr add {A}/128 dev haa nodad"))
-            .unwrap();
+        take(&site);
         let agent = site.keyed_agent();
         let binding = site
             .binding_command("s1", &["--spi", "256"])
@@ -142,6 +152,7 @@ fn an_address_that_another_node_has_is_not_taken() {
         binding.wait_stderr("refused", LIMIT).unwrap();
         let record = site.agent_record();
         assert_eq!(count(&record, "/updates/refused/134"), 1, "{record:#}");
+        assert_eq!(record["contested"], serde_json::json!([A]), "{record:#}");
         let said = agent.stderr().unwrap();
         assert!(
             said.contains(&format!("{A} belongs to the node {theirs}")),
@@ -157,6 +168,7 @@ fn an_address_that_another_node_has_is_not_taken() {
         let _binding = site.binding("s1", &["--spi", "256"]);
         assert!(proxies(&site).contains(&A.to_string()));
         assert_eq!(site.owner(), Some(U1));
+        assert_eq!(site.agent_record()["contested"], serde_json::json!([]));
     });
 }
 
@@ -187,9 +199,7 @@ fn a_later_claim_to_the_address_is_looked_into() {
         assert!(proxies(&site).contains(&A.to_string()));
         assert_eq!(site.owner(), Some(U1));
         // And now somebody does have it.
-        site.lab
-            .ip("rt", &format!("-6 addr add {A}/128 dev haa nodad"))
-            .unwrap();
+        take(&site);
         claim(&site);
         agent
             .wait_stderr(&format!("{A} belongs to"), LIMIT)
