@@ -2,7 +2,6 @@
 //! announced, and watched. `aarp_mobility::neighbour` decides; here are the sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::hash::BuildHasher;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -61,16 +60,18 @@ impl Links {
         now: Duration,
     ) -> Result<Self, Failure> {
         let mut links: Vec<Link> = Vec::new();
-        for (address, interface) in wanted {
-            let link = match links.iter_mut().position(|l| l.interface == *interface) {
-                Some(place) => &mut links[place],
-                None => {
-                    links.push(Link::open(interface, inventory, agent)?);
-                    let last = links.len() - 1;
-                    &mut links[last]
-                }
+        let interfaces: BTreeSet<&String> = wanted.iter().map(|(_, link)| link).collect();
+        for interface in interfaces {
+            let Some(mut link) = Link::open(interface, inventory, agent)? else {
+                say(&format!(
+                    "{interface} is no Ethernet link: nobody on it asks where the addresses of its prefix are; route them to the agent"
+                ));
+                continue;
             };
-            link.claim(*address, now)?;
+            for (address, _) in wanted.iter().filter(|(_, link)| link == interface) {
+                link.claim(*address, now)?;
+            }
+            links.push(link);
         }
         let limit = Limit::new(Duration::from_secs(10), 10);
         Ok(Self { links, limit })
@@ -136,16 +137,19 @@ impl Links {
 }
 
 impl Link {
-    fn open(interface: &str, inventory: &Inventory, agent: Ipv6Addr) -> Result<Self, Failure> {
-        let unavailable = |error: &dyn fmt::Display| Failure::new(code::UNAVAILABLE, error);
-        let socket = NeighbourSocket::open(interface).map_err(|error| unavailable(&error))?;
+    /// `None` on a link that has no neighbours to be found.
+    fn open(
+        interface: &str,
+        inventory: &Inventory,
+        agent: Ipv6Addr,
+    ) -> Result<Option<Self>, Failure> {
         let hardware = ethernet_address(interface)
-            .map_err(|error| Failure::system("ask for a hardware address", error))?
-            .ok_or_else(|| {
-                unavailable(&format!(
-                    "{interface} is no Ethernet link, on which the agent could answer for addresses of its prefix; route them to the agent"
-                ))
-            })?;
+            .map_err(|error| Failure::system("ask for a hardware address", error))?;
+        let Some(hardware) = hardware else {
+            return Ok(None);
+        };
+        let socket = NeighbourSocket::open(interface)
+            .map_err(|error| Failure::new(code::UNAVAILABLE, error))?;
         // RFC 6275 §10.4.1: the agent's address on this very interface.
         let here = inventory.addresses.iter();
         let mut here = here.filter(|a| a.interface == interface).map(|a| a.address);
@@ -154,7 +158,7 @@ impl Link {
         let [_, _, nonce @ ..] = std::hash::RandomState::new()
             .hash_one(interface)
             .to_ne_bytes();
-        Ok(Self {
+        Ok(Some(Self {
             interface: interface.to_owned(),
             socket,
             hardware,
@@ -162,7 +166,7 @@ impl Link {
             nonce,
             claims: BTreeMap::new(),
             told: false,
-        })
+        }))
     }
 
     fn claim(&mut self, address: Ipv6Addr, now: Duration) -> Result<(), Failure> {

@@ -46,7 +46,18 @@ fn the_agent_s_own_host() {
         site.lab
             .ip("haa", &format!("-6 addr add {own}/64 dev eth0 nodad"))
             .unwrap();
+        // And a link that has the prefix, but no neighbours that could be told anything.
+        for words in [
+            "tuntap add dev other mode tun",
+            "link set dev other up",
+            "-6 addr add 2001:db8:0:1::99/64 dev other nodad noprefixroute",
+        ] {
+            site.lab.ip("haa", words).unwrap();
+        }
         let agent = site.open_agent();
+        agent
+            .wait_stderr("other is no Ethernet link", LIMIT)
+            .unwrap();
         let mut packets = Vec::new();
         for (sequence, care_of) in [(10, AGENT), (20, own)] {
             let mut update = Update::new(U2, sequence);
