@@ -148,13 +148,14 @@ impl Placement {
             say("put back what was removed: the device is up again");
         }
         let mut wanted = self.wanted.clone();
+        let mut links = BTreeSet::new();
         for (address, interface) in &self.answered {
-            for change in answering(*address, interface) {
-                // Of a link that several addresses are on it is wanted once.
-                if matches!(change, Change::ProxyNeighbour { .. }) || !wanted.contains(&change) {
-                    wanted.push(change);
-                }
+            let [switches @ .., proxy] = answering(*address, interface);
+            // Of a link that several addresses are on they are wanted once.
+            if links.insert(interface) {
+                wanted.extend(switches);
             }
+            wanted.push(proxy);
         }
         let mut unanswered = Vec::new();
         let made = self.changes.make_all(&wanted, |change| {

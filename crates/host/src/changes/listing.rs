@@ -100,26 +100,23 @@ fn after<'r>(route: &'r [String], key: &str) -> Option<&'r str> {
 }
 
 /// Those with this metric.
-pub(super) fn of_metric(mut routes: Vec<Vec<String>>, metric: u32) -> Vec<Vec<String>> {
-    routes.retain(|route| has_metric(route, metric));
+pub(super) fn of_metric(mut routes: Vec<Vec<String>>, of: u32) -> Vec<Vec<String>> {
+    routes.retain(|route| metric(route) == Some(of));
     routes
 }
 
-pub(super) fn has_metric(route: &[String], metric: u32) -> bool {
-    after(route, "metric") == Some(&metric.to_string())
+pub(super) fn metric(route: &[String]) -> Option<u32> {
+    after(route, "metric")?.parse().ok()
 }
 
-/// Whether a route is to this prefix.
-pub(super) fn is_to(route: &[String], destination: Ipv6Addr, length: u8) -> bool {
-    let Some(word) = route.first() else {
-        return false;
-    };
-    let found = match (word.as_str(), word.split_once('/')) {
+/// The prefix that a route is to.
+pub(super) fn destination(route: &[String]) -> Option<(Ipv6Addr, u8)> {
+    let word = route.first()?;
+    match (word.as_str(), word.split_once('/')) {
         ("default", _) => Some((Ipv6Addr::UNSPECIFIED, 0)),
         (_, Some((address, length))) => address.parse().ok().zip(length.parse().ok()),
-        (address, None) => address.parse().ok().map(|address| (address, 128)),
-    };
-    found == Some((destination, length))
+        (address, None) => Some((address.parse().ok()?, 128)),
+    }
 }
 
 /// Whether a route leads into this interface, to no router. Where only those of an
@@ -202,10 +199,10 @@ mod tests {
         found.retain(|route| leads_into(route, "aarp0"));
         assert_eq!(found.len(), 3);
         let ip = |text: &str| text.parse::<Ipv6Addr>().expect("an address");
-        assert!(is_to(&found[0], ip("2001:db8:f::1"), 128));
-        assert!(!is_to(&found[0], ip("2001:db8:f::1"), 64));
-        assert!(is_to(&found[1], ip("2001:db8:a::"), 48) && has_metric(&found[1], 512));
-        assert!(is_to(&found[2], Ipv6Addr::UNSPECIFIED, 0));
-        assert!(!is_to(&[], Ipv6Addr::UNSPECIFIED, 0));
+        assert_eq!(destination(&found[0]), Some((ip("2001:db8:f::1"), 128)));
+        assert_eq!(destination(&found[1]), Some((ip("2001:db8:a::"), 48)));
+        assert_eq!(metric(&found[1]), Some(512));
+        assert_eq!(destination(&found[2]), Some((Ipv6Addr::UNSPECIFIED, 0)));
+        assert_eq!((destination(&[]), metric(&[])), (None, None));
     }
 }

@@ -1,6 +1,7 @@
 //! A look at the host: each listing is read when it is first needed, and once.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
 
 use super::Change;
@@ -15,10 +16,13 @@ pub(super) struct Look<'t> {
     ip: &'t Tool,
     addresses: Option<Vec<HostAddress>>,
     rules: Option<Vec<Rule>>,
-    proxies: Option<Vec<(Ipv6Addr, String)>>,
+    proxies: Option<HashSet<(Ipv6Addr, String)>>,
     /// By the table and the interface.
-    routes: HashMap<(u32, String), Vec<Vec<String>>>,
+    routes: HashMap<(u32, String), HashSet<Route>>,
 }
+
+/// A prefix, its length, and the metric.
+type Route = (Ipv6Addr, u8, u32);
 
 impl<'t> Look<'t> {
     pub(super) fn new(ip: &'t Tool) -> Self {
@@ -48,10 +52,9 @@ impl<'t> Look<'t> {
                 interface,
                 table,
                 metric,
-            } => self.routes(*table, interface)?.iter().any(|route| {
-                listing::is_to(route, *destination, *prefix_length)
-                    && listing::has_metric(route, *metric)
-            }),
+            } => self
+                .routes(*table, interface)?
+                .contains(&(*destination, *prefix_length, *metric)),
             Change::Rule {
                 from,
                 protocol,
@@ -64,8 +67,7 @@ impl<'t> Look<'t> {
                 priority: *priority,
             }),
             Change::ProxyNeighbour { address, interface } => {
-                let mut proxies = self.proxies()?.iter();
-                proxies.any(|(proxy, link)| proxy == address && link == interface)
+                self.proxies()?.contains(&(*address, interface.clone()))
             }
             Change::ProxyNdp { interface } => Switch::ProxyNdp.read(interface)?.unwrap_or_default(),
             Change::ProxyDelay { interface } => Number::ProxyDelay.read(interface)? == Some(0),
@@ -93,39 +95,46 @@ impl<'t> Look<'t> {
         Ok(self.rules.as_deref().unwrap_or_default())
     }
 
-    fn proxies(&mut self) -> Result<&[(Ipv6Addr, String)], HostError> {
-        if self.proxies.is_none() {
-            let list = self.ip.run(&["-j", "-6", "neigh", "show", "proxy"], None)?;
-            let proxies = listing::proxies(&list).map_err(unreadable("ip -j neigh show proxy"))?;
-            self.proxies = Some(proxies);
-        }
-        Ok(self.proxies.as_deref().unwrap_or_default())
+    fn proxies(&mut self) -> Result<&HashSet<(Ipv6Addr, String)>, HostError> {
+        let proxies = match self.proxies.take() {
+            Some(proxies) => proxies,
+            None => {
+                let list = self.ip.run(&["-j", "-6", "neigh", "show", "proxy"], None)?;
+                let list = listing::proxies(&list).map_err(unreadable("ip -j neigh show proxy"))?;
+                list.into_iter().collect()
+            }
+        };
+        Ok(self.proxies.insert(proxies))
     }
 
     /// The routes that lead into the interface, to no router.
-    fn routes(&mut self, table: u32, interface: &str) -> Result<&[Vec<String>], HostError> {
-        let key = (table, interface.to_owned());
-        if !self.routes.contains_key(&key) {
-            // Only those of the interface: a router may have a million others.
-            let number = table.to_string();
-            let list = [
-                "-N", "-6", "route", "show", "table", &number, "dev", interface,
-            ];
-            let mut routes = match self.ip.run(&list, None) {
-                Ok(text) => listing::routes(&text),
-                // A table comes into being with its first route; and where there is no
-                // such interface nothing leads into it.
-                Err(HostError::Failed { reason, .. })
-                    if reason.contains("does not exist") || reason.contains("Cannot find") =>
-                {
-                    Vec::new()
-                }
-                Err(error) => return Err(error),
-            };
-            routes.retain(|route| listing::leads_into(route, interface));
-            self.routes.insert(key.clone(), routes);
-        }
-        Ok(self.routes.get(&key).map_or(&[], Vec::as_slice))
+    fn routes(&mut self, table: u32, interface: &str) -> Result<&HashSet<Route>, HostError> {
+        let place = match self.routes.entry((table, interface.to_owned())) {
+            Entry::Occupied(place) => return Ok(place.into_mut()),
+            Entry::Vacant(place) => place,
+        };
+        // Only those of the interface: a router may have a million others.
+        let number = table.to_string();
+        let list = [
+            "-N", "-6", "route", "show", "table", &number, "dev", interface,
+        ];
+        let routes = match self.ip.run(&list, None) {
+            Ok(text) => listing::routes(&text),
+            // A table comes into being with its first route; and where there is no such
+            // interface nothing leads into it.
+            Err(HostError::Failed { reason, .. })
+                if reason.contains("does not exist") || reason.contains("Cannot find") =>
+            {
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let routes = routes.into_iter().filter_map(|route| {
+            let (destination, length) = listing::destination(&route)?;
+            let metric = listing::metric(&route)?;
+            listing::leads_into(&route, interface).then_some((destination, length, metric))
+        });
+        Ok(place.insert(routes.collect()))
     }
 }
 
