@@ -17,12 +17,13 @@ use aarp_host::tool::Tool;
 use aarp_host::watch::{Event, Watch};
 use aarp_mobility::alarm::Alarm;
 use aarp_mobility::channel::{Buffers, Channel, ChannelError, Role};
-use aarp_mobility::registrar::{Outcome, Registrar};
+use aarp_mobility::registrar::{Outcome, Registrar, Why};
 use aarp_mobility::status::{StatusError, StatusSocket};
 use aarp_sys::clock;
 use aarp_sys::nflog::NflogError;
 use aarp_sys::tun::{Tun, TunError};
 use aarp_sys::tunnel::Tunnel;
+use aarp_wire::ipv6::Ipv6Packet;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::counters::Counters;
@@ -240,6 +241,7 @@ impl Agent<'_> {
             table,
             judged,
             complaints,
+            refusals,
             ..
         } = self;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -270,6 +272,11 @@ impl Agent<'_> {
                     }
                     Outcome::Silence(why) => {
                         *judged.unanswered.entry(why).or_default() += 1;
+                        if matches!(why, Why::Unauthenticated | Why::Unknown)
+                            && refusals.permits(now)
+                        {
+                            say(&unheard(packet, why));
+                        }
                         None
                     }
                 }
@@ -412,5 +419,19 @@ impl Agent<'_> {
                 "WARNING: insecure_unauthenticated is set: whoever reaches the agent can take any of its addresses",
             );
         }
+    }
+}
+
+/// What is said of an update that is not answered, for who looks for the reason here.
+fn unheard(packet: &[u8], why: Why) -> String {
+    let source = Ipv6Packet::new(packet).map(|packet| packet.source().to_string());
+    let source = source.unwrap_or_else(|_| "somebody".to_owned());
+    match why {
+        Why::Unauthenticated => format!(
+            "an update from {source} has no authentication and is not answered (its key is missing there?)"
+        ),
+        _ => format!(
+            "an update from {source} has an SPI or a peer that the file of keys does not have, and is not answered"
+        ),
     }
 }

@@ -220,7 +220,12 @@ fn a_wrong_key_registers_nobody() {
         let right = "000102030405060708090a0b0c0d0e0f";
         let stolen = site.private("stolen.toml", &key(256, right, "ar2@example.org"));
         for (file, spi, counted, said) in [
-            (None, None, "/updates/refused/146", Some("refused")),
+            (
+                None,
+                None,
+                "/updates/unanswered/unauthenticated",
+                Some("answer"),
+            ),
             (Some(&wrong), Some("256"), "/updates/refused/146", None),
             (
                 Some(&unknown),

@@ -57,7 +57,9 @@ pub enum Why {
     Message,
     /// The cache does not answer this.
     Discarded(Discard),
-    /// It is not authenticated, or by nobody who is known (RFC 4285 §5.1).
+    /// It is not authenticated (RFC 4285 §5).
+    Unauthenticated,
+    /// It is authenticated by nobody who is known (RFC 4285 §5.1).
     Unknown,
     /// Too many complaints already.
     Limited,
@@ -78,6 +80,7 @@ impl Why {
             Self::Discarded(Discard::CareOfAddress) => "care-of-address",
             Self::Discarded(Discard::Circular) => "circular",
             Self::Discarded(Discard::NotHomeRegistration) => "not-home-registration",
+            Self::Unauthenticated => "unauthenticated",
             Self::Unknown => "unknown",
             Self::Limited => "limited",
             Self::Unanswerable => "unanswerable",
@@ -174,7 +177,7 @@ impl Registrar {
         };
         let (sender, spi) = match self.identify(request, wall) {
             Ok(identified) => identified,
-            Err(Identity::Silence) => return Outcome::Silence(Why::Unknown),
+            Err(Identity::Silence(why)) => return Outcome::Silence(why),
             Err(Identity::Rejected {
                 status,
                 timestamp,
@@ -187,7 +190,7 @@ impl Registrar {
                     return Outcome::Silence(Why::Limited);
                 }
                 let acknowledgement = refused(status, timestamp);
-                return self.answer(request, &acknowledgement, Change::None, spi, room);
+                return self.answer(request, &acknowledgement, Change::None, Some(spi), room);
             }
         };
         match cache.receive(now, update, sender) {
@@ -211,15 +214,12 @@ impl Registrar {
         let Some((place, code)) = by_key else {
             return match self.insecure {
                 true => Ok((Sender::Unidentified, None)),
-                false => Err(Identity::Rejected {
-                    status: Status::AUTHENTICATION_FAILED,
-                    timestamp: request.update.timestamp,
-                    spi: None,
-                }),
+                //= https://www.rfc-editor.org/rfc/rfc4285#section-5
+                false => Err(Identity::Silence(Why::Unauthenticated)),
             };
         };
         let Method::MobileNodeHomeAgent { spi } = place.method else {
-            return Err(Identity::Silence);
+            return Err(Identity::Silence(Why::Unauthenticated));
         };
         let mut mac = [0; MAC_LEN];
         mac.copy_from_slice(code);
@@ -240,11 +240,11 @@ impl Registrar {
             Authentication::Rejected { status, timestamp } => Err(Identity::Rejected {
                 status,
                 timestamp,
-                spi: Some(spi),
+                spi,
             }),
             Authentication::Discarded(
                 Silence::NoAssociation | Silence::NoIdentity | Silence::OtherIdentity,
-            ) => Err(Identity::Silence),
+            ) => Err(Identity::Silence(Why::Unknown)),
         }
     }
 
@@ -342,11 +342,11 @@ impl Registrar {
 
 /// Why a sender is not known.
 enum Identity {
-    Silence,
+    Silence(Why),
     Rejected {
         status: Status,
         timestamp: Option<Timestamp>,
-        spi: Option<u32>,
+        spi: u32,
     },
 }
 

@@ -192,12 +192,14 @@ fn the_exchange_of_figure_12() {
 }
 
 #[test]
-fn what_nothing_authenticates_is_refused_unless_told_otherwise() {
+fn what_nothing_authenticates_is_met_with_silence_unless_told_otherwise() {
     let mut agent = agent(false);
-    let answered = agent.hears(&plain(AR1, 1)).unwrap();
-    assert_eq!(answered.status, 146);
-    assert!(!answered.sealed);
+    assert_eq!(agent.hears(&plain(AR1, 1)), Err(Why::Unauthenticated));
     assert_eq!(agent.owner(), None);
+    let mut insecure = self::agent(true);
+    let answered = insecure.hears(&plain(AR1, 1)).unwrap();
+    assert_eq!((answered.status, answered.sealed), (0, false));
+    assert_eq!(insecure.owner(), Some(ip(AR1)));
 }
 
 fn sealed_by(agent: &Agent, spi: u32, identity: &str, sequence: u16) -> Vec<u8> {
@@ -238,14 +240,23 @@ fn what_is_authenticated_is_answered_with_the_same() {
     assert_eq!(agent.owner(), Some(ip(AR1)));
 }
 
-/// A flood without keys uses up what is answered to strangers, and not what a responder
-/// is told whose clock is wrong: that answer is what mends it.
+/// A packet with a Home Address option, as who has changed it sends it.
+fn with_its_checksum(mut packet: Vec<u8>) -> Vec<u8> {
+    let header = &mut packet[64..];
+    aarp_wire::mobility::fill_checksum(ip(ANYCAST), ip(AGENT), header).unwrap();
+    packet
+}
+
+/// A flood with a wrong code uses up what is answered to strangers, and not what a
+/// responder is told whose clock is wrong: that answer is what mends it.
 #[test]
 fn strangers_do_not_use_up_what_mends_a_clock() {
     let mut agent = agent(false);
     let mut limited = 0;
     for sequence in 0..200 {
-        match agent.hears(&plain(AR2, sequence)) {
+        let mut forged = sealed_by(&agent, 301, "ar2@test", sequence);
+        *forged.last_mut().unwrap() ^= 1;
+        match agent.hears(&with_its_checksum(forged)) {
             Ok(answered) => assert_eq!(answered.status, 146),
             Err(why) => {
                 assert_eq!(why, Why::Limited);
@@ -313,9 +324,7 @@ fn complaints_are_what_rfc_6275_says_and_limited() {
     let with = |at: usize, value: u8| {
         let mut packet = plain(AR1, 1);
         packet[64 + at] = value;
-        let header = &mut packet[64..];
-        aarp_wire::mobility::fill_checksum(ip(ANYCAST), ip(AGENT), header).unwrap();
-        packet
+        with_its_checksum(packet)
     };
     // RFC 6275 §9.2: an unknown type is a Binding Error of status 2 …
     let Agent {
