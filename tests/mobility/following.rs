@@ -6,7 +6,7 @@ use crate::decode::decoded;
 use crate::site::{A, AGENT, LIMIT, Site, U1, networked};
 
 /// The updates that a capture has, as care-of address and lifetime in units.
-fn updates(capture: &Capture) -> Vec<(String, u32)> {
+pub(crate) fn updates(capture: &Capture) -> Vec<(String, u32)> {
     let fields = ["ipv6.src", "mip6.bu.lifetime"];
     let all = decoded(capture, "mip6.mhtype == 5", &fields).into_iter();
     let all = all.map(|packet| {
@@ -17,7 +17,7 @@ fn updates(capture: &Capture) -> Vec<(String, u32)> {
     all.collect()
 }
 
-fn wait_owner(site: &Site, owner: Option<std::net::Ipv6Addr>, programs: &[&Process]) {
+pub(crate) fn wait_owner(site: &Site, owner: Option<std::net::Ipv6Addr>, programs: &[&Process]) {
     let what = format!("{owner:?} owns A");
     wait_until(&what, LIMIT, || Ok(site.owner() == owner)).unwrap_or_else(|error| {
         let said: Vec<_> = programs.iter().map(|p| p.stderr().unwrap()).collect();
@@ -26,7 +26,7 @@ fn wait_owner(site: &Site, owner: Option<std::net::Ipv6Addr>, programs: &[&Proce
 }
 
 /// What a program leaves on its host.
-fn traces(site: &Site, host: &str) -> String {
+pub(crate) fn traces(site: &Site, host: &str) -> String {
     let mut text = String::new();
     for words in ["-6 address", "-6 rule", "-6 route show table all", "link"] {
         text += &site.lab.ip(host, words).unwrap();
@@ -37,7 +37,7 @@ fn traces(site: &Site, host: &str) -> String {
 }
 
 /// Of the lines of `traces`, those without the times of routes and neighbours.
-fn lasting(text: &str) -> Vec<&str> {
+pub(crate) fn lasting(text: &str) -> Vec<&str> {
     let lines = text.lines().filter(|line| !line.contains("expires"));
     lines.collect()
 }

@@ -18,6 +18,7 @@ mod hostile;
 mod neighbours;
 mod recovery;
 mod reload;
+mod removed;
 mod restored;
 mod serving;
 mod settings;

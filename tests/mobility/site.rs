@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aarp_lab::{Command, Host, HostSpec, Lab, LinkSpec, Network, Process, rootless};
+use aarp_lab::{Command, Host, HostSpec, Lab, LinkSpec, Network, Process, rootless, wait_until};
 use serde_json::Value;
 
 use crate::common;
@@ -249,6 +249,15 @@ impl Site {
             .find(|record| record["anycast"] == A.to_string());
         binding.map(|record| record["care_of"].as_str().unwrap().parse().unwrap())
     }
+}
+
+/// Waits until a program has said this so many times.
+pub(crate) fn said(program: &Process, text: &str, times: usize) {
+    let what = format!("{text:?}, {times} times");
+    let done = wait_until(&what, LIMIT, || {
+        Ok(program.stderr()?.matches(text).count() >= times)
+    });
+    done.unwrap_or_else(|error| panic!("{error}: {}", program.stderr().unwrap()));
 }
 
 /// A number of a record; zero where it is not named.
