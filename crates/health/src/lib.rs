@@ -6,12 +6,15 @@
 //! several checks of one service, each on a small thread of its own, and tells
 //! changes through a descriptor that a poll loop can wait on.
 //!
+//! [`feed`] tells the states of a responder's services to who follows them.
+//!
 //! [`http`] and [`dns`] read what a service answers: no I/O, any octets.
 #![forbid(unsafe_code)]
 
 mod command;
 pub mod dns;
 mod exchange;
+pub mod feed;
 pub mod http;
 mod hysteresis;
 mod monitor;
