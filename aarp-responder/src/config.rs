@@ -7,6 +7,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use crate::ruleset::Answer;
+use aarp_health::{Check, Checks};
 use aarp_host::address::{Class, classify};
 
 /// How the answers get their source.
@@ -32,6 +33,8 @@ pub(crate) struct Spec {
     pub(crate) interface: Option<String>,
     pub(crate) recipe: Recipe,
     pub(crate) answer: Answer,
+    /// The health checks; the service is up while all of them are.
+    pub(crate) checks: Vec<Check>,
 }
 
 impl Spec {
@@ -44,6 +47,7 @@ impl Spec {
             interface: None,
             recipe: Recipe::Auto,
             answer: Answer::Probes,
+            checks: Vec::new(),
         }
     }
 }
@@ -82,8 +86,15 @@ fn in_one_line(text: &str) -> String {
 const OTHER_TABLES: [&str; 7] = [
     "resolve", "times", "daemon", "log", "binding", "agent", "prefix",
 ];
-const KEYS: [&str; 5] = ["anycast", "unicast", "interface", "recipe", "answer"];
-const LATER_KEYS: [&str; 3] = ["checks", "drain", "announce"];
+const KEYS: [&str; 6] = [
+    "anycast",
+    "unicast",
+    "interface",
+    "recipe",
+    "answer",
+    "checks",
+];
+const LATER_KEYS: [&str; 2] = ["drain", "announce"];
 
 /// Reads the text of aarp.toml.
 pub(crate) fn parse(text: &str) -> Result<Vec<Spec>, BadSetting> {
@@ -181,11 +192,18 @@ fn parse_entry(name: &str, entry: &Table) -> Result<Spec, BadSetting> {
     };
     let recipe = one_of(name, entry, "recipe", Recipe::Auto)?;
     let answer = one_of(name, entry, "answer", Answer::Probes)?;
+    let checks = match entry.get("checks") {
+        None => Checks::default(),
+        // What is wrong with them they say themselves, with the key.
+        Some(value) => Checks::deserialize(value.clone())
+            .map_err(|bad| BadSetting::new(name, bad.message()))?,
+    };
     let spec = Spec {
         unicast: address("unicast")?,
         interface,
         recipe,
         answer,
+        checks: checks.0,
         ..Spec::new(anycast)
     };
     checked(spec).map_err(|bad| BadSetting::new(format!("{name}.{}", bad.key), bad.problem))

@@ -52,8 +52,8 @@ fn every_error_names_the_key_and_what_was_expected() {
             "link-local",
         ),
         (
-            "[[responder]]\nchecks = []",
-            "responder[0].checks",
+            "[[responder]]\ndrain = \"5s\"",
+            "responder[0].drain",
             "not supported yet",
         ),
         (

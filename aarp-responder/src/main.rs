@@ -26,9 +26,13 @@
 //! that is gone is worse than one from A; rules or an address removed by somebody else
 //! (`nft flush ruleset`) are put back.
 //!
+//! It tells aarp-binding on a socket of the run directory whether the service behind A
+//! is well: in place, and found so by its health checks.
+//!
 //! Layout: ruleset, config, services and state decide and parse, without I/O, as do
 //! address, inventory and choice of aarp-host; host and rundir are the edge, with the
-//! tools and the watch of aarp-host; ownership, run, status and check are the program.
+//! tools and the watch of aarp-host; ownership, run, states, status
+//! and check are the program.
 
 mod check;
 mod config;
@@ -39,6 +43,7 @@ mod run;
 mod rundir;
 mod services;
 mod state;
+mod states;
 mod status;
 
 use std::io::Write;

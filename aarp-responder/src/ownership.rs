@@ -5,6 +5,7 @@
 //! for minutes): the rules are there before the address, and go after it.
 
 use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::{Recipe, Spec};
@@ -13,6 +14,8 @@ use crate::ruleset::{self, Observed};
 use crate::rundir::{Lock, RunDir};
 use crate::say;
 use crate::state::{Process, Record, SCHEMA, rfc3339};
+use aarp_health::feed::{Condition, Statement};
+use aarp_health::{Monitor, State, Subject};
 use aarp_host::choice::{self, Choice};
 use aarp_host::failure::{Failure, code};
 use aarp_host::inventory::Inventory;
@@ -20,6 +23,16 @@ use aarp_host::inventory::Inventory;
 /// How long the kernel may take to enter the route of an address: it does so in a
 /// queue that all of its network namespaces share.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The device of aarp-binding, which has A where nobody else has, and for no longer than
+/// it runs: that is no reason to leave it out on `lo`.
+const SIDECAR: &str = "aarp-binding";
+
+/// Whether A is an address of this host for good.
+fn is_there(inventory: &Inventory, anycast: Ipv6Addr) -> bool {
+    let mut all = inventory.addresses.iter();
+    all.any(|a| a.address == anycast && a.interface != SIDECAR)
+}
 
 /// An owned A; dropping it gives A back, whatever the reason.
 #[derive(Debug)]
@@ -32,6 +45,9 @@ pub(crate) struct Ownership {
     lock: Option<Lock>,
     /// The address went away and that was said.
     address_missed: bool,
+    /// What keeps A from being answered for, while something does.
+    fault: Option<String>,
+    monitor: Monitor,
 }
 
 impl Ownership {
@@ -47,7 +63,7 @@ impl Ownership {
     ) -> Result<Self, Failure> {
         let anycast = spec.anycast;
         // One that bears our mark was left by a dead instance, and becomes ours.
-        let address_added = !inventory.has(anycast) || inventory.has_marked(anycast);
+        let address_added = !is_there(inventory, anycast) || inventory.has_marked(anycast);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|e| Failure::system("read the clock", e))?;
@@ -63,6 +79,8 @@ impl Ownership {
             since: rfc3339(now.as_secs()),
             address_added,
         };
+        let monitor = Monitor::start(spec.checks.clone(), choice.unicast)
+            .map_err(|error| Failure::system("start the health checks", error))?;
         let owned = Self {
             host: host.clone(),
             rundir: rundir.clone(),
@@ -70,14 +88,16 @@ impl Ownership {
             record,
             lock: Some(lock),
             address_missed: false,
+            fault: None,
+            monitor,
         };
         owned.rundir.write(&owned.record)?;
         owned.install_rules()?;
-        if !inventory.has(anycast) {
+        if !is_there(inventory, anycast) {
             owned.host.add_anycast(anycast)?;
         }
         owned.wait_until_delivered()?;
-        let address = match (address_added, inventory.has(anycast)) {
+        let address = match (address_added, is_there(inventory, anycast)) {
             (true, false) => "added to lo",
             (true, true) => "on lo, left by an instance that died",
             (false, _) => "configured by the operator, and stays",
@@ -98,6 +118,41 @@ impl Ownership {
     /// The anycast address.
     pub(crate) fn anycast(&self) -> Ipv6Addr {
         self.record.anycast
+    }
+
+    /// How the service behind A stands. Without a unicast address it is served as ever;
+    /// who needs one to register it has to wait.
+    pub(crate) fn statement(&self) -> Statement {
+        let (condition, reason) = match (&self.fault, self.monitor.state()) {
+            (Some(fault), _) => (Condition::Down, fault.clone()),
+            (None, State::Up) => (Condition::Up, "it is served".to_owned()),
+            (None, State::Down) => (Condition::Down, self.complaints()),
+            (None, State::Unknown) => (Condition::Unknown, "no result yet".to_owned()),
+        };
+        Statement { condition, reason }
+    }
+
+    /// What the checks complain about.
+    fn complaints(&self) -> String {
+        let checks = self.monitor.status().into_iter();
+        let bad = checks.filter(|check| check.state == State::Down);
+        let bad = bad.map(|check| format!("{}: {}", check.check, check.reason));
+        bad.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Readable when the checks have found something.
+    pub(crate) fn source(&self) -> BorrowedFd<'_> {
+        self.monitor.as_fd()
+    }
+
+    /// Tells the operator what the checks have found of the service.
+    pub(crate) fn tell_health(&self) {
+        for event in self.monitor.events() {
+            if event.subject == Subject::Service && !self.spec.checks.is_empty() {
+                let (anycast, to, why) = (self.anycast(), event.to, event.reason);
+                say(&format!("the service of {anycast} is {to}: {why}"));
+            }
+        }
     }
 
     /// Until packets to A are delivered: before that the kernel answers them from A
@@ -140,6 +195,21 @@ impl Ownership {
         observed: Option<&Observed>,
         taken: &[Ipv6Addr],
     ) -> Result<(), Failure> {
+        let result = self.put_in_place(inventory, observed, taken);
+        self.fault = match &result {
+            Err(failure) => Some(failure.to_string()),
+            Ok(()) if self.address_missed => Some("the address is gone".to_owned()),
+            Ok(()) => None,
+        };
+        result
+    }
+
+    fn put_in_place(
+        &mut self,
+        inventory: &Inventory,
+        observed: Option<&Observed>,
+        taken: &[Ipv6Addr],
+    ) -> Result<(), Failure> {
         let anycast = self.anycast();
         let spec = &self.spec;
         let next = choice::follow(
@@ -161,6 +231,9 @@ impl Ownership {
                 return Err(failure);
             }
             self.rundir.write(&self.record)?;
+            if let Some(unicast) = next {
+                self.monitor.set_unicast(unicast);
+            }
             self.tell(previous, next);
         }
         self.keep_address(inventory)
@@ -191,7 +264,7 @@ impl Ownership {
     /// network daemon tidied up). One of the operator's is the operator's.
     fn keep_address(&mut self, inventory: &Inventory) -> Result<(), Failure> {
         let anycast = self.anycast();
-        if inventory.has(anycast) {
+        if is_there(inventory, anycast) {
             self.address_missed = false;
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,14 @@ use crate::ownership::{Ownership, tidy};
 use crate::ruleset;
 use crate::rundir::{Lock, RunDir, this_process};
 use crate::say;
+use crate::states::States;
 use aarp_host::address::classify;
 use aarp_host::choice::{self, Choice};
 use aarp_host::failure::{Failure, code};
 use aarp_host::inventory::Inventory;
 use aarp_host::privilege;
 use aarp_host::watch::{Event, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Duplicate address detection at boot takes a second or two.
 const TENTATIVE_PATIENCE: Duration = Duration::from_secs(4);
@@ -201,31 +204,58 @@ fn supervise(
 ) -> Result<(), Failure> {
     let rundir = RunDir::locate(run_dir)?;
     let mut complaint = String::new();
+    let mut states = States::new(run_dir);
     loop {
-        match watch.wait()? {
-            Event::Signal(number) => {
+        match watch.take()? {
+            Some(Event::Signal(number)) => {
                 say(&format!("stops on signal {number}"));
                 return Ok(());
             }
-            Event::Reload => {
+            Some(Event::Reload) => {
                 say("goes on after SIGHUP; nothing is read again: restart it for other settings");
-                continue;
             }
-            Event::Changed => {}
-        }
-        // The host may be half-way through a change: what fails is said once
-        // and tried again.
-        match reconcile(host, &rundir, owned) {
-            Ok(()) => complaint.clear(),
-            Err(failure) => {
-                let now = failure.to_string();
-                if now != complaint {
-                    say(&now);
-                    complaint = now;
+            Some(Event::Changed) => {
+                // The host may be half-way through a change: what fails is said once
+                // and tried again.
+                match reconcile(host, &rundir, owned) {
+                    Ok(()) => complaint.clear(),
+                    Err(failure) => {
+                        let now = failure.to_string();
+                        if now != complaint {
+                            say(&now);
+                            complaint = now;
+                        }
+                        watch.retry();
+                    }
                 }
-                watch.retry();
+                states.serve();
             }
+            None => {}
         }
+        for one in &*owned {
+            one.tell_health();
+        }
+        states.tell(owned);
+        wait(watch, &states, owned)?;
+    }
+}
+
+/// Until something has happened, or something is due.
+fn wait(watch: &Watch, states: &States, owned: &[Ownership]) -> Result<(), Failure> {
+    let due = watch.due_in().map(|due| Timespec {
+        tv_sec: i64::try_from(due.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(due.subsec_nanos()),
+    });
+    let mut sources: Vec<BorrowedFd<'_>> = watch.sources().into();
+    sources.extend(states.source());
+    sources.extend(owned.iter().map(Ownership::source));
+    let mut fds: Vec<PollFd<'_>> = sources
+        .into_iter()
+        .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
+        .collect();
+    match poll(&mut fds, due.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(Failure::system("poll", error)),
     }
 }
 

@@ -49,8 +49,8 @@ fn bad_settings_are_named() {
             "responder[0].anycast: expected a global",
         ),
         (
-            "[[responder]]\nanycast = \"2001:db8::1\"\nchecks = []",
-            "responder[0].checks: not supported yet",
+            "[[responder]]\nanycast = \"2001:db8::1\"\ndrain = \"5s\"",
+            "responder[0].drain: not supported yet",
         ),
         (
             "[[responder]]\nanycast = \"2001:db8::1\"\ncheck = 1",
