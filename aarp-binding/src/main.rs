@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use aarp_host::failure::{Failure, code};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use settings::{Ownership, Reverse, Settings};
+use settings::{Follow, Ownership, Reverse, Settings};
 
 /// Registers this host as a responder of an anycast address by Mobile IPv6.
 #[derive(Parser)]
@@ -66,7 +66,7 @@ const MEANINGS: [(u8, &str); 6] = [
     (code::NOT_PERMITTED, "not permitted"),
     (code::CONFIGURATION, "bad configuration"),
 ];
-const FILES: &str = "/etc/aarp/aarp.toml has the tables [[binding]], /etc/aarp/keys.toml (mode 0600) the keys. /var/lib/aarp/binding.json keeps sequence numbers over a restart. /run/aarp/binding.sock is the socket of the status.";
+const FILES: &str = "/etc/aarp/aarp.toml has the tables [[binding]], /etc/aarp/keys.toml (mode 0600) the keys. /var/lib/aarp/binding.json keeps sequence numbers over a restart. /run/aarp/binding.sock is the socket of the status, /run/aarp/responder.sock where aarp-responder says how the services are.";
 
 #[derive(Args)]
 struct RunArguments {
@@ -129,6 +129,9 @@ struct RunArguments {
     /// A health check such as tcp:80; may be given several times.
     #[arg(long, env = "AARP_BINDING_CHECK", value_name = "CHECK")]
     check: Vec<String>,
+    /// Whether aarp-responder on this host has a say [default: auto].
+    #[arg(long, env = "AARP_BINDING_RESPONDER", value_enum)]
+    responder: Option<Follow>,
     /// Offer each initiator route optimisation, once.
     #[arg(long, env = "AARP_BINDING_ROUTE_OPTIMIZATION")]
     route_optimization: bool,
@@ -155,7 +158,7 @@ struct StatusArguments {
 
 #[derive(Args)]
 struct Place {
-    /// Where the socket of the status is.
+    /// Where the sockets of the status and of aarp-responder are.
     #[arg(
         long,
         env = "AARP_RUN_DIR",
@@ -201,6 +204,7 @@ fn main() -> ExitCode {
                     keys: arguments.keys.clone(),
                     state: arguments.state_dir.clone(),
                     socket: arguments.place.socket(),
+                    responder: arguments.place.run_dir.join("responder.sock"),
                 },
                 arguments.sequence,
             )
@@ -246,6 +250,7 @@ fn bindings(arguments: &RunArguments) -> Result<Vec<Settings>, Failure> {
         binding.reverse = arguments.reverse.unwrap_or(binding.reverse);
         binding.ownership = arguments.ownership.unwrap_or(binding.ownership);
         binding.sequence_step = arguments.sequence_step.unwrap_or(binding.sequence_step);
+        binding.responder = arguments.responder.unwrap_or(binding.responder);
         binding.route_optimization |= arguments.route_optimization;
         if !checks.is_empty() {
             binding.checks.clone_from(&checks);
@@ -297,6 +302,15 @@ fn show(socket: &Path, json: bool) -> Result<(), Failure> {
 impl ValueEnum for Reverse {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Tunnel, Self::Direct]
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for Follow {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Off, Self::Require]
     }
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(self.name()))

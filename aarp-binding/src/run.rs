@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aarp_core::relay::Limit;
 use aarp_health::Monitor;
+use aarp_health::feed::{Follower, News};
 use aarp_host::address::classify;
 use aarp_host::choice;
 use aarp_host::failure::{Failure, code};
@@ -32,7 +33,7 @@ use crate::keys::{self, Peers};
 use crate::memory::Memory;
 use crate::place::Placement;
 use crate::service::Service;
-use crate::settings::{Reverse, Settings};
+use crate::settings::{Follow, Reverse, Settings};
 use crate::tunnel::{Counters, End, Ends};
 use crate::{say, status};
 
@@ -52,6 +53,8 @@ pub(crate) struct Files {
     pub(crate) keys: PathBuf,
     pub(crate) state: PathBuf,
     pub(crate) socket: PathBuf,
+    /// Where aarp-responder says how the services are.
+    pub(crate) responder: PathBuf,
 }
 
 /// A running sidecar.
@@ -66,6 +69,8 @@ struct Sidecar {
     keys: PathBuf,
     socket: StatusSocket,
     ip: Tool,
+    /// Hears what aarp-responder says, unless nobody wants to know.
+    responder: Option<Follower>,
     /// The addresses of this host.
     own: Vec<Ipv6Addr>,
     unheard: BTreeMap<Unheard, u64>,
@@ -131,6 +136,8 @@ pub(crate) fn run(
         DEVICE,
         &files.socket.with_extension("changes"),
     )?;
+    let follows = bindings.iter().any(|b| b.responder != Follow::Off);
+    let responder = follows.then(|| Follower::new(&files.responder)).transpose();
     let mut peers = Peers::default();
     let services = bindings
         .into_iter()
@@ -145,6 +152,8 @@ pub(crate) fn run(
         keys: files.keys.clone(),
         socket,
         ip,
+        responder: responder
+            .map_err(|error| Failure::system("name the network namespace", error))?,
         own: Vec::new(),
         unheard: BTreeMap::new(),
         alarm: Alarm::new().map_err(|error| Failure::system("make a timer", error))?,
@@ -186,6 +195,7 @@ impl Sidecar {
                 None => {}
             }
             self.listen(&mut buffers)?;
+            self.hear_responder();
             for service in &mut self.services {
                 service.tell_health();
                 service.pursue(&self.channel, &mut buffers, &mut self.memory);
@@ -226,10 +236,42 @@ impl Sidecar {
         }
     }
 
+    /// Hears what aarp-responder says of the services.
+    fn hear_responder(&mut self) {
+        let Some(responder) = &mut self.responder else {
+            return;
+        };
+        for news in responder.follow(clock::boottime()) {
+            match news {
+                News::Found => say("aarp-responder runs here; its addresses are as it says"),
+                News::Lost => say("aarp-responder is gone; what it said last holds for a while"),
+                News::Changed(anycast, said) => {
+                    let mut all = self.services.iter().map(|service| &service.settings);
+                    if all.any(|s| s.anycast == anycast && s.responder != Follow::Off) {
+                        let (condition, reason) = (said.condition, said.reason);
+                        say(&format!(
+                            "{anycast}: {condition} by aarp-responder: {reason}"
+                        ));
+                    }
+                }
+            }
+        }
+        let awaits = responder.is_about_to_hear();
+        for service in &mut self.services {
+            if service.settings.responder != Follow::Off {
+                service.awaits_statement = awaits;
+                let said = responder.statement(service.settings.anycast);
+                service.statement = said.cloned();
+            }
+        }
+    }
+
     fn wait(&self, watch: &Watch) -> Result<(), Failure> {
         let now = clock::boottime();
         let registrants = self.services.iter().flat_map(|s| &s.registrants);
         let deadlines = registrants.filter_map(|r| r.registration.deadline());
+        let responder = self.responder.as_ref();
+        let deadlines = deadlines.chain(responder.and_then(Follower::deadline));
         let due = deadlines.map(|at| at.saturating_sub(now));
         let due = due.chain(watch.due_in()).min().unwrap_or(IDLE).min(IDLE);
         self.alarm
@@ -242,6 +284,7 @@ impl Sidecar {
             self.ends.ended().as_fd(),
             self.alarm.as_fd(),
         ]);
+        sources.extend(responder.and_then(Follower::source));
         let monitors = self.services.iter().filter_map(|s| s.monitor.as_ref());
         sources.extend(monitors.map(AsFd::as_fd));
         let mut fds: Vec<PollFd<'_>> = sources

@@ -9,6 +9,7 @@ use aarp_core::binding::sequence::Sequence;
 use aarp_core::binding::timestamp::Timestamp;
 use aarp_core::binding::update_list::{self, Action, Moment, Notice, Registration, State};
 use aarp_core::relay::Limit;
+use aarp_health::feed::{Condition, Statement};
 use aarp_health::{Event, Monitor, Subject};
 use aarp_mobility::channel::{Buffers, Channel};
 use aarp_mobility::registrant::{Heard, Registrant, Unheard};
@@ -18,7 +19,7 @@ use aarp_sys::clock;
 use crate::keys::{Keys, Peers};
 use crate::memory::Memory;
 use crate::say;
-use crate::settings::{Ownership, Settings};
+use crate::settings::{Follow, Ownership, Settings};
 
 /// How often a deregistration is sent without an answer: 7 s in all.
 const DEREGISTRATION_TRIES: u32 = 3;
@@ -30,6 +31,10 @@ pub(crate) struct Service {
     pub(crate) monitor: Option<Monitor>,
     /// The present unicast address, while the host has one.
     pub(crate) unicast: Option<Ipv6Addr>,
+    /// What aarp-responder says of it, where that is followed.
+    pub(crate) statement: Option<Statement>,
+    /// Whether it is about to say so.
+    pub(crate) awaits_statement: bool,
     /// Whether the program is going on.
     pub(crate) wanted: bool,
     /// Lines for the operator, to be said when the host is as they say.
@@ -82,6 +87,8 @@ impl Service {
             settings,
             monitor: None,
             unicast: None,
+            statement: None,
+            awaits_statement: false,
             wanted: true,
             news: Vec::new(),
         }
@@ -96,21 +103,38 @@ impl Service {
         }
     }
 
-    /// Whether the service is well, as far as is known.
-    fn is_up(&self) -> bool {
-        let up = |monitor: &Monitor| monitor.state() == aarp_health::State::Up;
-        self.monitor.as_ref().is_some_and(up)
+    /// Whether the service is well, as far as is known: by the checks that are made here,
+    /// and by aarp-responder where it has the address.
+    pub(crate) fn health(&self) -> aarp_health::State {
+        use aarp_health::State::{Down, Unknown, Up};
+        let checked = self.monitor.as_ref().map_or(Unknown, Monitor::state);
+        let said = match (&self.statement, self.settings.responder) {
+            (_, Follow::Off) => Up,
+            (None, _) if self.awaits_statement => Unknown,
+            (None, Follow::Auto) => Up,
+            (None, Follow::Require) => Down,
+            (Some(said), _) => match said.condition {
+                Condition::Up => Up,
+                Condition::Unknown => Unknown,
+                Condition::Draining | Condition::Down | Condition::Maintenance => Down,
+            },
+        };
+        aarp_health::combine([checked, said])
     }
 
     /// Registers or deregisters, whichever the state of things asks for, and does what
-    /// is due. Without effect where everything is as it should be.
+    /// is due. Without effect where everything is as it should be. While nothing is
+    /// known of the service, what is stays.
     pub(crate) fn pursue(&mut self, channel: &Channel, buffers: &mut Buffers, memory: &mut Memory) {
-        let target = self.unicast.filter(|_| self.wanted && self.is_up());
+        let health = self.health();
+        let is_kept = self.wanted && health == aarp_health::State::Unknown;
+        let is_up = self.wanted && health == aarp_health::State::Up;
         for registrant in &mut self.registrants {
             let at = moment();
-            let mut actions = match target {
-                Some(care_of) => registrant.register(at, care_of),
-                None => registrant.deregister(at),
+            let mut actions = match self.unicast {
+                Some(_) if is_kept => Vec::new(),
+                Some(care_of) if is_up => registrant.register(at, care_of),
+                _ => registrant.deregister(at),
             };
             actions.extend(registrant.wake(moment()));
             act(

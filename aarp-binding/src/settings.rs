@@ -34,6 +34,17 @@ pub(crate) enum Ownership {
     Last,
 }
 
+/// Whether aarp-responder on the same host has a say in what is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// Where it runs and has the address.
+    Auto,
+    /// Never.
+    Off,
+    /// Without it, nothing is registered.
+    Require,
+}
+
 /// One anycast address to be registered, checked as far as that is possible
 /// without the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,11 +69,13 @@ pub(crate) struct Settings {
     pub(crate) sequence_step: u16,
     /// Whether initiators are offered route optimisation.
     pub(crate) route_optimization: bool,
+    /// See [`Follow`].
+    pub(crate) responder: Follow,
     /// The health checks; the service is well while all of them are.
     pub(crate) checks: Vec<Check>,
 }
 
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "anycast",
     "care_of",
     "agents",
@@ -72,6 +85,7 @@ const KNOWN: [&str; 10] = [
     "sequence_step",
     "ownership",
     "route_optimization",
+    "responder",
     "checks",
 ];
 
@@ -110,6 +124,7 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
     };
     let reverse = [Reverse::Tunnel, Reverse::Direct].map(|way| (way.name(), way));
     let ownership = [Ownership::Standby, Ownership::Last].map(|way| (way.name(), way));
+    let follow = [Follow::Auto, Follow::Off, Follow::Require].map(|way| (way.name(), way));
     let step = entry.number("sequence_step", 1..=16_384)?;
     let default = Settings::new(anycast, agents);
     let settings = Settings {
@@ -125,6 +140,9 @@ fn read_entry(entry: &Entry<'_>) -> Result<Settings, BadSetting> {
             .and_then(|step| u16::try_from(step).ok())
             .unwrap_or(default.sequence_step),
         route_optimization: entry.boolean("route_optimization")?.unwrap_or(false),
+        responder: entry
+            .word("responder", &follow)?
+            .unwrap_or(default.responder),
         checks: checks.0,
         ..default
     };
@@ -183,6 +201,17 @@ impl Ownership {
     }
 }
 
+impl Follow {
+    /// As the settings have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Require => "require",
+        }
+    }
+}
+
 impl Settings {
     /// A binding with everything else left to the defaults; to be checked.
     pub(crate) fn new(anycast: Ipv6Addr, agents: Vec<Ipv6Addr>) -> Self {
@@ -197,6 +226,7 @@ impl Settings {
             ownership: Ownership::Standby,
             sequence_step: SEQUENCE_STEP,
             route_optimization: false,
+            responder: Follow::Auto,
             checks: Vec::new(),
         }
     }
@@ -316,7 +346,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_with_its_key() {
         let with = |rest: &str| outcome(&format!("{AGENT}{rest}"));
-        let all = "reverse = \"direct\"\nownership = \"last\"\nsequence_step = 1";
+        let all = "reverse = \"direct\"\nownership = \"last\"\nsequence_step = 1\nresponder = \"require\"";
         assert_eq!(with(all), "fine");
         for (rest, expected) in [
             ("care_of = \"ff02::1\"", "care_of: expected a global"),
@@ -340,6 +370,10 @@ mod tests {
                 "ownership: expected \"standby\" or \"last\"",
             ),
             ("checks = \"tcp:80\"", "checks: expected a list"),
+            (
+                "responder = \"on\"",
+                "responder: expected \"auto\" or \"off\" or",
+            ),
             ("reverse = 1", "reverse: expected \"tunnel\" or \"direct\""),
             ("lifetme = 1", "lifetme: unknown key"),
         ] {

@@ -62,6 +62,8 @@ struct RegistrationRecord {
     sequence: u16,
     /// Whether the service is well: "up", "down" or "unknown".
     service: String,
+    /// What aarp-responder on the same host says of it, where that is followed.
+    responder: Option<String>,
     checks: Vec<CheckRecord>,
 }
 
@@ -117,10 +119,8 @@ pub(crate) fn render(
                 care_of: registration.care_of(),
                 remaining_ms: left.and_then(|left| u64::try_from(left).ok()),
                 sequence: registration.upcoming().0,
-                service: service
-                    .monitor
-                    .as_ref()
-                    .map_or_else(|| "unknown".to_owned(), |m| m.state().to_string()),
+                service: service.health().to_string(),
+                responder: service.statement.as_ref().map(|s| s.condition.to_string()),
                 checks: checks(service),
             })));
         }
@@ -159,9 +159,12 @@ pub(crate) fn print(lines: &[String], out: &mut impl Write) -> io::Result<()> {
                 let care_of = record
                     .care_of
                     .map_or_else(String::new, |u| format!(" with {u}"));
+                let said = record
+                    .responder
+                    .map_or_else(String::new, |said| format!(", {said} by aarp-responder"));
                 writeln!(
                     out,
-                    "{} at {}: {}{care_of}{left}, service {}",
+                    "{} at {}: {}{care_of}{left}, service {}{said}",
                     record.anycast, record.agent, record.state, record.service
                 )?;
                 for check in &record.checks {

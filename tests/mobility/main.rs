@@ -19,6 +19,7 @@ mod neighbours;
 mod recovery;
 mod reload;
 mod removed;
+mod responder;
 mod restored;
 mod serving;
 mod settings;
