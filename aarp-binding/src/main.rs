@@ -13,11 +13,12 @@
 //! ends; a routing rule or an nft table that `kill -9` leaves is taken over by the next
 //! start.
 //!
-//! Layout: settings, memory and service decide; place and tunnel are the edge; run and
+//! Layout: settings, memory and service decide; place, path and tunnel are the edge; run and
 //! status are the program.
 
 mod keys;
 mod memory;
+mod path;
 mod place;
 mod run;
 mod service;

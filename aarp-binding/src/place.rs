@@ -1,7 +1,7 @@
 //! What the sidecar changes of its host: the anycast addresses on its TUN device, the
 //! rules that lead their answers into it, and the nft rules of the control channel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use aarp_host::tool::Tool;
 use aarp_mobility::channel::Channel;
 use aarp_wire::ipv6::protocol;
 
+use crate::path::{self, Lead};
 use crate::say;
 use crate::settings::{Reverse, Settings};
 
@@ -28,6 +29,10 @@ pub(crate) struct Placement {
     bindings: Vec<(Ipv6Addr, Reverse)>,
     /// Those of the addresses that an agent has a binding of.
     registered: BTreeSet<Ipv6Addr>,
+    /// What was told of their packets going astray.
+    astray: BTreeMap<Ipv6Addr, String>,
+    /// The filter that drops packets whose answers go straight, when it was told.
+    filter: Option<String>,
     device: String,
     ip: Tool,
     nft: Tool,
@@ -51,6 +56,8 @@ impl Placement {
             changes,
             bindings: bindings.iter().map(|b| (b.anycast, b.reverse)).collect(),
             registered: BTreeSet::new(),
+            astray: BTreeMap::new(),
+            filter: None,
             device: device.to_owned(),
             ip: ip.clone(),
             nft: nft.clone(),
@@ -116,8 +123,53 @@ impl Placement {
         let rule = rule(anycast, *reverse);
         if registered && self.registered.insert(anycast) {
             self.changes.make(rule)?;
+            self.examine()?;
         } else if !registered && self.registered.remove(&anycast) {
             self.changes.revert(&rule)?;
+            self.astray.remove(&anycast);
+        }
+        Ok(())
+    }
+
+    /// Looks whether others lead packets elsewhere than to and from the tunnel, and tells
+    /// it once. What is others' is not changed: it may be meant.
+    fn examine(&mut self) -> Result<(), HostError> {
+        let lead = Lead {
+            device: &self.device,
+            table: TABLE,
+            priority: PRIORITY,
+        };
+        for (anycast, reverse) in &self.bindings {
+            if !self.registered.contains(anycast) {
+                continue;
+            }
+            match lead.diverted(&self.ip, *anycast, led(*reverse))? {
+                Some(now) if self.astray.get(anycast) != Some(&now) => {
+                    say(&now);
+                    self.astray.insert(*anycast, now);
+                }
+                Some(_) => {}
+                None if self.astray.remove(anycast).is_some() => {
+                    say(&format!("what {anycast} sends takes the tunnel again"));
+                }
+                None => {}
+            }
+        }
+        let direct = |(_, reverse): &(_, Reverse)| *reverse == Reverse::Direct;
+        if self.bindings.iter().any(direct) {
+            // Without what sets and maps hold.
+            let ruleset = self.nft.run(&["-t", "list", "ruleset"], None)?;
+            let rule = path::reverse_path_rule(&ruleset, &self.device).map(str::to_owned);
+            if rule != self.filter {
+                let device = &self.device;
+                say(&match &rule {
+                    Some(rule) => format!(
+                        "reverse = \"direct\": a filter of this host drops what comes by the tunnel, for the answers go another way: \"{rule}\"; have 'iifname \"{device}\" accept' before it, or reverse = \"tunnel\""
+                    ),
+                    None => "no filter drops what comes by the tunnel any more".to_owned(),
+                });
+                self.filter = rule;
+            }
         }
         Ok(())
     }
@@ -137,14 +189,14 @@ impl Placement {
         }
         let list = ["list", "chain", "ip6", channel.table(), "control"];
         match self.nft.run(&list, None) {
-            Ok(text) if channel.is_in(&text) => Ok(()),
+            Ok(text) if channel.is_in(&text) => {}
             Ok(_) | Err(HostError::Failed { .. }) => {
                 self.apply(channel)?;
                 say("put back what was removed: the nft rules of the control channel");
-                Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        Ok(self.examine()?)
     }
 
     /// Undoes everything.
@@ -161,16 +213,21 @@ impl Placement {
     }
 }
 
+/// The protocol that is led into the tunnel; all, if none is named. Answers to probes have
+/// to leave from U, and that is seen to where they pass: ICMPv6 goes into the device even
+/// where all else goes straight.
+fn led(reverse: Reverse) -> Option<u8> {
+    match reverse {
+        Reverse::Tunnel => None,
+        Reverse::Direct => Some(protocol::ICMPV6),
+    }
+}
+
 /// The rule for what an address sends.
 fn rule(anycast: Ipv6Addr, reverse: Reverse) -> Change {
     Change::Rule {
         from: anycast,
-        // Answers to probes have to leave from U, and that is seen to where they pass:
-        // ICMPv6 goes into the device even where all else goes straight.
-        protocol: match reverse {
-            Reverse::Tunnel => None,
-            Reverse::Direct => Some(protocol::ICMPV6),
-        },
+        protocol: led(reverse),
         table: TABLE,
         priority: PRIORITY,
     }

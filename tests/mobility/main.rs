@@ -3,6 +3,7 @@
 //! is claimed is seen in captures.
 mod agents;
 mod agreement;
+mod astray;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]
 mod common;
