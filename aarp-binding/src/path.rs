@@ -18,12 +18,38 @@ pub(crate) struct Lead<'p> {
     pub(crate) priority: u32,
 }
 
+/// What others have that leads elsewhere, looked for once for all addresses.
+#[derive(Debug)]
+pub(crate) enum Others {
+    /// Nothing.
+    None,
+    /// A route in the sidecar's table.
+    Route(String),
+    /// Routing rules before the sidecar's: what they do depends on the address.
+    Rules,
+}
+
 impl Lead<'_> {
-    /// What leads the packets of an address elsewhere, in words, with what to do about it.
-    /// `protocol` is the one that is led, if not all are.
+    /// Looks what others have.
+    pub(crate) fn others(&self, ip: &Tool) -> Result<Others, HostError> {
+        let table = self.table.to_string();
+        let routes = ip.run(&["-6", "route", "show", "table", &table], None)?;
+        if let Some(route) = foreign(&routes, self.device) {
+            return Ok(Others::Route(route.to_owned()));
+        }
+        let rules = ip.run(&["-6", "rule", "show"], None)?;
+        Ok(match has_earlier(&rules, self.priority) {
+            true => Others::Rules,
+            false => Others::None,
+        })
+    }
+
+    /// What of it leads the packets of an address elsewhere, in words, with what to do
+    /// about it. `protocol` is the one that is led, if not all are.
     pub(crate) fn diverted(
         &self,
         ip: &Tool,
+        others: &Others,
         anycast: Ipv6Addr,
         protocol: Option<u8>,
     ) -> Result<Option<String>, HostError> {
@@ -32,12 +58,14 @@ impl Lead<'_> {
             table,
             priority,
         } = *self;
-        let number = table.to_string();
-        let list = ["-6", "route", "show", "table", &number];
-        if let Some(route) = foreign(&ip.run(&list, None)?, device) {
-            return Ok(Some(format!(
-                "what {anycast} sends may not take the tunnel: the table of routes {table} has a route of somebody else's, \"{route}\": ip -6 route del {route} table {table}"
-            )));
+        match others {
+            Others::None => return Ok(None),
+            Others::Route(route) => {
+                return Ok(Some(format!(
+                    "what {anycast} sends may not take the tunnel: the table of routes {table} has a route of somebody else's, \"{route}\": ip -6 route del {route} table {table}"
+                )));
+            }
+            Others::Rules => {}
         }
         let [from, to] = [anycast, INITIATOR].map(|address| address.to_string());
         let protocol = protocol.map(|number| number.to_string());
@@ -57,6 +85,13 @@ impl Lead<'_> {
             )
         }))
     }
+}
+
+/// Whether there are rules between that of local addresses and `priority`.
+fn has_earlier(rules: &str, priority: u32) -> bool {
+    let numbers = rules.lines().filter_map(|rule| rule.split(':').next());
+    let mut numbers = numbers.filter_map(|number| number.trim().parse::<u32>().ok());
+    numbers.any(|number| 0 < number && number < priority)
 }
 
 /// A route of the table that leads not into the device.
@@ -117,6 +152,19 @@ mod tests {
             let both = format!("{other}\n{own}");
             assert_eq!(foreign(&both, "aarp-binding"), Some(other));
         }
+    }
+
+    #[test]
+    fn rules_before_ours_are_found() {
+        let own = "0:\tfrom all lookup local\n5270:\tfrom 2001:db8::a lookup 43632\n32766:\tfrom all lookup main\n";
+        assert!(!has_earlier(own, 5270));
+        assert!(!has_earlier("", 5270));
+        assert!(has_earlier(
+            &format!("{own}5269:\tnot from all fwmark 0xca6c lookup 51820\n"),
+            5270
+        ));
+        let vrf = "1000:\tfrom all lookup [l3mdev-table]\n";
+        assert!(has_earlier(&format!("{vrf}{own}"), 5270));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use aarp_host::tool::Tool;
 use aarp_mobility::channel::Channel;
 use aarp_wire::ipv6::protocol;
 
-use crate::path::{self, Lead};
+use crate::path::{self, Lead, Others};
 use crate::say;
 use crate::settings::{Reverse, Settings};
 
@@ -123,7 +123,6 @@ impl Placement {
         let rule = rule(anycast, *reverse);
         if registered && self.registered.insert(anycast) {
             self.changes.make(rule)?;
-            self.examine()?;
         } else if !registered && self.registered.remove(&anycast) {
             self.changes.revert(&rule)?;
             self.astray.remove(&anycast);
@@ -132,18 +131,23 @@ impl Placement {
     }
 
     /// Looks whether others lead packets elsewhere than to and from the tunnel, and tells
-    /// it once. What is others' is not changed: it may be meant.
+    /// it once. What is others' is not changed: it may be meant. It is looked for after
+    /// each change of routes and rules, so also after ours.
     fn examine(&mut self) -> Result<(), HostError> {
         let lead = Lead {
             device: &self.device,
             table: TABLE,
             priority: PRIORITY,
         };
+        let others = match self.registered.is_empty() {
+            true => Others::None,
+            false => lead.others(&self.ip)?,
+        };
         for (anycast, reverse) in &self.bindings {
             if !self.registered.contains(anycast) {
                 continue;
             }
-            match lead.diverted(&self.ip, *anycast, led(*reverse))? {
+            match lead.diverted(&self.ip, &others, *anycast, led(*reverse))? {
                 Some(now) if self.astray.get(anycast) != Some(&now) => {
                     say(&now);
                     self.astray.insert(*anycast, now);
