@@ -55,6 +55,8 @@ impl AsFd for Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use rustix::event::{PollFd, PollFlags, poll};
 
     use super::*;
@@ -65,6 +67,19 @@ mod tests {
             tv_nsec: i64::from(within.subsec_nanos()),
         };
         poll(&mut [PollFd::new(alarm, PollFlags::IN)], Some(&within)) == Ok(1)
+    }
+
+    /// `CLOCK_BOOTTIME`, which goes on while the host sleeps (linux/time.h).
+    const BOOTTIME: &str = "7";
+
+    #[test]
+    fn it_goes_on_while_the_host_sleeps() {
+        let alarm = Alarm::new().unwrap();
+        let number = alarm.0.as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        let mut lines = info.lines();
+        let clock = lines.find_map(|line| line.strip_prefix("clockid:"));
+        assert_eq!(clock.map(str::trim), Some(BOOTTIME), "{info}");
     }
 
     #[test]
