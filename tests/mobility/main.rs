@@ -4,6 +4,7 @@
 mod agents;
 mod agreement;
 mod astray;
+mod changing;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]
 mod common;
