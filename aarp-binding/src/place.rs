@@ -161,8 +161,8 @@ impl Placement {
         }
         let direct = |(_, reverse): &(_, Reverse)| *reverse == Reverse::Direct;
         if self.bindings.iter().any(direct) {
-            // Without what sets and maps hold.
-            let ruleset = self.nft.run(&["-t", "list", "ruleset"], None)?;
+            // Without what counters and sets hold.
+            let ruleset = self.nft.run(&["-s", "-t", "list", "ruleset"], None)?;
             let rule = path::reverse_path_rule(&ruleset, &self.device).map(str::to_owned);
             if rule != self.filter {
                 let device = &self.device;
