@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aarp_core::relay::{self, Dropped, Forward, Limit};
+use aarp_mobility::host::{decapsulate, report};
 use aarp_sys::batch::ReceiveBatch;
 use aarp_sys::clock;
 use aarp_sys::tun::Tun;
 use aarp_sys::tunnel::{Outer, Received, SendFailed, Tunnel, TunnelBatch, TunnelError};
-use aarp_wire::icmpv6_error::{ADDRESS_UNREACHABLE, ErrorKind, ErrorRepr, may_answer};
-use aarp_wire::ipv6::{Datagram, Ipv6Packet, MTU_MIN};
+use aarp_wire::icmpv6_error::{ADDRESS_UNREACHABLE, ErrorKind, may_answer};
+use aarp_wire::ipv6::{Ipv6Packet, MTU_MIN};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::counters::{Counters, Way};
@@ -24,10 +25,8 @@ const BATCH: usize = 64;
 const TURNS: usize = 4;
 /// The largest packet: the kernel's limit for what a device takes.
 const PACKET_MAX: usize = 65_535;
-/// Hop limit of the outer headers and of the errors.
+/// Hop limit of the outer headers.
 const HOP_LIMIT: u8 = 64;
-/// The traffic class where it is in a header, across two octets.
-const ECN_OCTET: usize = 1;
 
 /// The bindings, and what is counted of each.
 pub(crate) trait Bindings: Send + Sync {
@@ -80,18 +79,7 @@ impl Answers {
             counters.errors_limited.add(1);
             return;
         }
-        let Ok(packet) = Ipv6Packet::quoted(invoking) else {
-            return;
-        };
-        let datagram = Datagram {
-            hop_limit: HOP_LIMIT,
-            ..Datagram::new(self.agent, packet.source())
-        };
-        let error = ErrorRepr { kind, invoking };
-        let sent = error
-            .emit_packet(&datagram, &mut self.buffer[..])
-            .is_ok_and(|octets| tun.send(octets).is_ok());
-        match sent {
+        match report(tun, self.agent, kind, invoking, &mut self.buffer) {
             true => counters.errors_sent.add(1),
             false => counters.not_sent.add(1),
         }
@@ -213,21 +201,7 @@ impl<B: Bindings> Relay<B> {
             self.bindings
                 .returned(anycast, received.source, inner.len())
         })?;
-        let class = Ipv6Packet::new(inner)
-            .map_err(|_| Dropped::Malformed)?
-            .traffic_class();
-        let leaving =
-            relay::decapsulated(class, received.traffic_class).ok_or(Dropped::Congestion)?;
-        let sent = if leaving == class {
-            self.tun.send(inner)
-        } else {
-            let marked = &mut room[..inner.len()];
-            marked.copy_from_slice(inner);
-            // The two lowest bits of the class are in the upper half of this octet.
-            marked[ECN_OCTET] = marked[ECN_OCTET] & !0x30 | (leaving & 3) << 4;
-            self.tun.send(marked)
-        };
-        match sent {
+        match decapsulate(&self.tun, received, room)? {
             Ok(()) => {
                 self.counters.decapsulated.add(1);
                 self.counters.decapsulated_octets.add(inner.len() as u64);

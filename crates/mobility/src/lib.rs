@@ -5,6 +5,7 @@
 pub mod alarm;
 pub mod channel;
 pub mod document;
+pub mod host;
 pub mod initiators;
 pub mod keys;
 pub mod neighbour;

@@ -22,9 +22,37 @@ pub const fn decapsulated(inner: u8, outer: u8) -> Option<u8> {
     Some(inner & !ECN | mark)
 }
 
+/// Gives an IPv6 packet another traffic class. Of what is shorter than its field nothing
+/// is changed.
+//= https://www.rfc-editor.org/rfc/rfc8200#section-3
+pub const fn with_traffic_class(octets: &mut [u8], class: u8) {
+    // Across two octets, behind the version and before the flow label.
+    if let [first, second, ..] = octets {
+        *first = *first & 0xf0 | class >> 4;
+        *second = class << 4 | *second & 0x0f;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_traffic_class_leaves_what_is_around_it() {
+        for class in 0..=u8::MAX {
+            for around in [0x00, 0xff] {
+                let mut octets = [0x60 | around & 0x0f, around, around, around];
+                with_traffic_class(&mut octets, class);
+                let word = u32::from_be_bytes(octets);
+                assert_eq!(word >> 28, 6);
+                assert_eq!(word >> 20 & 0xff, u32::from(class));
+                assert_eq!(word & 0xf_ffff, if around == 0 { 0 } else { 0xf_ffff });
+            }
+        }
+        let mut short = [0x60];
+        with_traffic_class(&mut short, 0xff);
+        assert_eq!(short, [0x60]);
+    }
 
     /// Figure 4 of RFC 6040: rows are the inner field, columns the outer.
     #[test]

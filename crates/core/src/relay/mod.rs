@@ -13,7 +13,7 @@ mod responder;
 
 pub use agent::{Forward, forward, reverse, too_big, translate};
 pub use limit::Limit;
-pub use marks::decapsulated;
+pub use marks::{decapsulated, with_traffic_class};
 pub use responder::{Outgoing, deliver, outgoing, with_source};
 
 use core::fmt;
