@@ -7,13 +7,13 @@ use crate::site::{A, Site, networked, said};
 /// Whether A answers a ping now.
 fn is_answered(site: &Site) -> bool {
     let ping = site.host("c").command("ping");
-    let ping = ping.args(["-nc1", "-W2", &A.to_string()]).output().unwrap();
+    let ping = ping.args(["-nc1", "-W1", &A.to_string()]).output().unwrap();
     ping.status.success()
 }
 
 /// Whether a page of A is had now.
 fn is_served(site: &Site) -> bool {
-    site.curl(3, "/who").output().unwrap().status.success()
+    site.curl(2, "/who").output().unwrap().status.success()
 }
 
 fn nft(site: &Site, rules: &str) {
