@@ -75,12 +75,10 @@ impl Placement {
 
     fn make(&mut self) -> Result<Vec<Change>, HostError> {
         let inventory = Inventory::read(&self.ip)?;
+        let wanted = self.wanted(&inventory);
         let mut made = Vec::new();
-        for change in self.wanted(&inventory) {
-            if self.changes.make(change.clone())? {
-                made.push(change);
-            }
-        }
+        let tell = |change: &Change| made.push(change.clone());
+        self.changes.make_all(&wanted, tell)?;
         Ok(made)
     }
 
