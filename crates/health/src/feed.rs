@@ -14,10 +14,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
 };
-use rustix::process::geteuid;
+use rustix::process::{geteuid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -135,7 +136,8 @@ impl Feed {
             }
         };
         match dial(path) {
-            Ok(_) => return Err(FeedError::Busy(path.to_owned())),
+            Ok(stream) if is_held(&stream) => return Err(FeedError::Busy(path.to_owned())),
+            Ok(_) => std::fs::remove_file(path).map_err(failed("remove what was left there"))?,
             // So many wait that there is no room for one more.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(FeedError::Busy(path.to_owned()));
@@ -236,6 +238,16 @@ impl Drop for Feed {
     fn drop(&mut self) {
         // Somebody else may have removed it.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Whether who listens at the other end is alive. A process that was killed may have left
+/// its socket to a child, for as long as that takes to become the program that it is to be.
+fn is_held(stream: &UnixStream) -> bool {
+    // Of whoever began to listen. One that is not known is not known to be dead.
+    match sockopt::socket_peercred(stream) {
+        Ok(peer) => test_kill_process(peer.pid) != Err(Errno::SRCH),
+        Err(_) => true,
     }
 }
 

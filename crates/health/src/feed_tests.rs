@@ -178,6 +178,30 @@ fn what_is_not_understood_changes_nothing() {
     assert_eq!(statement.condition, Condition::Unknown);
 }
 
+/// Killed between fork and exec, a process leaves its sockets to the child for a moment.
+#[test]
+fn what_a_dead_process_left_to_its_child_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("responder.sock");
+    // The child holds the socket until its input ends.
+    let script = "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\n\
+         s.bind(sys.argv[1])\ns.listen()\nif os.fork() == 0: sys.stdin.read()\nos._exit(0)\n";
+    let python = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .spawn();
+    let Ok(mut parent) = python else {
+        return eprintln!("SKIPPED: there is no python3");
+    };
+    let input = parent.stdin.take();
+    assert!(parent.wait().unwrap().success());
+    let stream = UnixStream::connect(&path).unwrap();
+    assert!(!is_held(&stream), "the child is no server");
+    assert!(Feed::bind(&path).is_ok());
+    drop(input);
+}
+
 #[test]
 fn what_a_dead_process_left_is_replaced() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::process::test_kill_process;
 use thiserror::Error;
 
 /// How long a reader may take to read.
@@ -78,11 +81,12 @@ impl StatusSocket {
             std::fs::create_dir_all(folder).map_err(failed("make its folder"))?;
         }
         match UnixStream::connect(path) {
-            Ok(_) => {
+            Ok(stream) if is_held(&stream) => {
                 return Err(StatusError::Busy {
                     path: path.to_owned(),
                 });
             }
+            Ok(_) => std::fs::remove_file(path).map_err(failed("remove what was left there"))?,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(failed("remove what was left there"))?;
             }
@@ -142,6 +146,16 @@ impl StatusSocket {
                 return Err(error);
             }
         }
+    }
+}
+
+/// Whether who listens at the other end is alive. A daemon that was killed may have left
+/// its socket to a child, for as long as that takes to become the program that it is to be.
+fn is_held(stream: &UnixStream) -> bool {
+    // Of whoever began to listen. One that is not known is not known to be dead.
+    match sockopt::socket_peercred(stream) {
+        Ok(peer) => test_kill_process(peer.pid) != Err(Errno::SRCH),
+        Err(_) => true,
     }
 }
 
@@ -296,6 +310,29 @@ mod tests {
         answered.unwrap();
         go.send(()).unwrap();
         assert_eq!(reader.join().unwrap().unwrap(), ["{}"]);
+    }
+
+    /// Killed between fork and exec, a process leaves its sockets to the child for a moment.
+    #[test]
+    fn what_a_dead_process_left_to_its_child_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.sock");
+        // The child holds the socket until its input ends.
+        let script = "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\n\
+             s.bind(sys.argv[1])\ns.listen()\nif os.fork() == 0: sys.stdin.read()\nos._exit(0)\n";
+        let python = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(&path)
+            .stdin(std::process::Stdio::piped())
+            .spawn();
+        let Ok(mut parent) = python else {
+            return eprintln!("SKIPPED: there is no python3");
+        };
+        let input = parent.stdin.take();
+        assert!(parent.wait().unwrap().success());
+        assert!(UnixStream::connect(&path).is_ok(), "it is there");
+        assert!(StatusSocket::bind(&path).is_ok());
+        drop(input);
     }
 
     #[test]
