@@ -214,7 +214,8 @@ fn what_a_killed_sidecar_leaves_is_undone() {
 #[test]
 #[ignore = "long: in tests/run.sh --full"]
 fn many_addresses() {
-    const COUNT: usize = 100;
+    // Three updates a second to an agent by one key (RFC 6275 §12), refreshes among them.
+    const COUNT: usize = 30;
     networked(|| {
         let site = Site::new();
         let before = traces(&site, "s1");
@@ -231,7 +232,7 @@ fn many_addresses() {
             writeln!(
                 config,
                 "[[binding]]\nanycast = \"2001:db8:0:6::{number:x}\"\nagents = [\"{AGENT}\"]\n\
-                 lifetime = \"16s\""
+                 lifetime = \"32s\""
             )
             .unwrap();
         }
@@ -243,7 +244,7 @@ fn many_addresses() {
         let bindings = || site.status("haa", "aarp-agent").len() - 1;
         wait_until("all are registered", LIMIT, || Ok(bindings() == COUNT)).unwrap();
         // Each has its rule, and is refreshed in time although others change addresses.
-        for number in [1, 50, COUNT] {
+        for number in [1, 15, COUNT] {
             let ping = site.host("c").command("ping");
             let ping = ping.args([
                 "-nc1",
@@ -253,7 +254,7 @@ fn many_addresses() {
             ]);
             ping.run().unwrap();
         }
-        let refreshed = |record: &serde_json::Value| record["updates"].as_u64() >= Some(3);
+        let refreshed = |record: &serde_json::Value| record["updates"].as_u64() >= Some(2);
         wait_until("all are refreshed", 2 * LIMIT, || {
             site.lab
                 .ip("s1", &format!("-6 address replace {U2}/128 dev lo nodad"))?;
