@@ -75,7 +75,11 @@ one() {
         return 0
     fi
     echo "not ok - fuzz $name: status $status"
-    tail -n 100 "$log" | sed 's/^/    /'
+    {
+        grep -a -A 3 'panicked at\|ERROR: ' "$log" | head -n 20
+        grep -a 'Base64: \|artifacts/' "$log" | head -n 4
+        tail -n 5 "$log"
+    } | sed 's/^/    /'
     return 1
 }
 

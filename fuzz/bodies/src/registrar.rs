@@ -62,7 +62,8 @@ pub(crate) fn address(which: u8) -> Ipv6Addr {
 /// Loopback, link-local, multicast, unspecified and IPv4 in IPv6 are not.
 fn is_routable(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.octets();
-    address.to_bits() >> 48 != 0 && first != 0xff && !(first == 0xfe && second & 0x80 != 0)
+    let in_ipv6 = ![0, 0xffff].contains(&(address.to_bits() >> 32));
+    in_ipv6 && first != 0xff && !(first == 0xfe && second & 0x80 != 0)
 }
 
 fn serves(address: Ipv6Addr) -> bool {
