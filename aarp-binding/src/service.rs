@@ -282,6 +282,11 @@ fn words(notice: Notice) -> String {
         Notice::ClockDiffers { ahead } => {
             format!("the agent's clock is {ahead} s ahead of ours; its clock is used")
         }
+        Notice::Silent { updates } => format!(
+            "no answer to {updates} updates: is the agent reachable, and are Mobility Headers \
+             (protocol 135) let through both ways? An agent is also silent to a key that it \
+             does not know; its log has it. Still trying"
+        ),
         Notice::PrefixDiscovery => "the agent wants prefix discovery, which is not done".to_owned(),
         Notice::NotDeregistered => {
             "the deregistration was not answered; the binding ends by itself".to_owned()

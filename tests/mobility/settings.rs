@@ -219,24 +219,34 @@ fn a_wrong_key_registers_nobody() {
         let unknown = site.private("unknown.toml", &key(300, secret, "ar3@example.org"));
         let right = "000102030405060708090a0b0c0d0e0f";
         let stolen = site.private("stolen.toml", &key(256, right, "ar2@example.org"));
-        for (file, spi, counted, said) in [
+        let unknown_to_the_agent = "has an SPI or a peer that the file of keys does not have";
+        for (file, spi, counted, said, said_there) in [
             (
                 None,
                 None,
                 "/updates/unanswered/unauthenticated",
-                Some("answer"),
+                "has no authentication and is not answered",
+                Some("no answer to 3 updates"),
             ),
-            (Some(&wrong), Some("256"), "/updates/refused/146", None),
+            (
+                Some(&wrong),
+                Some("256"),
+                "/updates/refused/146",
+                "refused: 146 (authentication failed)",
+                None,
+            ),
             (
                 Some(&unknown),
                 Some("300"),
                 "/updates/unanswered/unknown",
+                unknown_to_the_agent,
                 None,
             ),
             (
                 Some(&stolen),
                 Some("256"),
                 "/updates/unanswered/unknown",
+                unknown_to_the_agent,
                 None,
             ),
         ] {
@@ -261,7 +271,8 @@ fn a_wrong_key_registers_nobody() {
                 let said = binding.stderr().unwrap();
                 panic!("{error}: {said}: {:#}", site.agent_record())
             });
-            if let Some(said) = said {
+            agent.wait_stderr(said, LIMIT).unwrap();
+            if let Some(said) = said_there {
                 binding.wait_stderr(said, LIMIT).unwrap();
             }
             assert_eq!(site.owner(), None);

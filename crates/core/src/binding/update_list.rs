@@ -97,6 +97,9 @@ pub const TRIAL_SPAN: u16 = 8;
 /// Together with the span far less than the window of 32767.
 pub const REIGN_LEAP: u16 = 4096;
 
+/// After how many updates in a row without an answer that is told.
+const SILENCE: u32 = 3;
+
 /// Updates whose answers are recognised.
 const REMEMBERED: usize = 16;
 /// For how long an answer to an update may come.
@@ -287,6 +290,9 @@ impl Registration {
                 actions.push(Action::Notice(Notice::NotDeregistered));
                 self.finish(&mut actions);
             } else {
+                if self.attempts == SILENCE && kind != Kind::Deregistration {
+                    actions.push(Action::Notice(Notice::Silent { updates: SILENCE }));
+                }
                 self.transmit(at, kind, peer, &mut actions);
             }
         }

@@ -127,6 +127,11 @@ pub enum Notice {
         /// Seconds.
         ahead: i32,
     },
+    /// So many updates in a row were not answered; it goes on trying.
+    Silent {
+        /// Their number.
+        updates: u32,
+    },
     /// The agent would have us discover its prefixes (status 1), which we do not.
     PrefixDiscovery,
     /// The agent did not answer the deregistration; its binding ends by itself.

@@ -152,7 +152,11 @@ fn retransmissions() {
     let mut pauses = Vec::new();
     for _ in 0..200 {
         let before = bench.now;
-        let update = sent(&bench.wake());
+        let actions = bench.wake();
+        let update = sent(&actions);
+        // The operator is told once.
+        let silent = Action::Notice(Notice::Silent { updates: 3 });
+        assert_eq!(actions.contains(&silent), pauses.len() == 2);
         pauses.push((bench.now - before).as_millis());
         assert!(update.sequence.is_after(last.sequence));
         last = update;
