@@ -33,6 +33,7 @@ use std::process::ExitCode;
 
 use aarp_core::prefix::Prefix;
 use aarp_host::failure::{Failure, code};
+use aarp_mobility::status::StatusError;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use settings::{Given, Settings};
@@ -68,6 +69,14 @@ const MEANINGS: [(u8, &str); 6] = [
     (code::NOT_PERMITTED, "not permitted"),
     (code::CONFIGURATION, "bad configuration"),
 ];
+const SECTIONS: &str = "\
+Signals:
+  SIGTERM, SIGINT, SIGQUIT: ends; what it has changed on the host is put back.
+  SIGHUP: reads the file of keys again.
+Examples:
+  aarp-agent run --address 2001:db8:0:1::2 --home 2001:db8:0:1::a
+  aarp-agent status --json
+";
 const FILES: &str = "/etc/aarp/aarp.toml has the table [agent], /etc/aarp/keys.toml (mode 0600) the keys of the responders. /run/aarp/agent.sock is the socket of the status.";
 
 #[derive(Args)]
@@ -161,8 +170,8 @@ fn main() -> ExitCode {
             let about = aarp_pages::About {
                 exit: &MEANINGS,
                 files: FILES,
+                sections: SECTIONS,
                 related: &["aarp-binding", "aarp-responder", "aarp-run"],
-                ..Default::default()
             };
             aarp_pages::write(&arguments, Cli::command(), &about)
                 .map_err(|error| Failure::new(code::SYSTEM, error))
@@ -207,8 +216,10 @@ fn settings(arguments: &RunArguments) -> Result<Settings, Failure> {
 }
 
 fn show(socket: &Path, json: bool) -> Result<(), Failure> {
-    let lines = aarp_mobility::status::read(socket)
-        .map_err(|error| Failure::new(code::UNAVAILABLE, error))?;
+    let lines = aarp_mobility::status::read(socket).map_err(|error| match error {
+        StatusError::NotPermitted { .. } => Failure::new(code::NOT_PERMITTED, error),
+        _ => Failure::new(code::UNAVAILABLE, error),
+    })?;
     let mut out = std::io::stdout().lock();
     let printed = match json {
         true => lines.iter().try_for_each(|line| writeln!(out, "{line}")),

@@ -130,6 +130,11 @@ impl<B: Bindings> Relay<B> {
                     drained = true;
                     break;
                 };
+                // What the kernel says on any device of itself, such as reports of
+                // multicast listeners, is to nobody here.
+                if octets.get(24) == Some(&0xff) {
+                    continue;
+                }
                 let to = |anycast| self.bindings.forwarded(anycast, octets.len());
                 match relay::forward(octets, to) {
                     Forward::Encapsulate {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aarp_core::binding::cache::{self, Binding};
 use aarp_core::binding::keyring::NodeId;
@@ -219,7 +219,8 @@ impl Source {
             responder: binding
                 .node()
                 .and_then(|NodeId(number)| self.identities.get(number as usize).cloned()),
-            since: format_rfc3339_millis(self.wall - age).to_string(),
+            since: format_rfc3339_millis(self.wall.checked_sub(age).unwrap_or(UNIX_EPOCH))
+                .to_string(),
             remaining_ms: milliseconds(binding.expiry().saturating_sub(self.now)),
             lifetime_ms: milliseconds(binding.lifetime().duration()),
             sequence: binding.sequence().0,
@@ -239,6 +240,7 @@ pub(crate) fn print(lines: &[String], out: &mut impl Write) -> io::Result<()> {
         "ANYCAST",
         "RESPONDER",
         "IDENTITY",
+        "SINCE",
         "LEFT",
         "SEQUENCE",
         "PACKETS TO",
@@ -254,6 +256,7 @@ pub(crate) fn print(lines: &[String], out: &mut impl Write) -> io::Result<()> {
                     binding.anycast.to_string(),
                     binding.care_of.to_string(),
                     binding.responder.unwrap_or_else(|| "-".to_owned()),
+                    binding.since,
                     format!("{} s", binding.remaining_ms / 1000),
                     binding.sequence.to_string(),
                     binding.packets_to_responder.to_string(),

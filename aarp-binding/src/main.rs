@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aarp_host::failure::{Failure, code};
+use aarp_mobility::status::StatusError;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use settings::{Follow, Ownership, Reverse, Settings};
@@ -67,6 +68,16 @@ const MEANINGS: [(u8, &str); 6] = [
     (code::NOT_PERMITTED, "not permitted"),
     (code::CONFIGURATION, "bad configuration"),
 ];
+const SECTIONS: &str = "\
+Signals:
+  SIGTERM, SIGINT, SIGQUIT: deregisters and ends; a second one ends it at once.
+  SIGHUP: reads the file of keys again.
+Checks:
+  tcp:80, http:80/ready, udp:53 and others, as docs/health.md has them.
+Examples:
+  aarp-binding run --anycast 2001:db8:0:1::a --agent 2001:db8:0:1::2 --spi 256 --check tcp:80
+  aarp-binding status --json
+";
 const FILES: &str = "/etc/aarp/aarp.toml has the tables [[binding]], /etc/aarp/keys.toml (mode 0600) the keys. /var/lib/aarp/binding.json keeps sequence numbers over a restart. /run/aarp/binding.sock is the socket of the status, /run/aarp/responder.sock where aarp-responder says how the services are.";
 
 #[derive(Args)]
@@ -215,8 +226,8 @@ fn main() -> ExitCode {
             let about = aarp_pages::About {
                 exit: &MEANINGS,
                 files: FILES,
+                sections: SECTIONS,
                 related: &["aarp-agent", "aarp-responder", "aarp-run"],
-                ..Default::default()
             };
             aarp_pages::write(&arguments, Cli::command(), &about)
                 .map_err(|error| Failure::new(code::SYSTEM, error))
@@ -285,8 +296,10 @@ fn configured(file: &Path) -> Result<Vec<Settings>, Failure> {
 }
 
 fn show(socket: &Path, json: bool) -> Result<(), Failure> {
-    let lines = aarp_mobility::status::read(socket)
-        .map_err(|error| Failure::new(code::UNAVAILABLE, error))?;
+    let lines = aarp_mobility::status::read(socket).map_err(|error| match error {
+        StatusError::NotPermitted { .. } => Failure::new(code::NOT_PERMITTED, error),
+        _ => Failure::new(code::UNAVAILABLE, error),
+    })?;
     let mut out = std::io::stdout().lock();
     let printed = match json {
         true => lines.iter().try_for_each(|line| writeln!(out, "{line}")),

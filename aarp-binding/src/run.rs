@@ -26,7 +26,7 @@ use aarp_sys::nflog::NflogError;
 use aarp_sys::raw6::RawSender;
 use aarp_sys::tun::{Tun, TunError};
 use aarp_sys::tunnel::Tunnel;
-use aarp_wire::ipv6::{HEADER, MTU_MIN};
+use aarp_wire::ipv6::{HEADER, Ipv6Packet, MTU_MIN};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::keys::{self, Peers};
@@ -326,9 +326,11 @@ impl Sidecar {
             if let Err(why) = heard {
                 *self.unheard.entry(why).or_default() += 1;
                 if why == Unheard::Authentication && self.limit.permits(clock::boottime()) {
-                    say(
-                        "an agent's answer is not authenticated by our key: is its entry of keys.toml the same?",
-                    );
+                    let source = Ipv6Packet::new(&packet).map(|p| p.source().to_string());
+                    let source = source.unwrap_or_else(|_| "an agent".to_owned());
+                    say(&format!(
+                        "{source}: its answer is not authenticated by our key: is the entry of keys.toml the same there?"
+                    ));
                 }
             }
         }

@@ -162,10 +162,11 @@ impl Service {
             let anycast = self.settings.anycast;
             let line = match subject {
                 Subject::Service => format!("{anycast}: the service is {to}, was {from}: {reason}"),
-                Subject::Check(index) => format!(
-                    "{anycast}: check {} is {to}, was {from}: {reason}",
-                    index + 1
-                ),
+                Subject::Check(index) => {
+                    let checks = monitor.status();
+                    let check = checks.get(index).map_or("a check", |c| c.check.as_str());
+                    format!("{anycast}: {check} is {to}, was {from}: {reason}")
+                }
             };
             say(&line);
         }
@@ -257,6 +258,8 @@ fn act(
             }
             Action::StateChanged { from, to } => {
                 let care_of = registrant.registration.care_of();
+                // Of one that stands by, the address is registered nowhere.
+                let care_of = care_of.filter(|_| to != State::Standby);
                 let with = care_of.map_or_else(String::new, |u| format!(" with {u}"));
                 news.push(format!("{anycast} at {agent}: {to}{with}, was {from}"));
             }

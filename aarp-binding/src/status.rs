@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aarp_core::relay::Dropped;
 use aarp_mobility::registrant::Unheard;
+use aarp_wire::mobility::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::service::Service;
@@ -58,6 +59,12 @@ struct RegistrationRecord {
     care_of: Option<Ipv6Addr>,
     /// What is left of the binding, as far as is known, in milliseconds.
     remaining_ms: Option<u64>,
+    /// The status that the agent refused with, while it does.
+    refused: Option<u8>,
+    /// Updates in a row without an answer.
+    unanswered: u32,
+    /// When the next update is sent, in milliseconds.
+    next_update_ms: Option<u64>,
     /// The number of the next update.
     sequence: u16,
     /// Whether the service is well: "up", "down" or "unknown".
@@ -118,6 +125,11 @@ pub(crate) fn render(
                 state: registration.state().to_string(),
                 care_of: registration.care_of(),
                 remaining_ms: left.and_then(|left| u64::try_from(left).ok()),
+                refused: registration.refusal().map(|status| status.0),
+                unanswered: registration.unanswered(),
+                next_update_ms: registration
+                    .next_update()
+                    .and_then(|at| u64::try_from(at.saturating_sub(now).as_millis()).ok()),
                 sequence: registration.upcoming().0,
                 service: service.health().to_string(),
                 responder: service.statement.as_ref().map(|s| s.condition.to_string()),
@@ -143,9 +155,32 @@ fn checks(service: &Service) -> Vec<CheckRecord> {
         check: check.check,
         state: check.state.to_string(),
         reason: check.reason,
-        latency_ms: check.latency.as_secs_f64() * 1000.0,
+        // To the microsecond.
+        latency_ms: (check.latency.as_secs_f64() * 1e6).round() / 1e3,
     });
     checks.collect()
+}
+
+/// Where a registration stands, and what comes next.
+fn standing(record: &RegistrationRecord) -> String {
+    let mut text = record.state.clone();
+    // Of one that stands by, the address is registered nowhere.
+    if let Some(care_of) = record.care_of.filter(|_| record.state != "standby") {
+        text.push_str(&format!(" with {care_of}"));
+    }
+    if let Some(status) = record.refused {
+        text.push_str(&format!(", status {}", Status(status)));
+    }
+    if record.unanswered > 1 {
+        text.push_str(&format!(", {} updates not answered", record.unanswered));
+    }
+    if let Some(next) = record
+        .next_update_ms
+        .filter(|_| record.state != "registered")
+    {
+        text.push_str(&format!(", asks again in {} s", next.div_ceil(1000)));
+    }
+    text
 }
 
 /// Prints the records for people.
@@ -156,16 +191,17 @@ pub(crate) fn print(lines: &[String], out: &mut impl Write) -> io::Result<()> {
                 let left = record
                     .remaining_ms
                     .map_or_else(String::new, |left| format!(", {} s left", left / 1000));
-                let care_of = record
-                    .care_of
-                    .map_or_else(String::new, |u| format!(" with {u}"));
                 let said = record
                     .responder
+                    .as_ref()
                     .map_or_else(String::new, |said| format!(", {said} by aarp-responder"));
                 writeln!(
                     out,
-                    "{} at {}: {}{care_of}{left}, service {}{said}",
-                    record.anycast, record.agent, record.state, record.service
+                    "{} at {}: {}{left}, service {}{said}",
+                    record.anycast,
+                    record.agent,
+                    standing(&record),
+                    record.service
                 )?;
                 for check in &record.checks {
                     writeln!(

@@ -274,6 +274,12 @@ fn a_wrong_key_registers_nobody() {
             agent.wait_stderr(said, LIMIT).unwrap();
             if let Some(said) = said_there {
                 binding.wait_stderr(said, LIMIT).unwrap();
+                let status = site.program("s2", "aarp-binding").arg("status");
+                let status = String::from_utf8(status.run().unwrap().stdout).unwrap();
+                assert!(
+                    status.contains("updates not answered, asks again in"),
+                    "{status}"
+                );
             }
             assert_eq!(site.owner(), None);
             drop(binding);
@@ -281,6 +287,8 @@ fn a_wrong_key_registers_nobody() {
         // And with the right one.
         let _binding = site.binding("s1", &["--spi", "256"]);
         assert_eq!(site.owner(), Some(U1));
+        // What the host says on the device of its own accord is none of these.
+        assert_eq!(count(&site.agent_record(), "/dropped/address"), 0);
         drop(agent);
     });
 }

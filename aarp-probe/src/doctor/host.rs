@@ -124,13 +124,20 @@ pub(crate) fn without_effect(settings: &Settings) -> Vec<Finding> {
 /// Whether the library or one of the tools looks at the variable.
 fn is_known(name: &str) -> bool {
     // Of the tools, each of which refuses what it cannot read.
-    const TOOLS: [&str; 3] = ["AARP_PROBE_", "AARP_RESPONDER_", "AARP_LAB_"];
-    const OTHERS: [&str; 5] = [
+    const TOOLS: [&str; 5] = [
+        "AARP_PROBE_",
+        "AARP_RESPONDER_",
+        "AARP_AGENT_",
+        "AARP_BINDING_",
+        "AARP_LAB_",
+    ];
+    const OTHERS: [&str; 6] = [
         "AARP_CONFIG",
         "AARP_LIBRARY",
         "AARP_LIBDIR",
         "AARP_RUN_DIR",
         "AARP_STAGE",
+        "AARP_STATE_DIR",
     ];
     let mut settings = aarp_core::config::VARIABLES.iter();
     settings.any(|(_, of)| *of == name)

@@ -108,15 +108,24 @@ fn completions_are_ones_that_their_shells_read() {
         }
     }
     // As bash itself does: the function that is registered, called with the words.
-    let script = format!(
-        "source {}; function=$(complete -p aarp-probe | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
-         COMP_WORDS=(aarp-probe ce); COMP_CWORD=1; \
-         \"$function\" aarp-probe ce aarp-probe; echo \"${{COMPREPLY[@]}}\"",
-        folder.path().join("aarp-probe.bash").display()
-    );
-    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert!(output.stderr.is_empty(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "census");
+    let completed = |words: &[&str]| {
+        let script = format!(
+            "source {}; function=$(complete -p aarp-probe | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+             COMP_WORDS=(aarp-probe {}); COMP_CWORD={}; \
+             \"$function\" aarp-probe '{}' '{}'; echo \"${{COMPREPLY[@]}}\"",
+            folder.path().join("aarp-probe.bash").display(),
+            words.join(" "),
+            words.len(),
+            words[words.len() - 1],
+            ["aarp-probe"].iter().chain(words).rev().nth(1).unwrap(),
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(completed(&["ce"]), "census");
+    assert_eq!(completed(&["census", "--rep"]), "--repeat");
+    assert_eq!(completed(&["gen"]), "", "it is hidden");
     for (shell, file) in [("zsh", "_aarp-probe"), ("fish", "aarp-probe.fish")] {
         if has(shell) {
             let path = folder.path().join(file);

@@ -37,6 +37,12 @@ pub enum StatusError {
         /// Why.
         error: io::Error,
     },
+    /// It is not ours to read.
+    #[error("{}: not permitted: only root, or the user whose daemon it is, may read it", .path.display())]
+    NotPermitted {
+        /// The socket.
+        path: PathBuf,
+    },
     /// It has too many readers.
     #[error("{}: no answer, too many ask at the same time: try again", .path.display())]
     Busied {
@@ -188,6 +194,9 @@ pub fn read(path: &Path) -> Result<Vec<String>, StatusError> {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => StatusError::Nobody {
             path: path.to_owned(),
             error,
+        },
+        io::ErrorKind::PermissionDenied => StatusError::NotPermitted {
+            path: path.to_owned(),
         },
         _ => StatusError::Failed {
             path: path.to_owned(),

@@ -66,12 +66,39 @@ pub fn write(arguments: &Arguments, command: Command, about: &About<'_>) -> io::
 
 fn completions(folder: &Path, command: Command) -> io::Result<()> {
     let name = command.get_name().to_owned();
-    let mut command = command;
+    let mut command = visible(&command);
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let path = generate_to(shell, &mut command, &name, folder)?;
+        if shell == Shell::Bash {
+            // clap_complete 4.6 writes a program's name with a dash in two ways, so that
+            // no subcommand is found.
+            let text = fs::read_to_string(&path)?;
+            let (one, other) = (name.replace('-', "__subcmd__"), name.replace('-', "__"));
+            fs::write(&path, text.replace(&one, &other))?;
+        }
         println!("{}", path.display());
     }
     Ok(())
+}
+
+/// What of a command line is for people: not all shells leave out what is hidden.
+fn visible(command: &Command) -> Command {
+    // Names have to last as long as the program, which ends after this.
+    let lasting = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+    let mut visible = Command::new(lasting(command.get_name()));
+    if let Some(version) = command.get_version() {
+        visible = visible.version(lasting(version));
+    }
+    if let Some(about) = command.get_about() {
+        visible = visible.about(about.clone());
+    }
+    let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let subcommands = command.get_subcommands();
+    visible.args(arguments.cloned()).subcommands(
+        subcommands
+            .filter(|sub| !sub.is_hide_set())
+            .map(self::visible),
+    )
 }
 
 /// A page for the program, and one for each subcommand that is for people.

@@ -71,7 +71,7 @@ use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use aarp_wire::mobility::UpdateFlags;
+use aarp_wire::mobility::{Status, UpdateFlags};
 
 pub use self::peer::Peer;
 pub use self::state::{Action, Moment, Notice, Ownership, Settings, State};
@@ -129,6 +129,8 @@ pub struct Registration {
     timeout: Duration,
     /// Refusals in a row that only a person can do something about.
     refusals: u32,
+    /// The last refusal.
+    refusal: Option<Status>,
     /// Refusals with 135 in a row that were answered with the next number.
     contests: u32,
     /// Whether a timestamp was refused and the next one was not answered yet.
@@ -156,6 +158,7 @@ impl Registration {
             attempts: 0,
             timeout: INITIAL_TIMEOUT,
             refusals: 0,
+            refusal: None,
             contests: 0,
             restamped: false,
             leap: false,
@@ -192,6 +195,25 @@ impl Registration {
     #[must_use]
     pub const fn upcoming(&self) -> Sequence {
         self.upcoming
+    }
+
+    /// How many updates in a row the agent has not answered; one that was sent just now
+    /// is among them.
+    #[must_use]
+    pub const fn unanswered(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Why the agent refused, while it does.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Status> {
+        self.refusal.filter(|_| self.state == State::Refused)
+    }
+
+    /// When the next update is sent, if nothing is heard before.
+    #[must_use]
+    pub fn next_update(&self) -> Option<Duration> {
+        self.due.map(|(at, _)| at)
     }
 
     /// When to call [`Registration::wake`] at the latest.

@@ -186,8 +186,12 @@ impl Registration {
             return;
         }
         let again = match status {
-            // What may be otherwise soon: the back-off goes on.
-            Status::UNSPECIFIED | Status::RESOURCES | Status::ID_MISMATCH => at.now + self.timeout,
+            // What may be otherwise soon: the back-off goes on. Of an address that another
+            // node has, the agent asks again itself every few seconds.
+            Status::UNSPECIFIED
+            | Status::RESOURCES
+            | Status::DUPLICATE_ADDRESS
+            | Status::ID_MISMATCH => at.now + self.timeout,
             _ => {
                 let pause = PAUSE.saturating_mul(1 << self.refusals.min(16));
                 self.refusals = self.refusals.saturating_add(1);
@@ -197,6 +201,7 @@ impl Registration {
         };
         let kind = self.due.map_or(sent.kind, |(_, kind)| kind);
         self.due = Some((again, kind));
+        self.refusal = Some(status);
         self.enter(State::Refused, actions);
         actions.push(Action::Notice(Notice::Refused { status, again }));
     }

@@ -6,7 +6,7 @@ use super::*;
 /// back-off; the rest waits a minute, then longer, up to an hour, and is reported.
 #[test]
 fn refusals() {
-    for status in [128, 130] {
+    for status in [128, 130, 134] {
         let mut bench = Bench::new(Ownership::Standby);
         let mut update = sent(&bench.register(U));
         for pause in [1500, 3000, 6000, 12_000, 24_000, 32_000, 32_000] {
@@ -18,13 +18,17 @@ fn refusals() {
                 Some(&Action::Notice(Notice::Refused { status, again }))
             );
             assert_eq!(bench.registration.state(), State::Refused);
+            assert_eq!(bench.registration.refusal(), Some(status));
+            assert_eq!(bench.registration.next_update(), Some(again));
             update = sent(&bench.wake());
             assert_eq!(bench.now, again);
         }
         bench.accept(&update);
         assert_eq!(bench.registration.state(), State::Registered);
+        assert_eq!(bench.registration.refusal(), None);
+        assert_eq!(bench.registration.unanswered(), 0);
     }
-    for status in [129, 131, 132, 133, 134, 139, 145, 146, 174, 200] {
+    for status in [129, 131, 132, 133, 139, 145, 146, 174, 200] {
         let mut bench = Bench::new(Ownership::Standby);
         let mut update = sent(&bench.register(U));
         for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
