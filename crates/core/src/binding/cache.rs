@@ -22,7 +22,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-pub use self::binding::{Binding, Counters, Discard, Traffic};
+pub use self::binding::{Binding, Counters, Discard, Restored, Traffic};
 use super::keyring::NodeId;
 use super::lifetime::Lifetime;
 use super::message::Acknowledgement;

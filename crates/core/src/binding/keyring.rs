@@ -183,6 +183,18 @@ impl Keyring {
         self.identities.iter().map(AsRef::as_ref)
     }
 
+    /// The node of this identity, and whether one of its keys may register the anycast
+    /// address `home`; `None` while it has no key.
+    #[must_use]
+    pub fn holder(&self, identity: &[u8], home: Ipv6Addr) -> Option<(NodeId, bool)> {
+        let node = *self.nodes.get(identity)?;
+        let keys = self.keys.values().filter(|key| key.node == node);
+        let permits = keys.map(|key| key.may_register.iter().any(|prefix| prefix.contains(home)));
+        permits
+            .reduce(|one, other| one || other)
+            .map(|may| (node, may))
+    }
+
     /// The nodes that have keys.
     #[must_use]
     pub fn holders(&self) -> BTreeSet<NodeId> {

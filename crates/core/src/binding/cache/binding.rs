@@ -107,6 +107,23 @@ impl Binding {
     }
 }
 
+/// What of a binding outlives the agent that granted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// A.
+    pub anycast: Ipv6Addr,
+    /// U.
+    pub care_of: Ipv6Addr,
+    /// The last accepted number.
+    pub sequence: Sequence,
+    /// The lifetime that was granted last; not zero.
+    pub lifetime: Lifetime,
+    /// When it ends, `CLOCK_BOOTTIME`.
+    pub expiry: Duration,
+    /// Since when this U has it, on the same clock.
+    pub since: Duration,
+}
+
 /// Why an update is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Discard {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aarp_wire::mobility::{Status, UpdateFlags};
 
-use super::{Binding, Cache, Change, Discard, Sender, Traffic, Verdict, nanos};
+use super::{Binding, Cache, Change, Discard, Restored, Sender, Traffic, Verdict, nanos};
 use crate::address::is_routable;
 use crate::binding::lifetime::Lifetime;
 use crate::binding::message::{Acknowledgement, Update};
@@ -167,6 +167,33 @@ impl Cache {
         let lifetime = update.lifetime.min(self.settings.max_lifetime);
         let change = self.register(now, update, sender, lifetime, place)?;
         Ok((Status::ACCEPTED, lifetime, change))
+    }
+
+    /// Takes over a binding that an earlier run of the agent had granted, on the same
+    /// clock. Whether it has: not where it has ended, or would be refused today.
+    pub fn restore(&mut self, now: Duration, known: &Restored, sender: Sender) -> bool {
+        let granted = known.expiry.checked_sub(known.lifetime.duration());
+        let Some(granted) = granted.filter(|granted| *granted <= now && known.expiry > now) else {
+            return false;
+        };
+        let update = Update {
+            anycast: known.anycast,
+            care_of: known.care_of,
+            sequence: known.sequence,
+            lifetime: known.lifetime,
+            flags: UpdateFlags::ACKNOWLEDGE.union(UpdateFlags::HOME_REGISTRATION),
+            timestamp: None,
+        };
+        let judged = self.judge(nanos(granted), &update, sender);
+        if !matches!(judged, Ok((_, _, Change::Created))) {
+            return false;
+        }
+        if let Some(place) = self.places.get(&known.anycast)
+            && let Some(binding) = &mut self.slots[*place as usize]
+        {
+            binding.since = nanos(known.since).min(binding.since);
+        }
+        true
     }
 
     fn register(

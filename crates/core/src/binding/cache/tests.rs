@@ -469,3 +469,86 @@ fn an_address_that_another_node_has() {
         (0, 14, 15, Change::Created)
     );
 }
+
+/// An agent that is started anew goes on where it was, for what it would grant today.
+#[test]
+fn a_binding_outlives_the_agent() {
+    let (now, node) = (secs(1000), NodeId(3));
+    let known = Restored {
+        anycast: a(),
+        care_of: ip(U1),
+        sequence: Sequence(7),
+        lifetime: Lifetime(15),
+        expiry: secs(1020),
+        since: secs(500),
+    };
+    let of = |may_register| Sender::Node {
+        id: node,
+        may_register,
+    };
+    let mut fresh = cache(10);
+    assert!(fresh.restore(now, &known, of(true)));
+    let binding = *fresh.lookup(now, a()).unwrap();
+    assert_eq!((binding.care_of(), binding.node()), (ip(U1), Some(node)));
+    assert_eq!((binding.expiry(), binding.since()), (secs(1020), secs(500)));
+    assert_eq!(*fresh.counters(), Counters::default());
+    // Its number counts, as before: who stands by does not come in.
+    let verdict = fresh.receive(now, &update(U2, 5), Sender::Unidentified);
+    let Verdict::Acknowledge {
+        acknowledgement, ..
+    } = verdict
+    else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(acknowledgement.status, Status::SEQUENCE_OUT_OF_WINDOW);
+    assert_eq!(acknowledgement.sequence, Sequence(7));
+    assert!(fresh.expire(secs(1019)).is_none());
+    assert!(fresh.expire(secs(1020)).is_some());
+    for (what, known, sender) in [
+        (
+            "ended",
+            Restored {
+                expiry: now,
+                ..known
+            },
+            of(true),
+        ),
+        (
+            "longer than granted",
+            Restored {
+                expiry: secs(1061),
+                ..known
+            },
+            of(true),
+        ),
+        ("not to be registered", known, of(false)),
+        (
+            "not served",
+            Restored {
+                anycast: ip("2001:db8:b::1"),
+                ..known
+            },
+            of(true),
+        ),
+        (
+            "the agent's own",
+            Restored {
+                care_of: ip("2001:db8:f::1"),
+                ..known
+            },
+            of(true),
+        ),
+        (
+            "no lifetime",
+            Restored {
+                lifetime: Lifetime::ZERO,
+                ..known
+            },
+            of(true),
+        ),
+    ] {
+        let mut fresh = cache(10);
+        assert!(!fresh.restore(now, &known, sender), "{what}");
+        assert_eq!(fresh.lookup(now, a()), None, "{what}");
+    }
+}
