@@ -259,7 +259,7 @@ again() {
 
 if [ "$tier" != first ]; then
     limit=3600
-    part cargo "property tests, more cases" env PROPTEST_CASES=20000 \
+    part cargo "property tests, more cases" env PROPTEST_CASES=10000 \
         cargo test --locked -p aarp-wire -p aarp-core
     # Bindings are a feature that the line above is without; their simulations are slower.
     part cargo "property tests of bindings, more cases" env PROPTEST_CASES=2000 \

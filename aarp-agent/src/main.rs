@@ -18,6 +18,7 @@
 mod counters;
 mod keys;
 mod links;
+mod memory;
 mod place;
 mod relay;
 mod run;
@@ -77,7 +78,7 @@ Examples:
   aarp-agent run --address 2001:db8:0:1::2 --home 2001:db8:0:1::a
   aarp-agent status --json
 ";
-const FILES: &str = "/etc/aarp/aarp.toml has the table [agent], /etc/aarp/keys.toml (mode 0600) the keys of the responders. /run/aarp/agent.sock is the socket of the status.";
+const FILES: &str = "/etc/aarp/aarp.toml has the table [agent], /etc/aarp/keys.toml (mode 0600) the keys of the responders. /run/aarp/agent.sock is the socket of the status; /run/aarp/agent.bindings keeps the bindings over a restart.";
 
 #[derive(Args)]
 struct RunArguments {

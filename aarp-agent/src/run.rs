@@ -28,6 +28,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::counters::Counters;
 use crate::links::{Found, Links};
+use crate::memory::{Copied, Memory};
 use crate::place::Placement;
 use crate::settings::Settings;
 use crate::status::Judged;
@@ -56,6 +57,7 @@ struct Agent<'s> {
     counters: Arc<Counters>,
     socket: StatusSocket,
     links: Links,
+    memory: Memory,
     started: SystemTime,
     judged: Judged,
     identities: Arc<[String]>,
@@ -69,6 +71,8 @@ struct Agent<'s> {
 /// Serves until a signal comes.
 pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
     let record = socket.with_extension("changes");
+    let memory = Memory::new(socket.with_extension("bindings"))
+        .map_err(|error| Failure::system("ask which start of the host this is", error))?;
     privilege::require_net_admin()?;
     let keyring = keys::keyring(settings)?;
     let (ip, nft) = (Tool::ip()?, Tool::nft()?);
@@ -110,7 +114,7 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
         keyring,
         (tun, tunnel),
         channel,
-        socket,
+        (socket, memory),
         watch,
         &mut placement,
     );
@@ -122,12 +126,12 @@ fn serve(
     keyring: Keyring,
     (tun, tunnel): (Tun, Tunnel),
     channel: Channel,
-    socket: StatusSocket,
+    (socket, memory): (StatusSocket, Memory),
     mut watch: Watch,
     placement: &mut Placement,
 ) -> Result<(), Failure> {
     let own = placement.inventory().addresses.iter();
-    let cache = Cache::new(cache::Settings {
+    let mut cache = Cache::new(cache::Settings {
         home: settings.home.clone(),
         own: own.map(|own| own.address).collect(),
         // At least a unit: the settings were checked.
@@ -135,6 +139,17 @@ fn serve(
         refresh_advice: None,
         capacity: settings.bindings_max as usize,
     });
+    match memory.restore(&mut cache, &keyring, settings.insecure_unauthenticated) {
+        Ok(0) => {}
+        Ok(number) => say(&format!(
+            "goes on with the bindings of before: {number}, in {}",
+            memory.path().display()
+        )),
+        Err(error) => say(&format!(
+            "{}: {error}; begins without the bindings of before",
+            memory.path().display()
+        )),
+    }
     let table = Arc::new(Table::new(cache));
     let counters = Arc::new(Counters::default());
     let links = Links::claim(
@@ -153,6 +168,7 @@ fn serve(
         counters,
         socket,
         links,
+        memory,
         started: SystemTime::now(),
         judged: Judged::default(),
         identities,
@@ -173,6 +189,7 @@ fn serve(
         match watch.take()? {
             Some(Event::Signal(number)) => {
                 say(&format!("stops on signal {number}"));
+                agent.keep();
                 return Ok(());
             }
             Some(Event::Reload) => agent.reload(),
@@ -186,6 +203,9 @@ fn serve(
             None => {}
         }
         agent.expire();
+        if agent.memory.due_in(&agent.table.lock()) == Some(Duration::ZERO) {
+            agent.keep();
+        }
         if !agent.claim(placement) {
             watch.retry();
         }
@@ -204,8 +224,12 @@ fn serve(
 /// Waits until there is something to do.
 fn wait(agent: &Agent<'_>, watch: &Watch, relay: &RelayThread) -> Result<(), Failure> {
     let now = clock::boottime();
-    let expiry = agent.table.lock().next_expiry();
+    let (expiry, unwritten) = {
+        let cache = agent.table.lock();
+        (cache.next_expiry(), agent.memory.due_in(&cache))
+    };
     let due = [
+        unwritten,
         expiry.map(|at| at.saturating_sub(now)),
         agent.links.due().map(|at| at.saturating_sub(now)),
         watch.due_in(),
@@ -361,6 +385,22 @@ impl Agent<'_> {
                     ));
                 }
             }
+        }
+    }
+
+    /// Writes down what an agent that is started next goes on with.
+    fn keep(&mut self) {
+        let Self {
+            table,
+            memory,
+            identities,
+            ..
+        } = self;
+        if let Err(error) = memory.keep(|| Copied::of(&table.lock()), identities) {
+            let path = memory.path().display().to_string();
+            self.complain(&format!(
+                "{path}: {error}; a restart would lose the bindings"
+            ));
         }
     }
 

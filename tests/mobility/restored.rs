@@ -2,11 +2,13 @@
 //! tells of it or not; and at the end the host is as they have left it.
 use aarp_lab::wait_until;
 
-use crate::site::{A, LIMIT, Site, networked};
+use crate::site::{A, LIMIT, Site, U1, networked};
 
 fn switch(site: &Site, name: &str) -> String {
     let file = format!("/proc/sys/{}", name.replace('.', "/"));
-    let text = site.host("haa").enter(|| std::fs::read_to_string(file));
+    let text = site
+        .host("haa")
+        .enter(move || std::fs::read_to_string(file));
     text.unwrap().trim().to_owned()
 }
 
@@ -54,14 +56,15 @@ fn what_others_remove_from_the_agent_s_host_is_put_back() {
             Ok(stands && there && rules)
         })
         .unwrap_or_else(|error| panic!("{error}: {}", agent.stderr().unwrap()));
-        let said = agent.stderr().unwrap();
+        // It is said when it is done, a moment later.
         for part in [
             "net.ipv6.conf.all.forwarding",
             "the proxy neighbour",
             "nft rules",
         ] {
-            assert!(said.contains(part), "{part}: {said}");
+            agent.wait_stderr(part, LIMIT).unwrap();
         }
+        let said = agent.stderr().unwrap();
         site.lab.ip("rt", "-6 neigh flush dev haa").unwrap();
         assert!(ping("2").unwrap().status.success(), "{said}");
         assert!(agent.terminate(LIMIT).unwrap().success());
@@ -106,5 +109,64 @@ fn what_a_killed_agent_leaves_is_undone_by_the_next() {
         ping.args(["-nc1", "-W30", &A.to_string()]).run().unwrap();
         assert!(agent.terminate(LIMIT).unwrap().success());
         assert_eq!(traces(), before);
+    });
+}
+
+/// An agent that ends, in whatever way, goes on with its bindings when it is started
+/// again; with those whose keys it still has.
+#[test]
+fn an_agent_goes_on_with_its_bindings() {
+    networked(|| {
+        let site = Site::new();
+        let agent = site.keyed_agent();
+        let _binding = site.binding("s1", &["--spi", "256", "--lifetime", "600s"]);
+        let bound = || {
+            let records = site.status("haa", "aarp-agent");
+            records
+                .into_iter()
+                .find(|record| record["type"] == "binding")
+        };
+        let of = |binding: &serde_json::Value| {
+            ["care_of", "sequence", "since", "responder"].map(|key| binding[key].clone())
+        };
+        let before = of(&bound().unwrap());
+        let file: &'static str = "/run/aarp/agent.bindings";
+        let text = || {
+            site.host("haa")
+                .enter(move || std::fs::read_to_string(file))
+        };
+        let kept = || Ok(text().is_ok_and(|text| text.contains(&U1.to_string())));
+        wait_until("the binding is kept", LIMIT, kept).unwrap();
+        agent.kill();
+        let ping = || {
+            let ping = site.host("c").command("ping");
+            ping.args(["-nc1", "-W30", &A.to_string()]).run().unwrap();
+        };
+        let agent = site.keyed_agent();
+        assert!(agent.stderr().unwrap().contains("bindings of before: 1"));
+        // No update can have come: the next one is due in minutes.
+        let after = of(&bound().unwrap());
+        // The wall clock may have been put right by milliseconds; that is not its matter.
+        assert_eq!(after[..2], before[..2]);
+        assert_eq!(after[3], before[3]);
+        ping();
+        assert!(agent.terminate(LIMIT).unwrap().success());
+        // Without the key there is no binding.
+        let text = std::fs::read_to_string(site.lab.work().join("keys.toml")).unwrap();
+        let other = site.private("other.toml", &text.replace("ar1@", "ar3@"));
+        let agent = site.agent(&["--keys", &other.to_string_lossy()]);
+        assert_eq!(bound(), None);
+        assert!(agent.terminate(LIMIT).unwrap().success());
+        // What is none of ours is told, and passed over.
+        let spoil = move || std::fs::write(file, "{");
+        site.host("haa").enter(spoil).unwrap();
+        let agent = site.keyed_agent();
+        assert!(
+            agent
+                .stderr()
+                .unwrap()
+                .contains("begins without the bindings")
+        );
+        assert_eq!(bound(), None);
     });
 }
