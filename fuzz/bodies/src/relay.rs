@@ -152,7 +152,7 @@ fn at_the_responder(octets: &[u8]) {
         Some((from, to)) if !is_routable(from) || from == to || from == UNICAST => {
             Err(Dropped::Address)
         }
-        Some(_) if octets[6] == 41 => Err(Dropped::Nested),
+        Some(_) if upper_protocol(octets) == Some(41) => Err(Dropped::Nested),
         Some(_) => Ok(()),
     };
     assert_eq!(
@@ -168,7 +168,7 @@ fn from_the_responder(octets: &[u8]) {
     match outgoing(octets, |a| a == ANYCAST, UNICAST) {
         Outgoing::Encapsulate { traffic_class, .. } => {
             let (source, to) = whole.expect("a packet");
-            assert!(source == ANYCAST && is_routable(to) && octets[6] != 41);
+            assert!(source == ANYCAST && is_routable(to) && upper_protocol(octets) != Some(41));
             assert_eq!(traffic_class, octets[0] << 4 | octets[1] >> 4);
         }
         Outgoing::ProbeAnswer => {
@@ -186,9 +186,9 @@ fn from_the_responder(octets: &[u8]) {
         }
         Outgoing::Straight => assert_eq!(whole.map(|(from, _)| from), Some(UNICAST)),
         Outgoing::Drop(Dropped::Malformed) => assert!(whole.is_none()),
-        Outgoing::Drop(_) => assert!(
-            whole.is_some_and(|(from, to)| !is_routable(to) || from != ANYCAST || octets[6] == 41)
-        ),
+        Outgoing::Drop(_) => assert!(whole.is_some_and(|(from, to)| !is_routable(to)
+            || from != ANYCAST
+            || upper_protocol(octets) == Some(41))),
     }
 }
 
