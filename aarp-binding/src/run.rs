@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aarp_core::relay::Limit;
 use aarp_health::Monitor;
-use aarp_health::feed::{Follower, News};
+use aarp_health::feed::{Follower, HOLD, News};
 use aarp_host::address::classify;
 use aarp_host::choice;
 use aarp_host::failure::{Failure, code};
@@ -244,7 +244,10 @@ impl Sidecar {
         for news in responder.follow(clock::boottime()) {
             match news {
                 News::Found => say("aarp-responder runs here; its addresses are as it says"),
-                News::Lost => say("aarp-responder is gone; what it said last holds for a while"),
+                News::Lost => say(&format!(
+                    "aarp-responder is gone; what it said last holds for {} s",
+                    HOLD.as_secs()
+                )),
                 News::Changed(anycast, said) => {
                     let mut all = self.services.iter().map(|service| &service.settings);
                     if all.any(|s| s.anycast == anycast && s.responder != Follow::Off) {
@@ -260,8 +263,14 @@ impl Sidecar {
         for service in &mut self.services {
             if service.settings.responder != Follow::Off {
                 service.awaits_statement = awaits;
-                let said = responder.statement(service.settings.anycast);
-                service.statement = said.cloned();
+                let said = responder.statement(service.settings.anycast).cloned();
+                if service.statement.is_some() && said.is_none() {
+                    let anycast = service.settings.anycast;
+                    say(&format!(
+                        "{anycast}: decided without aarp-responder from now on"
+                    ));
+                }
+                service.statement = said;
             }
         }
     }
