@@ -15,7 +15,7 @@ use aarp_mobility::neighbour::{
     self, Action, Claim, LinkLayer, Message, Nonce, Standing, Timing, solicited_node,
 };
 use aarp_sys::neighbour::NeighbourSocket;
-use aarp_sys::packet::ethernet_address;
+use aarp_sys::packet::{ethernet_address, is_running};
 
 use crate::say;
 
@@ -27,6 +27,9 @@ const MESSAGE: usize = 1500;
 /// The links.
 pub(crate) struct Links {
     links: Vec<Link>,
+    /// By which probes of the agent's are known, also on another of its interfaces: two
+    /// of them may be on one link.
+    nonce: Nonce,
     /// For lines that neighbours can cause.
     limit: Limit,
 }
@@ -34,10 +37,8 @@ pub(crate) struct Links {
 struct Link {
     interface: String,
     socket: NeighbourSocket,
-    hardware: LinkLayer,
     /// What the agent announces with.
     source: Ipv6Addr,
-    nonce: Nonce,
     claims: BTreeMap<Ipv6Addr, Claim>,
     /// Whether it was told that there are more addresses than groups to be joined.
     told: bool,
@@ -74,7 +75,12 @@ impl Links {
             links.push(link);
         }
         let limit = Limit::new(Duration::from_secs(10), 10);
-        Ok(Self { links, limit })
+        let [_, _, nonce @ ..] = std::hash::RandomState::new().hash_one(agent).to_ne_bytes();
+        Ok(Self {
+            links,
+            nonce,
+            limit,
+        })
     }
 
     /// Whether it is not known yet of some address whether anybody has it.
@@ -123,9 +129,11 @@ impl Links {
     pub(crate) fn turn(&mut self, now: Duration) -> Vec<Found> {
         let mut found = Vec::new();
         let mut news = Vec::new();
+        // Not remembered: the address of an interface may change.
+        let own: Vec<LinkLayer> = self.links.iter().filter_map(Link::hardware).collect();
         for link in &mut self.links {
-            link.hear(now, &mut found, &mut news);
-            link.wake(now, &mut found, &mut news);
+            link.hear(now, &own, self.nonce, &mut found, &mut news);
+            link.wake(now, self.nonce, &mut found, &mut news);
         }
         for line in news {
             if self.limit.permits(now) {
@@ -145,9 +153,9 @@ impl Link {
     ) -> Result<Option<Self>, Failure> {
         let hardware = ethernet_address(interface)
             .map_err(|error| Failure::system("ask for a hardware address", error))?;
-        let Some(hardware) = hardware else {
+        if hardware.is_none() {
             return Ok(None);
-        };
+        }
         let socket = NeighbourSocket::open(interface)
             .map_err(|error| Failure::new(code::UNAVAILABLE, error))?;
         // RFC 6275 §10.4.1: the agent's address on this very interface.
@@ -155,18 +163,18 @@ impl Link {
         let mut here = here.filter(|a| a.interface == interface).map(|a| a.address);
         let own = here.clone().find(|address| *address == agent);
         let source = own.or_else(|| here.next()).unwrap_or(agent);
-        let [_, _, nonce @ ..] = std::hash::RandomState::new()
-            .hash_one(interface)
-            .to_ne_bytes();
         Ok(Some(Self {
             interface: interface.to_owned(),
             socket,
-            hardware,
             source,
-            nonce,
             claims: BTreeMap::new(),
             told: false,
         }))
+    }
+
+    /// The hardware address by now; none where the interface is gone.
+    fn hardware(&self) -> Option<LinkLayer> {
+        ethernet_address(&self.interface).ok().flatten()
     }
 
     fn claim(&mut self, address: Ipv6Addr, now: Duration) -> Result<(), Failure> {
@@ -191,7 +199,14 @@ impl Link {
     }
 
     /// What neighbours say of the addresses.
-    fn hear(&mut self, now: Duration, found: &mut Vec<Found>, news: &mut Vec<String>) {
+    fn hear(
+        &mut self,
+        now: Duration,
+        own: &[LinkLayer],
+        own_nonce: Nonce,
+        found: &mut Vec<Found>,
+        news: &mut Vec<String>,
+    ) {
         let mut buffer = [0; MESSAGE];
         for _ in 0..TURN {
             let heard = match self.socket.receive(&mut buffer) {
@@ -208,9 +223,9 @@ impl Link {
             };
             let (target, by) = match neighbour::read(heard.source, heard.message) {
                 // What a link sends back to us is ours.
-                Some(Message::Probe { nonce, .. }) if nonce == Some(self.nonce) => continue,
+                Some(Message::Probe { nonce, .. }) if nonce == Some(own_nonce) => continue,
                 Some(Message::Advertisement { link_layer, .. })
-                    if link_layer == Some(self.hardware) =>
+                    if link_layer.is_some_and(|address| own.contains(&address)) =>
                 {
                     continue;
                 }
@@ -246,17 +261,32 @@ impl Link {
         }
     }
 
-    fn wake(&mut self, now: Duration, found: &mut Vec<Found>, news: &mut Vec<String>) {
+    fn wake(
+        &mut self,
+        now: Duration,
+        nonce: Nonce,
+        found: &mut Vec<Found>,
+        news: &mut Vec<String>,
+    ) {
+        // What is sent where there is no carrier nobody hears, and no error tells.
+        let carries = is_running(&self.interface).is_ok_and(|running| running);
+        let hardware = self.hardware();
         for (&address, claim) in &mut self.claims {
             let was_contested = claim.standing() == Standing::Contested;
             while let Some(action) = claim.wake(now) {
                 let sent = match action {
-                    Action::Probe => self.socket.send(&neighbour::probe(address, self.nonce)),
-                    Action::Announce => {
-                        let (source, hardware) = (self.source, self.hardware);
-                        let packet = neighbour::announcement(source, address, hardware);
-                        self.socket.send(&packet)
+                    Action::Probe if !carries => {
+                        claim.missed();
+                        Ok(())
                     }
+                    Action::Probe => self.socket.send(&neighbour::probe(address, nonce)),
+                    Action::Announce => match hardware {
+                        Some(hardware) => {
+                            let packet = neighbour::announcement(self.source, address, hardware);
+                            self.socket.send(&packet)
+                        }
+                        None => Ok(()),
+                    },
                     Action::Take => {
                         if was_contested {
                             let interface = &self.interface;

@@ -5,9 +5,9 @@
 //! while no agent runs; whatever the wall clock does. A file that is out of date or gone
 //! costs what it did before there was one: A has no responder until the next update.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::Ipv6Addr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ struct Remembered {
     anycast: Ipv6Addr,
     care_of: Ipv6Addr,
     /// Its Mobile Node Identifier; of whom nothing authenticates there is none.
-    identity: Option<Vec<u8>>,
+    identity: Option<String>,
     sequence: u16,
     /// In units of four seconds.
     lifetime: u16,
@@ -95,7 +95,7 @@ impl Memory {
         keyring: &Keyring,
         insecure: bool,
     ) -> io::Result<usize> {
-        let octets = match std::fs::read(&self.path) {
+        let octets = match read_own(&self.path) {
             Ok(octets) => octets,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
@@ -113,7 +113,7 @@ impl Memory {
         for known in &contents.bindings {
             let sender = match &known.identity {
                 // Of one that has no key any more, or no right, there is none.
-                Some(identity) => match keyring.holder(identity, known.anycast) {
+                Some(identity) => match keyring.holder(identity.as_bytes(), known.anycast) {
                     Some((id, may_register)) => Sender::Node { id, may_register },
                     None => continue,
                 },
@@ -151,10 +151,17 @@ impl Memory {
         let began = Instant::now();
         let copied = cache();
         self.written = copied.accepted;
-        let written = self.write(&copied, identities);
+        let written = self.write(&copied, identities).inspect_err(|_| {
+            // What is full stays no fuller; that it was not there is no matter.
+            let _ = std::fs::remove_file(self.unfinished());
+        });
         let took = began.elapsed();
         self.earliest = Instant::now() + SETTLE.max(took * REST);
         written
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.path.with_extension("bindings.new")
     }
 
     fn write(&self, copied: &Copied, identities: &[String]) -> io::Result<()> {
@@ -162,7 +169,7 @@ impl Memory {
         let bindings = copied.bindings.iter().map(|(known, node)| Remembered {
             anycast: known.anycast,
             care_of: known.care_of,
-            identity: node.and_then(of_node).map(|name| name.as_bytes().to_vec()),
+            identity: node.and_then(of_node).cloned(),
             sequence: known.sequence.0,
             lifetime: known.lifetime.0,
             expiry: nanos(known.expiry),
@@ -174,15 +181,35 @@ impl Memory {
             bindings: bindings.collect(),
         };
         // Whole or not at all, whenever the program ends.
-        let next = self.path.with_extension("bindings.new");
+        let next = self.unfinished();
         let mut options = std::fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true);
+        // No link that somebody has put there is followed.
+        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits();
+        let options = options.custom_flags(nofollow.cast_signed());
         let file = options.mode(0o600).open(&next)?;
         let mut file = io::BufWriter::new(file);
         serde_json::to_writer(&mut file, &contents)?;
         file.flush()?;
         std::fs::rename(&next, &self.path)
     }
+}
+
+/// Reads a file that nobody but this user can have written.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let mut options = std::fs::OpenOptions::new();
+    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits();
+    let mut file = options
+        .read(true)
+        .custom_flags(nofollow.cast_signed())
+        .open(path)?;
+    let of = file.metadata()?;
+    if of.uid() != rustix::process::geteuid().as_raw() || of.mode() & 0o022 != 0 {
+        return Err(io::Error::other("others may have written it"));
+    }
+    let mut octets = Vec::new();
+    file.read_to_end(&mut octets)?;
+    Ok(octets)
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -136,12 +136,13 @@ impl Placement {
         self.nft.run(&["-f", "-"], Some(&channel.rules())).map(drop)
     }
 
-    /// Puts back what somebody else has removed; returns the addresses that were not
-    /// answered for meanwhile.
+    /// Puts back what somebody else has removed; tells the addresses that were not
+    /// answered for meanwhile, also where something else cannot be put back.
     pub(crate) fn restore(
         &mut self,
         channel: &Channel,
-    ) -> Result<Vec<(Ipv6Addr, String)>, Failure> {
+        unanswered: &mut Vec<(Ipv6Addr, String)>,
+    ) -> Result<(), Failure> {
         if !is_running(&self.device).is_ok_and(|running| running) {
             let up = ["link", "set", "dev", &self.device, "up"];
             self.ip.run(&up, None)?;
@@ -157,7 +158,6 @@ impl Placement {
             }
             wanted.push(proxy);
         }
-        let mut unanswered = Vec::new();
         let made = self.changes.make_all(&wanted, |change| {
             say(&format!("put back what was removed: {}", describe(change)));
             if let Change::ProxyNeighbour { address, interface } = change {
@@ -165,8 +165,7 @@ impl Placement {
             }
         });
         self.restore_rules(channel)?;
-        made?;
-        Ok(unanswered)
+        Ok(made?)
     }
 
     fn restore_rules(&self, channel: &Channel) -> Result<(), Failure> {

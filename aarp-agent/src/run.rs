@@ -193,13 +193,14 @@ fn serve(
                 return Ok(());
             }
             Some(Event::Reload) => agent.reload(),
-            Some(Event::Changed) => match placement.restore(&agent.channel) {
-                Ok(unanswered) => agent.doubt(&unanswered),
-                Err(failure) => {
+            Some(Event::Changed) => {
+                let mut unanswered = Vec::new();
+                if let Err(failure) = placement.restore(&agent.channel, &mut unanswered) {
                     agent.complain(&failure.to_string());
                     watch.retry();
                 }
-            },
+                agent.doubt(&unanswered);
+            }
             None => {}
         }
         agent.expire();

@@ -213,3 +213,33 @@ fn a_later_claim_to_the_address_is_looked_into() {
         assert!(count(&record, "/updates/refused/134") > 0, "{record:#}");
     });
 }
+
+/// Two interfaces of the agent's host on one link are no two nodes.
+#[test]
+fn an_agent_does_not_take_itself_for_another_node() {
+    networked(|| {
+        let site = Site::new();
+        let pair = ["x0", "x1"];
+        site.lab
+            .ip("haa", "link add x0 type veth peer name x1")
+            .unwrap();
+        for (last, interface) in pair.iter().enumerate() {
+            let add = format!("-6 addr add 2001:db8:0:1::7{last}/64 dev {interface} nodad");
+            for words in [format!("link set {interface} up"), add] {
+                site.lab.ip("haa", &words).unwrap();
+            }
+        }
+        let agent = site.open_agent();
+        wait_until("it answers on both", LIMIT, || {
+            let proxies = proxies(&site);
+            Ok(pair
+                .iter()
+                .all(|interface| proxies.contains(&format!("{A} dev {interface}"))))
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", agent.stderr().unwrap()));
+        let said = agent.stderr().unwrap();
+        assert!(!said.contains("belongs to"), "{said}");
+        let _binding = site.binding("s1", &[]);
+        assert_eq!(site.owner(), Some(U1));
+    });
+}

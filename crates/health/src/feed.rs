@@ -28,6 +28,8 @@ const SCHEMA: u32 = 1;
 const FOLLOWERS: usize = 16;
 /// The longest line that is taken for a record, in octets.
 const LINE_MAX: usize = 4096;
+/// Characters of a reason: each may be twelve octets of JSON.
+const REASON_MAX: usize = 256;
 /// How long what was said last holds when nobody says anything any more. A responder
 /// that is restarted is back long before.
 pub const HOLD: Duration = Duration::from_secs(30);
@@ -210,7 +212,8 @@ impl Feed {
             namespace: self.namespace.clone(),
             anycast,
             state: statement.condition,
-            reason: statement.reason.clone(),
+            // A line that is too long would not be taken.
+            reason: statement.reason.chars().take(REASON_MAX).collect(),
         };
         // Strings, numbers and addresses: none of them can fail.
         let mut line = serde_json::to_vec(&record).unwrap_or_default();
@@ -275,6 +278,20 @@ struct Said {
     statement: Statement,
     /// When the one who said it was lost.
     lost: Option<Duration>,
+    /// What one who has come since has to say, which does not count before the end of
+    /// [`HOLD`]: that it does not know yet.
+    then: Option<Statement>,
+}
+
+impl Said {
+    /// Said a moment ago.
+    const fn now(statement: Statement) -> Self {
+        Self {
+            statement,
+            lost: None,
+            then: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -339,6 +356,7 @@ impl Follower {
                 Err(_) => {
                     for said in self.said.values_mut() {
                         said.lost.get_or_insert(now);
+                        said.then = None;
                     }
                     self.next = now + RETRY;
                     news.push(News::Lost);
@@ -346,7 +364,17 @@ impl Follower {
             }
         }
         let holds = |said: &Said| said.lost.is_none_or(|lost| now < lost + HOLD);
-        self.said.retain(|_, said| holds(said));
+        self.said.retain(|anycast, said| {
+            if holds(said) {
+                return true;
+            }
+            let Some(statement) = said.then.take() else {
+                return false;
+            };
+            news.push(News::Changed(*anycast, statement.clone()));
+            *said = Said::now(statement);
+            true
+        });
         news
     }
 
@@ -392,17 +420,18 @@ impl Follower {
         if namespace != self.namespace {
             return;
         }
-        // One that was restarted has to find out first.
-        let is_lost = |said: &Said| said.lost.is_some();
-        if state == Condition::Unknown && self.said.get(&anycast).is_some_and(is_lost) {
-            return;
-        }
         let condition = state;
         let statement = Statement { condition, reason };
-        let lost = None;
+        // One that was restarted has to find out first.
+        if state == Condition::Unknown
+            && let Some(said) = self.said.get_mut(&anycast)
+            && said.lost.is_some()
+        {
+            said.then = Some(statement);
+            return;
+        }
         let now = statement.clone();
-        let said = Said { statement, lost };
-        let before = self.said.insert(anycast, said);
+        let before = self.said.insert(anycast, Said::now(statement));
         if before.is_none_or(|before| before.statement != now) {
             news.push(News::Changed(anycast, now));
         }

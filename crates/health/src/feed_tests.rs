@@ -210,3 +210,41 @@ fn what_a_dead_process_left_is_replaced() {
     drop(Feed::bind(&path).unwrap());
     assert!(!path.exists());
 }
+
+/// One that has come back and takes long to find out how things stand says nothing by
+/// that, neither at once nor when what was said before has run out.
+#[test]
+fn who_takes_long_to_find_out_leaves_it_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("responder.sock");
+    let mut feed = Feed::bind(&path).unwrap();
+    feed.tell(A, statement(Condition::Down));
+    let mut follower = Follower::new(&path).unwrap();
+    follower.follow(NOW);
+    feed.admit().unwrap();
+    follower.follow(NOW);
+    drop(feed);
+    follower.follow(NOW);
+    let mut feed = Feed::bind(&path).unwrap();
+    feed.tell(A, statement(Condition::Unknown));
+    let later = NOW + RETRY;
+    assert_eq!(follower.follow(later), [News::Found]);
+    feed.admit().unwrap();
+    assert_eq!(follower.follow(later), []);
+    assert_eq!(condition(&follower, A), Some(Condition::Down));
+    let news = follower.follow(NOW + HOLD);
+    assert_eq!(news, [News::Changed(A, statement(Condition::Unknown))]);
+    assert_eq!(condition(&follower, A), Some(Condition::Unknown));
+    assert_eq!(follower.follow(NOW + 2 * HOLD), []);
+    assert_eq!(condition(&follower, A), Some(Condition::Unknown));
+    // However long the reason is, it is heard.
+    feed.tell(
+        A,
+        Statement {
+            condition: Condition::Down,
+            reason: "\u{1}".repeat(100_000),
+        },
+    );
+    follower.follow(NOW + 2 * HOLD);
+    assert_eq!(condition(&follower, A), Some(Condition::Down));
+}

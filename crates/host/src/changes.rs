@@ -194,15 +194,24 @@ impl Changes {
         };
         // Written down before it is done: undoing what was not done does no harm.
         let unreplaced = replaced.is_empty();
-        self.done.push(Done {
-            change: change.clone(),
-            replaced,
-            before,
-        });
+        let known = self.done.iter_mut().find(|done| done.change == change);
+        let is_new = known.is_none();
+        match known {
+            // Put back again: once is enough to undo it, with the number of the last who
+            // has set one.
+            Some(done) => done.before = before.or(done.before),
+            None => self.done.push(Done {
+                change: change.clone(),
+                replaced,
+                before,
+            }),
+        }
         let made = self.save().and_then(|()| self.apply(&change, "add"));
         let Err(error) = made else { return Ok(true) };
-        self.done.pop();
-        self.save()?;
+        if is_new {
+            self.done.pop();
+            self.save()?;
+        }
         // Somebody else may just have done the same.
         match unreplaced && self.holds(&change)? {
             true => Ok(false),

@@ -339,6 +339,19 @@ fn many_changes_are_one_look() {
             let error = result.unwrap_err().to_string();
             assert!(error.contains("missing0"), "{error}");
             assert_eq!(made, [wanted.last().unwrap().clone()]);
+            // However often others remove one, it is recorded once.
+            let (record, neighbour) = (changes.record().len(), wanted.last().unwrap());
+            let Change::ProxyNeighbour { address, interface } = neighbour else {
+                panic!("{neighbour:?}")
+            };
+            for _ in 0..5 {
+                let address = address.to_string();
+                let words = ["-6", "neigh", "del", "proxy", &address, "dev", interface];
+                let removed = std::process::Command::new("ip").args(words).status();
+                assert!(removed.unwrap().success());
+                assert!(changes.make(neighbour.clone()).unwrap());
+                assert_eq!(changes.record().len(), record);
+            }
             changes.undo().len()
         });
         assert_eq!(undone, 0);

@@ -185,8 +185,11 @@ impl Registrar {
             }) => {
                 // Whoever sends such packets in another's name must not have that one
                 // flooded with answers. A message whose code is right is nobody else's,
-                // and its answer is what mends the clock.
-                if status == Status::AUTHENTICATION_FAILED && !self.complaints.permits(now) {
+                // and its answer is what mends the clock; but the code does not cover
+                // where it comes from, unless that is the care-of address.
+                let is_its_own = status != Status::AUTHENTICATION_FAILED
+                    && request.source == request.update.care_of;
+                if !is_its_own && !self.complaints.permits(now) {
                     return Outcome::Silence(Why::Limited);
                 }
                 let acknowledgement = refused(status, timestamp);
