@@ -62,12 +62,17 @@ echo "ok - build the fuzz targets"
 
 # one NAME: a target, its line, and its status.
 one() {
-    local name=$1 status=0 log=$logs/$1 executions
+    local name=$1 status=0 log=$logs/$1 executions process=
+    # It has a process group of its own, and ends that with itself.
+    trap '[ -z "$process" ] || kill "$process"; wait; exit 143' TERM
     mkdir -p "$target/fuzz-found/$name"
     # A process that does not end by itself has failed.
     timeout --kill-after=20 $((seconds + 300)) \
         cargo +nightly fuzz run "$name" "$target/fuzz-found/$name" "fuzz/corpus/$name" -- \
-        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 >"$log" 2>&1 </dev/null || status=$?
+        -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 >"$log" 2>&1 </dev/null &
+    process=$!
+    wait "$process" || status=$?
+    process=
     executions=$(sed -n 's/^Done \([0-9]*\) runs in \([0-9]*\) second.*/\1 executions in \2 s/p' "$log" | tail -n 1)
     # Without that line nothing is known to have been run.
     if [ "$status" -eq 0 ] && [ -n "$executions" ]; then
