@@ -319,5 +319,9 @@ fn the_manual_page_and_completions_are_made_from_the_options() {
     assert_eq!(completions.len(), 3);
     for text in completions {
         assert!(text.contains("getaddrinfo"), "{text}");
+        let offered = text.lines().filter(|line| line.contains("opts="));
+        for line in offered {
+            assert!(!line.contains("check-child"), "{line}");
+        }
     }
 }

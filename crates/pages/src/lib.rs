@@ -74,14 +74,37 @@ fn completions(folder: &Path, command: Command) -> io::Result<()> {
             // no subcommand is found.
             let text = fs::read_to_string(&path)?;
             let (one, other) = (name.replace('-', "__subcmd__"), name.replace('-', "__"));
-            fs::write(&path, text.replace(&one, &other))?;
+            let text = without_hidden(&text.replace(&one, &other), &command);
+            fs::write(&path, text)?;
         }
         println!("{}", path.display());
     }
     Ok(())
 }
 
-/// What of a command line is for people: not all shells leave out what is hidden.
+/// A completion for bash, which offers hidden options as well, without those.
+fn without_hidden(text: &str, command: &Command) -> String {
+    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let hidden = commands.flat_map(|command| command.get_arguments().filter(|a| a.is_hide_set()));
+    let hidden: Vec<String> = hidden
+        .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+        .collect();
+    let lines = text.lines().map(|line| {
+        let Some(words) = line.trim_start().strip_prefix("opts=\"") else {
+            return line.to_owned();
+        };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let words = words.trim_end_matches('"').split_whitespace();
+        let words: Vec<&str> = words
+            .filter(|word| !hidden.iter().any(|hidden| hidden == word))
+            .collect();
+        format!("{indent}opts=\"{}\"", words.join(" "))
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// What of a command line is for people, but for options: not all shells leave out
+/// subcommands that are hidden.
 fn visible(command: &Command) -> Command {
     // Names have to last as long as the program, which ends after this.
     let lasting = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
@@ -92,9 +115,8 @@ fn visible(command: &Command) -> Command {
     if let Some(about) = command.get_about() {
         visible = visible.about(about.clone());
     }
-    let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let subcommands = command.get_subcommands();
-    visible.args(arguments.cloned()).subcommands(
+    visible.args(command.get_arguments().cloned()).subcommands(
         subcommands
             .filter(|sub| !sub.is_hide_set())
             .map(self::visible),
