@@ -151,7 +151,10 @@ impl<'t> Session<'t> {
         // No two sessions say the same.
         let line = format!("line {} of {}", self.lines, self.started.as_micros());
         let to_client = self.to_client.as_mut().unwrap();
-        writeln!(to_client, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.what));
+        // In one piece: what a program reads at once it sends as one datagram.
+        let whole = format!("{line}\n");
+        let written = to_client.write_all(whole.as_bytes());
+        written.unwrap_or_else(|error| panic!("{}: {error}", self.what));
         line
     }
 
@@ -181,7 +184,9 @@ impl<'t> Session<'t> {
                     panic!("{}: {error}: {}", self.what, self.client.stderr().unwrap())
                 });
                 let answer = format!("line from {name} {address} to {line}");
-                writeln!(server.stdin.as_mut().unwrap(), "{answer}").unwrap();
+                let whole = format!("{answer}\n");
+                let stdin = server.stdin.as_mut().unwrap();
+                stdin.write_all(whole.as_bytes()).unwrap();
                 self.await_answer(&answer);
             }
         }

@@ -45,7 +45,8 @@ impl Speaker {
             texts.push(format!("question {};", self.number));
             questions.push(format!("{address} question {};", self.number));
         }
-        writeln!(self.to_client, "{}", questions.join(" | ")).unwrap();
+        let whole = questions.join(" | ") + "\n";
+        self.to_client.write_all(whole.as_bytes()).unwrap();
         let answered = addresses.iter().zip(texts).map(|(address, text)| {
             let come = self.client.wait_stdout(&text, LIMIT);
             let log = || self.client.stderr().unwrap();
