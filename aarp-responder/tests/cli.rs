@@ -125,10 +125,8 @@ fn an_ordinary_user_is_told() {
     let folder = Folder::new("user");
     // Nobody may not be able to reach the build folder.
     let copy = folder.0.join("aarp-responder");
-    std::fs::copy(BINARY, &copy).expect("copied");
-    for path in [&folder.0, &copy] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("ours");
-    }
+    aarp_lab::write_executable(&copy, std::fs::read(BINARY).expect("readable")).unwrap();
+    std::fs::set_permissions(&folder.0, PermissionsExt::from_mode(0o755)).expect("ours");
     let program = copy.to_str().expect("text");
     for arguments in [&["run", "--anycast", "2001:db8:f::1"][..], &["status"]] {
         let mut command = command(program, arguments);

@@ -2,8 +2,6 @@
 
 mod lab;
 
-use std::os::unix::fs::PermissionsExt;
-
 use lab::{
     A, A2, BINARY, Net, Running, U, clean_environment, echo, eventually, eventually_answers, ip,
     plain_payload, probe_payload, root,
@@ -60,8 +58,7 @@ fn it_owns_nothing_before_the_kernel_delivers() {
          esac\n"
     );
     let wrapper = folder.join("ip");
-    std::fs::write(&wrapper, script).expect("a wrapper");
-    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).expect("its mode");
+    aarp_lab::write_executable(&wrapper, script).unwrap();
     let mut command = net.command(&["run", "--anycast", A]);
     let path = std::env::var("PATH").expect("PATH is text");
     command.env("PATH", format!("{}:{path}", folder.display()));

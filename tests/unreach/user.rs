@@ -53,9 +53,7 @@ impl Programs {
         let programs = Self(folder);
         for file in [tool("aarp-probe"), library()] {
             let to = programs.path(&file);
-            std::fs::copy(&file, &to).expect("copied");
-            let mode = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(&to, mode).expect("ours");
+            aarp_lab::write_executable(&to, std::fs::read(&file).expect("readable")).unwrap();
         }
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&programs.0, mode).expect("ours");

@@ -26,7 +26,8 @@ impl Prefix {
         };
         fs::create_dir_all(prefix.path("bin")).expect("bin");
         fs::create_dir_all(prefix.path("lib/aarp")).expect("lib");
-        fs::copy(env!("CARGO_BIN_EXE_aarp-run"), prefix.path("bin/aarp-run")).expect("aarp-run");
+        let aarp_run = fs::read(env!("CARGO_BIN_EXE_aarp-run")).expect("aarp-run");
+        prefix.program("bin/aarp-run", aarp_run);
         fs::write(prefix.path("empty.toml"), "").expect("configuration");
         fs::write(prefix.path("stand-in.c"), "int aarp_version = 1;\n").expect("source");
         prefix.cc(
@@ -62,8 +63,7 @@ impl Prefix {
     /// Writes an executable file.
     pub(crate) fn program(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, contents).expect("write");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("chmod");
+        aarp_lab::write_executable(&path, contents).unwrap();
         path
     }
 

@@ -280,7 +280,6 @@ fn routes_lost_with_their_device_are_put_back() {
 /// What is listed is listed once for all changes, and what is missing is made.
 #[test]
 fn many_changes_are_one_look() {
-    use std::os::unix::fs::PermissionsExt;
     rootless::test(|| {
         let lab = lab();
         let agent = lab.host("agent").unwrap();
@@ -305,8 +304,7 @@ fn many_changes_are_one_look() {
             "#!/bin/sh\necho \"$@\" >> {}\nexec ip \"$@\"\n",
             asked.display()
         );
-        std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).unwrap();
+        aarp_lab::write_executable(&script, text).unwrap();
         let lines = move || {
             let text = std::fs::read_to_string(&asked).unwrap();
             std::fs::remove_file(&asked).unwrap();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use aarp_lab::rootless::skipped;
-use aarp_lab::wait_until;
+use aarp_lab::{wait_until, write_executable};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -442,7 +442,8 @@ plot = { title = "t", name = "rising", capture = "lo", x = "turn", y = "packets"
 /// Runs the tool as an ordinary user, from where that user can read it.
 fn as_ordinary_user(bench: &Bench, prefix: &[&str], args: &[&str]) -> Output {
     let program = bench.path("aarp-lab");
-    fs::copy(env!("CARGO_BIN_EXE_aarp-lab"), &program).unwrap();
+    let octets = fs::read(env!("CARGO_BIN_EXE_aarp-lab")).unwrap();
+    write_executable(&program, octets).unwrap();
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(bench.dir.path(), open).unwrap();
     let everybody = fs::Permissions::from_mode(0o1777);
