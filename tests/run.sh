@@ -50,8 +50,10 @@ unset LD_PRELOAD LD_LIBRARY_PATH PREFIX BINDIR LIBDIR DESTDIR RUSTFLAGS RUSTDOCF
     PROPTEST_CASES RUST_TEST_THREADS RUST_BACKTRACE XDG_CONFIG_HOME
 for name in $(compgen -e AARP_); do unset "$name"; done
 
-# Most tests wait for something most of the time.
+# Most tests wait for something most of the time. Of programs that run alone; of
+# those that run together, each has fewer.
 RUST_TEST_THREADS=$((2 * $(nproc) + 1))
+together=(env RUST_TEST_THREADS=$(($(nproc) + 1)) tests/together.py --locked)
 export RUST_TEST_THREADS
 
 target=${CARGO_TARGET_DIR:-$source_folder/target}
@@ -211,7 +213,7 @@ part one "clippy, the library as it is shipped" \
 part one "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 part one "build and install a stage" env PREFIX="$stage" ./install.sh
 # With the tests of every package, and the kept inputs of the fuzz targets.
-part cargo "tests of the workspace" cargo test --locked --workspace --no-fail-fast
+part cargo "tests of the workspace" "${together[@]}" --workspace
 part lines "docs/programs.md" tests/compatibility.py check "$AARP_RECORDS"
 part lines "install.sh" tests/install.sh
 
@@ -272,12 +274,12 @@ if [ "$tier" != first ]; then
             tests/compatibility.py check "$AARP_RECORDS" --whole
     fi
     again 3 "tests that depend on timing" \
-        cargo test --locked -p aarp -p aarp-lab -p aarp-responder --no-fail-fast
+        "${together[@]}" -p aarp -p aarp-lab -p aarp-responder
     fuzz 60
 fi
 if [ "$tier" = long ]; then
     limit=7200
-    again 20 "soak" cargo test --locked --workspace --no-fail-fast
+    again 20 "soak" "${together[@]}" --workspace
     for turn in $(seq 10); do part one "demo, turn $turn" bash -c demo; done
     limit=$((10 * 3600))
     fuzz 1800
