@@ -45,6 +45,8 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// How often the host is looked at for what nothing tells of, as of a proxy neighbour
 /// that is removed.
 const LOOK: Duration = Duration::from_secs(5);
+/// For so long a device is waited for that what a killed one had started still holds.
+const FREE: Duration = Duration::from_secs(3);
 /// How often it is repeated that anybody may register.
 const REMINDER: Duration = Duration::from_secs(3600);
 
@@ -100,7 +102,7 @@ pub(crate) fn run(settings: &Settings, socket: &Path) -> Result<(), Failure> {
         };
         Failure::new(code, error)
     })?;
-    let tun = Tun::open(DEVICE).map_err(|error| {
+    let tun = Tun::open_within(DEVICE, FREE).map_err(|error| {
         let code = match &error {
             TunError::NotPermitted { .. } => code::NOT_PERMITTED,
             TunError::NoDriver(_) | TunError::Busy { .. } => code::UNAVAILABLE,

@@ -47,6 +47,8 @@ const ANY: u8 = 255;
 const SOCKET_BUFFER: usize = 1 << 20;
 /// The longest that nothing is looked at.
 const IDLE: Duration = Duration::from_secs(3600);
+/// For so long a device is waited for that what a killed one had started still holds.
+const FREE: Duration = Duration::from_secs(3);
 
 /// Files that are read and written.
 pub(crate) struct Files {
@@ -114,7 +116,7 @@ pub(crate) fn run(
         };
         Failure::new(code, error)
     })?;
-    let tun = Tun::open(DEVICE).map_err(|error| {
+    let tun = Tun::open_within(DEVICE, FREE).map_err(|error| {
         let code = match &error {
             TunError::NotPermitted { .. } => code::NOT_PERMITTED,
             TunError::NoDriver(_) | TunError::Busy { .. } => code::UNAVAILABLE,

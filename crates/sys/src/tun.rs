@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
 use crate::descriptor::{check, open};
 use crate::failed::Failed;
@@ -86,7 +87,25 @@ impl Tun {
         Ok(tun)
     }
 
-    /// The same with several queues (`IFF_MULTI_QUEUE`), over which the kernel spreads
+    /// The same, and waits so long for one that another program uses to become free.
+    /// What a killed program had started may hold its descriptors a moment longer than
+    /// itself, until it has come to its own execve(2).
+    ///
+    /// # Errors
+    /// [`TunError`]; `Busy` when that time is over.
+    pub fn open_within(name: &str, within: Duration) -> Result<Self, TunError> {
+        let deadline = Instant::now() + within;
+        loop {
+            match Self::open(name) {
+                Err(TunError::Busy { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// The same as [`Self::open`] with several queues (`IFF_MULTI_QUEUE`), over which the kernel spreads
     /// the flows; a packet may be given to the host by any of them. There is
     /// always one.
     ///

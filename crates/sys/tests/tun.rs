@@ -2,6 +2,7 @@
 mod network;
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use aarp_lab::{Lab, rootless};
 use aarp_sys::tun::{Tun, TunError};
@@ -57,6 +58,25 @@ fn a_device_has_the_name_the_mtu_and_the_state_asked_for() {
         assert_eq!(second.name().unwrap(), "other1");
         drop(second);
         assert!(one.ip("link show other1").is_err(), "gone with its queue");
+    });
+}
+
+#[test]
+fn a_device_in_use_is_waited_for() {
+    test(|| {
+        let lab = joined();
+        let one = lab.host("one").unwrap();
+        let first = device(&lab, "aarp0").unwrap();
+        let within = |limit| one.enter(move || Tun::open_within("aarp0", limit));
+        let error = within(Duration::from_millis(30)).unwrap_err();
+        assert!(matches!(error, TunError::Busy { .. }), "{error}");
+        let second = std::thread::scope(|scope| {
+            let second = scope.spawn(|| within(LIMIT));
+            // It may have come late: then it was not in use any more.
+            drop(first);
+            second.join().unwrap()
+        });
+        assert_eq!(second.unwrap().name().unwrap(), "aarp0");
     });
 }
 
