@@ -259,19 +259,20 @@ fn while_the_tunnel_is_open_the_kernel_answers_none_of_its_packets() {
             assert!(receive(&other, 1) == [inner(octets)]);
         }
         drop(other);
-        // Whatever was answered to those left before the answer to this one.
-        send_one(&one, &inner(101), outer(OTHER, false)).unwrap();
+        // Whatever was answered to those left before the answer to this one. A child of
+        // another test may hold the socket until its execve: then it is sent once more.
         let mut seen = Vec::new();
         eventually("an answer once the tunnel is closed", || {
+            send_one(&one, &inner(101), outer(OTHER, false)).unwrap();
             seen.extend(packets(&mut at_one));
             !answers(&seen).is_empty()
         });
         // Errors to one node are limited in rate; but the first of them would be the
         // one that was not to come.
-        let answers = answers(&seen);
-        assert_eq!(answers.len(), 1, "{answers:?}");
-        assert_eq!(answers[0][40..42], [4, 1]);
-        assert_eq!(answers[0][88..], inner(101));
+        for answer in answers(&seen) {
+            assert_eq!(answer[40..42], [4, 1]);
+            assert_eq!(answer[88..], inner(101));
+        }
     });
 }
 
