@@ -1,8 +1,8 @@
 //! libaarp.so: the Anycast Resolving Layer (seed 003, §3), as a library to preload.
 //!
 //! ```text
-//! hooks/       one table of C functions, no logic: connections and descriptors,
-//!              what sends, what receives, names
+//! hooks/       one table of C functions, no logic: connections, descriptors, what
+//!              sends, what receives, names, syscall(2)
 //! ops.rs       what each call means, but for connect
 //! connect/     the life of one connect()
 //! datagram/    the life of datagrams: what is sent, connected sockets, what comes

@@ -46,45 +46,6 @@ pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) 
     result
 }
 
-/// What a system call that the program makes by syscall(2) is to us.
-pub(crate) enum RawCall {
-    /// None of our business.
-    Other,
-    /// It installs a seccomp filter, if it succeeds.
-    Filter,
-    /// It closes descriptors, as libuv does it.
-    Close(c_int),
-    /// It closes a range of them.
-    CloseRange(u32, u32),
-    /// It changes what files there are.
-    Root,
-    /// It sends messages, as libuv does it.
-    SendMany,
-    /// It receives messages, as libuv does it.
-    ReceiveMany,
-    /// It connects a socket.
-    Connect(c_int),
-}
-
-/// Looks at a system call that the program makes by syscall(2).
-#[inline]
-pub(crate) fn raw_call(number: c_long, first: c_long, second: c_long, third: c_long) -> RawCall {
-    match number {
-        libc::SYS_prctl if first == c_long::from(libc::PR_SET_SECCOMP) => RawCall::Filter,
-        // The operations that only ask have higher numbers.
-        libc::SYS_seccomp if (0..=1).contains(&first) => RawCall::Filter,
-        libc::SYS_close => RawCall::Close(first as c_int),
-        libc::SYS_close_range if third as u32 & libc::CLOSE_RANGE_CLOEXEC == 0 => {
-            RawCall::CloseRange(first as u32, second as u32)
-        }
-        libc::SYS_chroot | libc::SYS_pivot_root => RawCall::Root,
-        libc::SYS_sendmmsg => RawCall::SendMany,
-        libc::SYS_recvmmsg => RawCall::ReceiveMany,
-        libc::SYS_connect => RawCall::Connect(first as c_int),
-        _ => RawCall::Other,
-    }
-}
-
 /// The program is about to change what files there are: the configuration is read
 /// while it is there, so that what it forbids stays forbidden.
 #[cold]
@@ -155,15 +116,10 @@ pub(crate) fn bound(fd: c_int) {
     }
 }
 
-/// The program connects a socket past us: its datagrams are none of our business any
-/// more, because their answers might not get through.
-#[cold]
-pub(crate) fn connecting_past_us(fd: c_int) {
-    sockets::change(fd, |record| {
-        if record.kind == Kind::Datagram {
-            record.kind = Kind::Other;
-        }
-    });
+/// A connection has been accepted: whatever is known of its number is old.
+#[inline]
+pub(crate) fn accepted(fd: c_int) {
+    sockets::clear(fd);
 }
 
 /// connect() of something else than an IPv6 address has succeeded.

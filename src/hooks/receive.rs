@@ -19,7 +19,7 @@ use crate::{ops, sockets};
 /// where it is none of our business, so that it is a jump: each return that comes
 /// behind a system call costs more than all else here (docs/performance.md).
 #[inline]
-fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
+pub(super) fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
     if !datagrams::is_watched(fd) && !sockets::is_observed(fd) {
         return call();
     }
@@ -43,7 +43,7 @@ fn noted(fd: c_int, received: ssize_t) {
 /// # Safety
 /// As for recvfrom(2); `call` must write an address and its length as that does.
 #[inline]
-unsafe fn receive_from(
+pub(super) unsafe fn receive_from(
     fd: c_int,
     flags: c_int,
     name: *mut sockaddr,
@@ -166,20 +166,34 @@ pub unsafe extern "C" fn __recvfrom_chk(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     let real = behind!(c"recvmsg", fn(c_int, *mut msghdr, c_int) -> ssize_t);
-    // SAFETY: the program's own arguments, or a copy with room of ours for an address;
-    // what is changed lies where the kernel has just written.
+    // SAFETY: the program's own arguments.
+    unsafe { receive_message(fd, message, flags, || real(fd, message, flags)) }
+}
+
+/// Receives a message by `call`, and shows A in the place of U.
+///
+/// # Safety
+/// As for recvmsg(2), which `call` must be.
+#[inline]
+pub(super) unsafe fn receive_message(
+    fd: c_int,
+    message: *mut msghdr,
+    flags: c_int,
+    call: impl Fn() -> ssize_t,
+) -> ssize_t {
+    // SAFETY: what is changed lies where the kernel has just written.
     unsafe {
         if !datagrams::is_watched(fd) {
-            return receive_from_anyone(fd, || real(fd, message, flags));
+            return receive_from_anyone(fd, call);
         }
         let Some(copy) = message_of(fd, message) else {
-            return real(fd, message, flags);
+            return call();
         };
         let (name, space) = (copy.msg_name.cast::<sockaddr>(), copy.msg_namelen as usize);
         if name.is_null() || space == 0 {
-            return receive_from_anyone(fd, || real(fd, message, flags));
+            return receive_from_anyone(fd, call);
         }
-        let received = real(fd, message, flags);
+        let received = call();
         if received < 0 {
             noted(fd, received);
         } else {
@@ -325,6 +339,16 @@ pub unsafe extern "C" fn read(fd: c_int, data: *mut c_void, count: size_t) -> ss
     let real = behind!(c"read", fn(c_int, *mut c_void, size_t) -> ssize_t);
     // SAFETY: the program's own arguments.
     receive_from_anyone(fd, || unsafe { real(fd, data, count) })
+}
+
+/// read(2) by another of its names.
+///
+/// # Safety
+/// As for read(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __read(fd: c_int, data: *mut c_void, count: size_t) -> ssize_t {
+    // SAFETY: the program's own arguments.
+    unsafe { read(fd, data, count) }
 }
 
 /// read(2) as programs call it that were compiled with `_FORTIFY_SOURCE`.

@@ -363,6 +363,21 @@ unsafe extern "C" fn send_connected(
     send_to_peer(fd, || unsafe { real(fd, data, count, flags) })
 }
 
+/// send(2) by another of its names.
+///
+/// # Safety
+/// As for send(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __send(
+    fd: c_int,
+    data: *const c_void,
+    count: size_t,
+    flags: c_int,
+) -> ssize_t {
+    // SAFETY: the program's own arguments.
+    unsafe { send(fd, data, count, flags) }
+}
+
 /// write(2)
 ///
 /// # Safety
@@ -392,6 +407,16 @@ unsafe extern "C" fn write_connected(fd: c_int, data: *const c_void, count: size
     let real = real_write();
     // SAFETY: the program's own arguments.
     send_to_peer(fd, || unsafe { real(fd, data, count) })
+}
+
+/// write(2) by another of its names.
+///
+/// # Safety
+/// As for write(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __write(fd: c_int, data: *const c_void, count: size_t) -> ssize_t {
+    // SAFETY: the program's own arguments.
+    unsafe { write(fd, data, count) }
 }
 
 /// writev(2)

@@ -23,19 +23,28 @@ use crate::{ops, sockets};
 /// As for the function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    let real = real_sendmsg();
-    // SAFETY: the program's own arguments; the header is only looked at where it can
-    // be read.
+    // SAFETY: the program's own arguments.
     unsafe {
-        let concerns = datagram::concerns(fd, flags)
+        if !concerns(fd, message, flags) {
+            return real_sendmsg()(fd, message, flags);
+        }
+        sendmsg_ipv6(fd, message, flags)
+    }
+}
+
+/// Whether a message may go elsewhere than to where the program sends it.
+///
+/// # Safety
+/// As for sendmsg(2); the header is only looked at where it can be read.
+#[inline]
+unsafe fn concerns(fd: c_int, message: *const msghdr, flags: c_int) -> bool {
+    // SAFETY: by the promise.
+    unsafe {
+        datagram::concerns(fd, flags)
             && (ops::is_barred()
                 || header(message).is_some_and(|header| {
                     may_be_moved(fd, header.msg_name.cast(), header.msg_namelen)
-                }));
-        if !concerns {
-            return real(fd, message, flags);
-        }
-        sendmsg_ipv6(fd, message, flags)
+                }))
     }
 }
 
@@ -100,22 +109,59 @@ unsafe extern "C" fn sendmsg_by_course<const MADE: usize>(
     let real = real_sendmsg();
     // SAFETY: the program's own arguments, or a copy of them with a whole address of
     // ours.
+    unsafe { by_course::<MADE>(fd, message, flags, |message| real(fd, message, flags)) }
+}
+
+/// Sends a message by `call`.
+///
+/// # Safety
+/// As for sendmsg(2), which `call` must be.
+pub(super) unsafe fn send_by(
+    fd: c_int,
+    message: *const msghdr,
+    flags: c_int,
+    call: impl Fn(*const msghdr) -> ssize_t,
+) -> ssize_t {
+    // SAFETY: the program's own arguments.
+    unsafe {
+        if concerns(fd, message, flags) {
+            by_course::<0>(fd, message, flags, call)
+        } else {
+            call(message)
+        }
+    }
+}
+
+/// Sends a message where its course has to be looked up, or decided, when so many
+/// tries have been `MADE`.
+///
+/// # Safety
+/// As for [`send_by`].
+#[inline]
+unsafe fn by_course<const MADE: usize>(
+    fd: c_int,
+    message: *const msghdr,
+    flags: c_int,
+    call: impl Fn(*const msghdr) -> ssize_t,
+) -> ssize_t {
+    // SAFETY: the program's own arguments, or a copy of them with a whole address of
+    // ours.
     unsafe {
         let Some(copy) = message_of(fd, message) else {
-            return real(fd, message, flags);
+            return call(message);
         };
         let (name, len) = (copy.msg_name.cast_const().cast(), copy.msg_namelen);
         if goes_its_own_way(fd, &copy) {
-            return real(fd, message, flags);
+            return call(message);
         }
         send_to::<MADE>(fd, name, len, flags, |moved, moved_len| {
             if moved == name {
-                return real(fd, message, flags);
+                return call(message);
             }
             let mut copy = copy;
             copy.msg_name = moved.cast_mut().cast();
             copy.msg_namelen = moved_len;
-            real(fd, &raw const copy, flags)
+            call(&raw const copy)
         })
     }
 }

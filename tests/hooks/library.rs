@@ -9,11 +9,20 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 35] = [
+const EXPORTED: [&str; 45] = [
+    "__close",
+    "__connect",
+    "__dup2",
+    "__fcntl",
+    "__read",
     "__read_chk",
     "__recv_chk",
     "__recvfrom_chk",
+    "__send",
+    "__write",
     "aarp_version",
+    "accept",
+    "accept4",
     "bind",
     "chroot",
     "close",
@@ -23,6 +32,7 @@ const EXPORTED: [&str; 35] = [
     "dup",
     "dup2",
     "dup3",
+    "fclose",
     "fcntl",
     "fcntl64",
     "getaddrinfo",

@@ -14,7 +14,7 @@ mod threads;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use aarp_lab::{Filter, rootless};
+use aarp_lab::{Filter, Process, rootless};
 use site::{A, Counters, Seen, Site, U1, Variant, now};
 
 /// The programs that these tests start.
@@ -103,6 +103,25 @@ fn assert_same(native: &str, ours: &str) {
 /// The port of a service that answers each datagram, and of one that never does.
 const ECHO: [u16; 2] = [7000, 7001];
 
+/// Starts the service that answers datagrams.
+fn echo(site: &Site) -> Process {
+    let program = site.lab.work().join("echo");
+    stage::compile(include_str!("echo.c"), &program, &[]);
+    let s1 = site.lab.host("s1").unwrap();
+    let ports = ECHO.map(|port| port.to_string());
+    let echo = s1.command(&program).args(ports).spawn().unwrap();
+    for port in ECHO {
+        s1.wait_udp(port, site::PATIENCE).unwrap();
+    }
+    echo
+}
+
+/// How many datagrams have gone to an address of that service.
+fn echoed(run: &Run, address: Ipv6Addr) -> usize {
+    let sent = Filter::udp().dst(address).port(ECHO[0]);
+    sent.count(&run.seen.s1)
+}
+
 #[test]
 fn datagrams() {
     if !stage::has(&NEEDED) {
@@ -110,30 +129,44 @@ fn datagrams() {
     }
     rootless::test(|| {
         let site = silent_site();
-        let program = site.lab.work().join("echo");
-        stage::compile(include_str!("echo.c"), &program, &[]);
-        let s1 = site.lab.host("s1").unwrap();
-        let ports = ECHO.map(|port| port.to_string());
-        let _echo = s1.command(&program).args(ports).spawn().unwrap();
-        for port in ECHO {
-            s1.wait_udp(port, site::PATIENCE).unwrap();
-        }
+        let _echo = echo(&site);
         let source = include_str!("datagrams.c");
         let native = run(&site, source, false);
         let ours = run(&site, source, true);
 
         assert_same(&native.transcript, &ours.transcript);
         assert!(native.transcript.lines().count() >= 2000);
-        let to = |run: &Run, address: Ipv6Addr| {
-            let sent = Filter::udp().dst(address).port(ECHO[0]);
-            sent.count(&run.seen.s1)
-        };
-        assert_eq!(to(&native, U1), 0);
-        let (pinned, unpinned) = (to(&ours, U1), to(&ours, A));
+        assert_eq!(echoed(&native, U1), 0);
+        let (pinned, unpinned) = (echoed(&ours, U1), echoed(&ours, A));
         assert!(
             pinned > 500 && unpinned < 20,
             "{pinned} to U, {unpinned} to A"
         );
+    });
+}
+
+/// Whatever name a call is made by, it goes to U.
+#[test]
+fn other_names_and_system_calls() {
+    if !stage::has(&NEEDED) {
+        return;
+    }
+    rootless::test(|| {
+        let site = silent_site();
+        let _echo = echo(&site);
+        let source = include_str!("ways.c");
+        let native = run(&site, source, false);
+        let ours = run(&site, source, true);
+
+        assert_same(&native.transcript, &ours.transcript);
+        let bodies = native.transcript.matches("  body s1\n").count();
+        assert_eq!(bodies, 3, "{}", native.transcript);
+        let log = &ours.counters.log;
+        // Three connections of three ways: one served, and two that U refuses, as A does.
+        assert_eq!(ours.seen.served("s1", U1).len(), 3, "{log}");
+        assert!(ours.seen.served("s1", A).is_empty(), "{log}");
+        assert_eq!((echoed(&native, U1), echoed(&native, A)), (0, 18));
+        assert_eq!((echoed(&ours, U1), echoed(&ours, A)), (18, 0), "{log}");
     });
 }
 
