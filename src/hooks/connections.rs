@@ -234,14 +234,24 @@ pub(super) unsafe fn option_by(
     len: *mut socklen_t,
     call: impl Fn() -> c_int,
 ) -> c_int {
-    if level != libc::SOL_SOCKET || name != libc::SO_ERROR || !ops::may_have_failed(fd) {
+    if level != libc::SOL_SOCKET {
         return call();
+    }
+    match name {
+        libc::SO_ERROR if ops::may_have_failed(fd) => {}
+        libc::SO_PEERNAME => {}
+        _ => return call(),
     }
     let result = call();
     if result == 0 {
-        // SAFETY: the call behind has just written there.
+        // SAFETY: the call behind has just written there, as much as `len` says.
         unsafe {
-            if len.read_unaligned() as usize == size_of::<c_int>() {
+            let written = len.read_unaligned() as usize;
+            if name == libc::SO_PEERNAME {
+                if let Some((u, a)) = ops::hidden_peer(fd) {
+                    replace_address(value.cast(), written.min(SIN6 as usize), u, a);
+                }
+            } else if written == size_of::<c_int>() {
                 ops::socket_error(fd, value.cast::<c_int>().read_unaligned());
             }
         }

@@ -4,6 +4,10 @@
 #include "transcript.h"
 #include <sys/uio.h>
 
+#ifndef SO_PEERNAME
+#define SO_PEERNAME 28
+#endif
+
 /* Of glibc's, and in no header. */
 int __connect(int, const struct sockaddr *, socklen_t);
 ssize_t __send(int, const void *, size_t, int);
@@ -121,6 +125,21 @@ static void peer_of(const struct way *way, const char *label, int fd) {
     printf("  %s port %d length %u\n", text, ntohs(name.sin6_port), len);
 }
 
+/* The peer as an option, of which there may be less room than it has. */
+static void peer_as_option(const struct way *way, int fd) {
+    for (socklen_t room = 0; room <= 32; room += 4) {
+        unsigned char name[32];
+        socklen_t len = room;
+        memset(name, 0xa5, sizeof name);
+        CALL(way->getsockopt(fd, SOL_SOCKET, SO_PEERNAME, name, &len), "%s: SO_PEERNAME, room %u",
+             way->name, room);
+        printf("  length %u:", len);
+        for (unsigned at = 0; at < sizeof name; at++)
+            printf(" %02x", name[at]);
+        printf("\n");
+    }
+}
+
 static void from_whom(const struct sockaddr_in6 *name, socklen_t len) {
     char text[INET6_ADDRSTRLEN] = "";
     inet_ntop(AF_INET6, &name->sin6_addr, text, sizeof text);
@@ -135,6 +154,7 @@ static void stream(const struct way *way) {
     CALL(way->connect(fd, SA(&served), sizeof served), "%s: connect", way->name);
     CALL(way->connect(fd, SA(&served), sizeof served), "%s: connected already", way->name);
     peer_of(way, "stream", fd);
+    peer_as_option(way, fd);
     CALL(way->getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), "%s: error", way->name);
     printf("  %d length %u\n", error, len);
     int copy = MUST(way->dup(fd)), other = MUST(way->fcntl(fd, F_DUPFD_CLOEXEC, 40));
@@ -199,6 +219,7 @@ static void datagrams(const struct way *way) {
 
     CALL(way->connect(fd, SA(&echo), sizeof echo), "%s: connect", way->name);
     peer_of(way, "datagrams", fd);
+    peer_as_option(way, fd);
     CALL(way->send(fd, "333", 3, 0), "%s: send", way->name);
     CALL(way->recv(fd, data, sizeof data, 0), "%s: recv", way->name);
     CALL(way->write(fd, "4444", 4), "%s: write", way->name);
