@@ -34,7 +34,7 @@ struct stub *stub;
 struct sockaddr_in6 anycast, unicast, direct, elsewhere, loopback;
 struct sockaddr_in inet = { .sin_family = AF_INET };
 struct sockaddr_un local = { .sun_family = AF_UNIX, .sun_path = "/nonexistent" };
-const char *argument;
+const char *argument, *row_name;
 static char reason[256];
 
 long now(void)
@@ -383,8 +383,10 @@ static long measured(const char *name, long count)
     const struct row *const tables[] = { rows, datagram_rows, exchange_rows };
     for (size_t table = 0; name && table < sizeof tables / sizeof *tables; table++)
         for (const struct row *row = tables[table]; row->name; row++)
-            if (!strcmp(row->name, name))
+            if (!strcmp(row->name, name)) {
+                row_name = row->name;
                 return row->run(count);
+            }
     return failed("no such row");
 }
 

@@ -20,14 +20,30 @@ long now(void);
 /* Keeps the reason why a row cannot be measured, and is -1. */
 long failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The name of the row. */
+extern const char *row_name;
+
+/* Under callgrind the instructions of the rounds alone are counted, and written down
+ * with the name of the row; elsewhere that is a handful of instructions before the
+ * rounds and after them, which do nothing. */
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#else
+#define CALLGRIND_ZERO_STATS (void)0
+#define CALLGRIND_DUMP_STATS_AT(name) (void)(name)
+#endif
+
 /* The time that COUNT rounds of a statement take. */
 #define TIMED(count, statement) \
     ({ \
+        CALLGRIND_ZERO_STATS; \
         long start = now(); \
         for (long round = 0; round < (count); round++) { \
             statement; \
         } \
-        now() - start; \
+        long took = now() - start; \
+        CALLGRIND_DUMP_STATS_AT(row_name); \
+        took; \
     })
 
 #define ADDRESS(name) (const struct sockaddr *)&name, sizeof name

@@ -13,6 +13,7 @@ use clap::Parser;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 mod document;
+mod instructions;
 mod machine;
 mod measure;
 mod network;
@@ -52,6 +53,12 @@ struct Options {
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
+    /// Count instructions instead, under callgrind, and compare with what this file has
+    #[arg(long, value_name = "FILE")]
+    instructions: Option<PathBuf>,
+    /// Write that file anew
+    #[arg(long, requires = "instructions")]
+    write: bool,
     /// Put the tables between the markers of this file
     #[arg(long, value_name = "FILE")]
     update: Option<PathBuf>,
@@ -63,6 +70,9 @@ fn main() -> Result<()> {
     let machine = machine::describe(cpu);
     let scratch = tempfile::tempdir().context("a temporary folder")?;
     network::enter()?;
+    if let Some(file) = &options.instructions {
+        return instructions::run(&options, file, &machine, scratch.path());
+    }
     let variants = variant::all(&options)?;
     let results = measure::run(&options, &variants, scratch.path())?;
     let report = Results {

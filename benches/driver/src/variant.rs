@@ -40,6 +40,14 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
+    /// A library of ours.
+    pub(crate) fn ours(name: &str, object: &Path) -> Self {
+        Self {
+            moves: true,
+            ..Self::new(name, Some(object.to_owned()))
+        }
+    }
+
     fn new(name: &str, object: Option<PathBuf>) -> Self {
         Self {
             name: name.to_owned(),
@@ -54,19 +62,15 @@ impl Variant {
 /// and said so.
 pub(crate) fn all(options: &Options) -> Result<Vec<Variant>> {
     let own = |name| options.objects.join(name);
-    let ours = |name: &str, object: &Path| Variant {
-        moves: true,
-        ..Variant::new(name, Some(object.to_owned()))
-    };
     let mut variants = vec![
         Variant::new("none", None),
         Variant::new("empty", Some(own("empty.so"))),
         Variant::new("naive C", Some(own("naive.so"))),
-        ours("aarp", &options.library),
+        Variant::ours("aarp", &options.library),
     ];
     variants.extend(options.other.iter().map(|object| {
         let name = object.file_stem().unwrap_or_default();
-        ours(&name.to_string_lossy(), object)
+        Variant::ours(&name.to_string_lossy(), object)
     }));
     variants.extend(
         options

@@ -27,6 +27,17 @@ impl Worker {
         scratch: &Path,
         server: &Server,
     ) -> Result<Self> {
+        Self::run(Command::new(calls), variant, stub, scratch, server)
+    }
+
+    /// The same by a command that ends with the path of `calls`.
+    pub(crate) fn run(
+        mut command: Command,
+        variant: &Variant,
+        stub: Option<&Path>,
+        scratch: &Path,
+        server: &Server,
+    ) -> Result<Self> {
         let preload: Vec<_> = variant
             .object
             .as_deref()
@@ -34,7 +45,6 @@ impl Worker {
             .chain(stub)
             .map(|path| path.display().to_string())
             .collect();
-        let mut command = Command::new(calls);
         command
             .env_clear()
             .env("BENCH_ANYCAST", network::ANYCAST)
@@ -73,7 +83,7 @@ impl Worker {
         }
         let mut child = command
             .spawn()
-            .with_context(|| format!("start {}", calls.display()))?;
+            .with_context(|| format!("start {:?}", command.get_program()))?;
         let input = child.stdin.take().context("a pipe to calls")?;
         let output = child.stdout.take().context("a pipe from calls")?;
         let mut worker = Self {
