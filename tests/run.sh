@@ -48,6 +48,7 @@ export PATH LC_ALL=C.UTF-8 CARGO_TERM_COLOR=never
 # Nothing of the user's own settings.
 unset LD_PRELOAD LD_LIBRARY_PATH PREFIX BINDIR LIBDIR DESTDIR RUSTFLAGS RUSTDOCFLAGS \
     PROPTEST_CASES RUST_TEST_THREADS RUST_BACKTRACE XDG_CONFIG_HOME
+advisory_database=${AARP_ADVISORY_DB:-}
 for name in $(compgen -e AARP_); do unset "$name"; done
 
 # Most tests wait for something most of the time. Of programs that run alone; of
@@ -108,7 +109,8 @@ missing() {
     python3 -c 'import scapy' 2>/dev/null || /usr/bin/python3 -c 'import scapy' \
         2>/dev/null || printf 'python3-scapy '
     # Some hundred megabytes.
-    [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go
+    [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go \
+        valgrind:valgrind
 }
 # One word a package.
 # shellcheck disable=SC2046
@@ -207,6 +209,9 @@ skip() {
 
 part one "format" cargo fmt --all --check
 part lines "sources" tests/tree.sh
+licences() { cargo metadata --locked --format-version 1 | tests/licences.py; }
+export -f licences
+part lines "licences" bash -o pipefail -c licences
 part one "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 part one "clippy, the library as it is shipped" \
     cargo clippy --locked --profile preload -p aarp -- -D warnings
@@ -259,8 +264,36 @@ again() {
     for turn in $(seq "$times"); do part cargo "$name, turn $turn" "$@"; done
 }
 
+# Known weaknesses of what we use, by a clone of RustSec's database: nothing is fetched.
+advisories() {
+    if [ -z "${advisory_database:-}" ]; then
+        printf '%-44s not checked: AARP_ADVISORY_DB names no clone of RustSec'"'"'s database\n' \
+            "advisories"
+    elif ! command -v cargo-audit >/dev/null; then
+        printf '%-44s not checked: cargo-audit is not installed\n' "advisories"
+    else
+        part one "advisories" cargo audit --no-fetch --db "$advisory_database"
+    fi
+}
+
+# Undefined behaviour in the crates that do nothing but compute. Miri is some hundred
+# times slower than the machine.
+miri() {
+    if ! cargo +nightly miri --version >/dev/null 2>&1 &&
+        ! rustup component add --toolchain nightly miri rust-src >/dev/null 2>&1; then
+        skip "Miri" "no Miri (rustup component add --toolchain nightly miri rust-src)"
+        return
+    fi
+    part cargo "Miri: aarp-wire, aarp-core" env PROPTEST_CASES=2 \
+        MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked \
+        -p aarp-wire -p aarp-core --lib
+}
+
 if [ "$tier" != first ]; then
     limit=3600
+    advisories
+    part lines "instructions of each hooked call" benches/instructions.sh
+    miri
     part cargo "property tests, more cases" env PROPTEST_CASES=10000 \
         cargo test --locked -p aarp-wire -p aarp-core
     # Bindings are a feature that the line above is without; their simulations are slower.

@@ -144,8 +144,10 @@ static void send_to_ways(int fd, const struct sockaddr_in6 *to) {
     message.msg_control = bad + PAGE;
     message.msg_controllen = 40;
     CALL(sendmsg(fd, &message, 0), "sendmsg with control from nowhere");
+#ifndef UNDER_VALGRIND /* which reads the whole header when it may read a part */
     memcpy(bad + PAGE - 30, &message, 30);
     CALL(sendmsg(fd, (void *)(bad + PAGE - 30), 0), "sendmsg at the edge");
+#endif
     struct sockaddr_in6 other = *to;
     other.sin6_family = AF_INET;
     CALL(sendto(fd, "abc", 3, 0, SA(&other), sizeof other) >= -1, "another family");

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod library;
+mod memcheck;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
@@ -43,6 +44,11 @@ struct Run {
 
 /// Compiles a program and runs it in the client's host, under the library or not.
 fn run(site: &Site, source: &str, library: bool) -> Run {
+    run_by(site, source, library, &[])
+}
+
+/// The same by a command that the program's path is added to.
+fn run_by(site: &Site, source: &str, library: bool, through: &[&str]) -> Run {
     let source = source.replacen("#include \"transcript.h\"", TRANSCRIPT, 1);
     let program = site
         .lab
@@ -53,7 +59,10 @@ fn run(site: &Site, source: &str, library: bool) -> Run {
         &program,
         &["-Wno-unused", "-Wno-nonnull", "-pthread"],
     );
-    let mut command = site.lab.host("client").unwrap().command(&program);
+    let path = program.to_str().expect("a path of ours");
+    let words: Vec<&str> = through.iter().copied().chain([path]).collect();
+    let client = site.lab.host("client").unwrap();
+    let mut command = client.command(words[0]).args(&words[1..]);
     if library {
         command = command
             .env("LD_PRELOAD", stage::library())
@@ -67,7 +76,7 @@ fn run(site: &Site, source: &str, library: bool) -> Run {
     let since = now();
     let output = command
         .arg(A.to_string())
-        .limit(Duration::from_secs(120))
+        .limit(Duration::from_secs(600))
         .output()
         .unwrap();
     let transcript = String::from_utf8_lossy(&output.stdout).into_owned();
