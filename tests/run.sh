@@ -110,7 +110,7 @@ missing() {
         2>/dev/null || printf 'python3-scapy '
     # Some hundred megabytes.
     [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go \
-        valgrind:valgrind
+        valgrind:valgrind chromium:chromium
 }
 # One word a package.
 # shellcheck disable=SC2046

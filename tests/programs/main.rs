@@ -5,6 +5,7 @@
 //! client are the evidence.
 #[path = "../common/site.rs"]
 mod base;
+mod browser;
 #[path = "../common/mod.rs"]
 mod common;
 mod flow;
@@ -206,6 +207,13 @@ programs! {
     ssh: Ssh,
     git: Git,
     nc: Nc,
+}
+
+/// It compiles its program first.
+#[test]
+#[ignore = "long: needs a JDK"]
+fn java_keeps_its_session() {
+    in_lab(Program::Java, || keeps_its_session(Program::Java, NEAR));
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(crate) enum Program {
     Ssh,
     Git,
     Nc,
+    Java,
 }
 
 /// How a program is told where to go.
@@ -49,6 +50,7 @@ impl Program {
             Self::Ssh => "ssh",
             Self::Git => "git over http",
             Self::Nc => "nc",
+            Self::Java => "java HttpClient",
         }
     }
 
@@ -61,13 +63,14 @@ impl Program {
             Self::Ssh => "ssh",
             Self::Git => "git",
             Self::Nc => "nc.openbsd",
+            Self::Java => "java",
         }
     }
 
     /// Whether its socket is one that does not block while it connects.
     pub(crate) fn is_nonblocking(self) -> bool {
         match self {
-            Self::Curl | Self::Asyncio | Self::Git | Self::Nc => true,
+            Self::Curl | Self::Asyncio | Self::Git | Self::Nc | Self::Java => true,
             Self::Wget | Self::HttpClient | Self::Ssh => false,
         }
     }
@@ -75,7 +78,9 @@ impl Program {
     /// Starts what it talks to.
     pub(crate) fn serve(self, site: &mut Site) {
         match self {
-            Self::Curl | Self::Wget | Self::HttpClient | Self::Asyncio => site.serve_http(),
+            Self::Curl | Self::Wget | Self::HttpClient | Self::Asyncio | Self::Java => {
+                site.serve_http();
+            }
             Self::Git => {
                 site.make_repository();
                 site.serve_http();
@@ -160,6 +165,11 @@ impl Session {
             let python = python.arg(path.join(name));
             python.args([host.as_str(), &format!("/gated/{label}"), "plain"])
         };
+        let java = || {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/Download.java");
+            let java = command("java").arg(source);
+            java.args([host.as_str(), &format!("/gated/{label}"), "plain"])
+        };
         let gated = url(&format!("gated/{label}"));
         let mut listener = None;
         let process = match program {
@@ -167,6 +177,7 @@ impl Session {
             Program::Wget => command("wget").args(["-nv", "-t1", "-O", "plain", &gated]),
             Program::HttpClient => script("http_client.py"),
             Program::Asyncio => script("asyncio_client.py"),
+            Program::Java => java(),
             Program::Git => {
                 let repository = url(&format!("git/{label}/repo.git"));
                 command("git").args(["clone", "-q", &repository, "clone"])
