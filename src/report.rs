@@ -323,15 +323,17 @@ pub(crate) fn at_exit() {
         return;
     }
     let hits = of(&PINNED_FROM_MEMORY);
+    let pinned = hits + of(&PINNED_BY_ASKING);
+    let bypassed: u64 = BYPASSES.iter().map(of).sum();
     let mut line = Text::<512>::new();
     let mut say = |text: fmt::Arguments<'_>| {
         // A Text takes whatever fits, and never fails.
         let _ = line.write_fmt(text);
     };
     say(format_args!(
-        "aarp[{}]: pinned={}",
+        "aarp[{}]: pinned={pinned} calls={}",
         process::id(),
-        hits + of(&PINNED_BY_ASKING)
+        pinned + of(&REFUSED) + bypassed
     ));
     say(format_args!(" hits={hits} misses={}", of(&MISSES)));
     say(format_args!(

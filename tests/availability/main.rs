@@ -6,6 +6,7 @@
 #![allow(unreachable_pub)]
 
 mod blocking;
+mod eyeballs;
 mod nonblocking;
 mod signals;
 mod site;
