@@ -103,7 +103,10 @@ impl<'c> Sending<'c> {
                 gives_up(self.fd, self.datagrams, &self.remote);
                 match pins.insert(&self.remote, a, idle, now) {
                     Some(pin) => self.goes(pins, &pin, now),
-                    None => Course::Own,
+                    None => {
+                        self.datagrams.speaks(a, self.remote.port);
+                        Course::Own
+                    }
                 }
             }
             Decision::Refused => Course::Refused,
@@ -162,6 +165,7 @@ impl<'c> Sending<'c> {
         }
         let Some(moved) = pins.replace(&self.remote, pin, u, now) else {
             report::bypass("send", self.fd, self.to, Bypass::Busy);
+            speaks(self.fd, self.datagrams, &self.remote);
             return Course::Own;
         };
         if self.datagrams.connected {
@@ -185,6 +189,9 @@ impl<'c> Sending<'c> {
             return Course::Refused;
         }
         report::bypass("send", self.fd, self.to, reason);
+        // Else who answers would be taken for a client that speaks first, and no socket
+        // of this process would be moved to its U any more.
+        speaks(self.fd, self.datagrams, &self.remote);
         Course::Own
     }
 
