@@ -194,8 +194,7 @@ fn closing_pinned(fd: c_int, record: &Record) {
         datagram::receive::closing(fd, record);
         return sockets::clear(fd);
     }
-    // A socket with another descriptor goes on.
-    if record.phase == Phase::Connecting && !record.duplicated {
+    if record.phase == Phase::Connecting && !sockets::has_duplicates(fd, record) {
         let error = errno::get();
         // Given up while the SYN is unanswered, as clients of several addresses
         // do; or failed, and nobody asked why.

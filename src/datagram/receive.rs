@@ -155,19 +155,15 @@ pub(crate) fn closing(fd: c_int, record: &Record) {
     let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {
         return;
     };
-    // Its duplicates go on.
-    if record.duplicated || record.socket != datagrams.socket {
+    if record.socket != datagrams.socket || sockets::has_duplicates(fd, record) {
         return;
     }
-    let Some(place) = datagrams.last_pin() else {
-        return;
-    };
     if datagrams.may_have_many_pins() {
         for pin in pins.of(datagrams.socket).filter(Pin::is_moved) {
             left_unanswered(record, pins, &pin);
         }
         pins.release(datagrams.socket);
-    } else {
+    } else if let Some(place) = datagrams.last_pin() {
         if let Some(pin) = pins.at(datagrams.socket, place).filter(Pin::is_moved) {
             left_unanswered(record, pins, &pin);
         }

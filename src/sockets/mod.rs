@@ -210,6 +210,11 @@ fn duplicates(fd: i32, socket: u32) -> impl Iterator<Item = (i32, &'static Place
     })
 }
 
+/// Whether the socket of a descriptor goes on when that is closed.
+pub(crate) fn has_duplicates(fd: i32, record: &Record) -> bool {
+    record.duplicated && duplicates(fd, record.socket).next().is_some()
+}
+
 /// The descriptors from `first` to `last` of which something is known.
 pub(crate) fn known(first: u32, last: u32) -> impl Iterator<Item = i32> {
     let (first, last) = (first as usize, last as usize);
