@@ -149,6 +149,12 @@ impl PinTable {
     #[must_use]
     #[inline]
     pub fn to(&self, remote: &Remote) -> Option<Pin> {
+        // One that is moved by another thread meanwhile stands where was looked first.
+        self.find_to(remote).or_else(|| self.find_to(remote))
+    }
+
+    #[inline]
+    fn find_to(&self, remote: &Remote) -> Option<Pin> {
         let (a, key) = (words_of(remote.address), key(remote));
         places(start(a, key), REACH, ENTRIES).find_map(|place| {
             let words = self.read(place)?;
@@ -160,6 +166,13 @@ impl PinTable {
     #[must_use]
     #[inline]
     pub fn from(&self, remote: &Remote) -> Option<Pin> {
+        self.find_from(remote, 0)
+            .or_else(|| self.find_from(remote, 0))
+    }
+
+    /// Only former ones with `FORMER`.
+    #[inline]
+    fn find_from(&self, remote: &Remote, which: u64) -> Option<Pin> {
         let (u, key) = (words_of(remote.address), key(remote));
         let mark = mark_of(u, key);
         places(start(u, key), REACH, HINTS).find_map(|hint| {
@@ -169,7 +182,8 @@ impl PinTable {
             }
             let place = (hint & 0xffff) as usize - 1;
             let words = self.read(place % ENTRIES)?;
-            (words[0] & !(IDLE | FORMER) == key && words[3..5] == u).then(|| pin(place, &words))
+            let same = words[0] & !(IDLE | FORMER) == key && words[3..5] == u;
+            (same && words[0] & which == which).then(|| pin(place, &words))
         })
     }
 
@@ -203,21 +217,31 @@ impl PinTable {
 
     /// Puts another U, or A itself, in the place of what a pin has had. What still
     /// comes from there is shown as before. `None` when there is no place.
+    ///
+    /// At no moment is there nothing: another thread may be receiving, and what comes
+    /// from U then would be shown as it comes.
     pub fn replace(&self, remote: &Remote, old: &Pin, u: Ipv6Addr, now: u64) -> Option<Pin> {
-        self.clear(remote.socket, old.place);
-        if old.is_moved()
-            && old.u != u
-            && self
-                .from(&Remote {
-                    address: old.u,
-                    ..*remote
-                })
-                .is_none()
-        {
+        let from_old = Remote {
+            address: old.u,
+            ..*remote
+        };
+        if old.is_moved() && old.u != u && self.find_from(&from_old, FORMER).is_none() {
             // Without a place for it, what comes late is shown as it comes.
             let _ = self.put(remote, old.u, old.idle.max(1), FORMER, now);
         }
-        self.put(remote, u, old.idle, 0, now)
+        let new = self.put(remote, u, old.idle, 0, now);
+        self.forget(remote.socket, old);
+        // In a full table, the place that it leaves is the one that there is.
+        new.or_else(|| self.put(remote, u, old.idle, 0, now))
+    }
+
+    /// Forgets a pin, if it is what there is in its place still.
+    fn forget(&self, socket: u32, old: &Pin) {
+        self.entry(old.place).pin.update(|words| {
+            let found = pin(usize::from(old.place.0), &words);
+            let same = found == *old && words[0] >> 32 == u64::from(socket);
+            (same && words[0] & FORMER == 0).then_some([0; WORDS])
+        });
     }
 
     fn put(&self, remote: &Remote, u: Ipv6Addr, idle: u16, former: u64, now: u64) -> Option<Pin> {
@@ -512,6 +536,41 @@ mod tests {
         assert!(!own.is_moved());
         assert_eq!(table.from(&remote(1, A)), Some(own));
         assert_eq!(table.from(&remote(1, U)).unwrap().a, A);
+    }
+
+    /// A thread that receives and sends while another moves the pin: there is always
+    /// what says what U stands for, and where A is.
+    #[test]
+    fn a_pin_that_is_moved_is_always_there() {
+        let table = table();
+        let others = [address("2001:db8:52::2"), A, U];
+        table.insert(&remote(1, A), U, 60, 1000).unwrap();
+        let over = AtomicU64::new(0);
+        let missed = std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut missed = (0, 0);
+                while over.load(Ordering::Relaxed) == 0 {
+                    missed.0 += u32::from(table.from(&remote(1, U)).is_none());
+                    missed.1 += u32::from(table.to(&remote(1, A)).is_none());
+                }
+                missed
+            });
+            for turn in 0..20_000 {
+                let pin = table.to(&remote(1, A));
+                let u = others[turn % others.len()];
+                let moved = pin.and_then(|pin| table.replace(&remote(1, A), &pin, u, 2000));
+                if moved.is_none() {
+                    println!("turn {turn}: {pin:?}");
+                    break;
+                }
+                if turn % 64 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            over.store(1, Ordering::Relaxed);
+            watch.join().unwrap()
+        });
+        assert_eq!(missed, (0, 0));
     }
 
     #[test]
