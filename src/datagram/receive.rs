@@ -76,6 +76,11 @@ fn received_unasked(datagrams: &Datagrams, remote: &Remote) -> Option<Ipv6Addr> 
         pins.heard(other.place, now);
         return Some(pin.a);
     }
+    // Whom this socket speaks to does not speak first: another process that has the
+    // socket too has asked it itself.
+    if PINS.get().is_some_and(|pins| pins.to(remote).is_some()) {
+        return None;
+    }
     datagrams.speaks(remote.address, remote.port);
     hear(remote.address);
     None
