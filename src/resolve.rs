@@ -12,6 +12,7 @@ use aarp_core::state::ProcessState;
 use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all, ask_most};
 use aarp_sys::clock::boottime;
 use aarp_sys::interrupt::Interruptible;
+use aarp_sys::memory::with_scratch_of;
 use aarp_sys::process::thread;
 use aarp_sys::route::Origin;
 use aarp_sys::socket;
@@ -277,8 +278,34 @@ pub(crate) fn prefetch(
         origin: Origin::default(),
         interruptible: Interruptible::Never,
     };
-    let mut inquiries = [empty; ADDRESSES];
-    let mut reports = [Err(AskError::NoMethod); ADDRESSES];
+    // A thread of the program may have next to no stack left. Without memory nobody is
+    // asked now, but when somebody connects.
+    let _ = with_scratch_of(
+        || empty,
+        |inquiries: &mut [_; ADDRESSES]| {
+            with_scratch_of(
+                || Err(AskError::NoMethod),
+                |reports: &mut [_; ADDRESSES]| {
+                    let room = (&mut inquiries[..], &mut reports[..]);
+                    prefetch_in(room, state, addresses, now, all);
+                },
+            )
+        },
+    );
+}
+
+/// The same, with room for inquiries, which are empty, and for reports.
+fn prefetch_in(
+    (inquiries, reports): (&mut [Inquiry<'_>], &mut [Result<Report, AskError>]),
+    state: &ProcessState,
+    addresses: &[(Ipv6Addr, u32)],
+    now: Duration,
+    all: bool,
+) {
+    let Some(empty) = inquiries.first().copied() else {
+        return;
+    };
+    let settings = empty.settings;
     let mut count = 0;
     for (a, scope) in addresses {
         let (Ok(interest), Some(inquiry)) = (interest(settings, *a), inquiries.get_mut(count))

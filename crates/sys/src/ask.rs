@@ -13,6 +13,7 @@ use aarp_wire::probe::Method;
 
 use crate::exchange::{Exchange, Others, State};
 use crate::interrupt::Interruptible;
+use crate::memory::with_scratch_of;
 pub use crate::probe::Kind;
 use crate::route::Origin;
 use crate::syscall::Errno;
@@ -122,7 +123,7 @@ pub fn ask(inquiry: &Inquiry<'_>) -> Result<Report, AskError> {
 /// all together take as long as the longest of them. One socket for each method asks
 /// them all: `origin` and `interruptible` are those of the first inquiry.
 ///
-/// Takes about 15 KiB of the stack, [`ask`] about 5.
+/// Takes no more of the stack than [`ask`], about 5 KiB.
 ///
 /// A report is an error where that address could not be asked about. When a signal
 /// interrupts, those that are not decided yet are [`AskError::Interrupted`].
@@ -145,6 +146,15 @@ fn ask_several(
     let count = inquiries.len().min(reports.len()).min(ADDRESSES);
     let (now, rest) = reports.split_at_mut(count);
     rest.fill(Err(AskError::TooMany));
-    let mut states = [const { State::Waiting }; ADDRESSES];
-    Exchange::new(&inquiries[..count], now, &mut states[..count], others).run();
+    let inquiries = &inquiries[..count];
+    // The caller may have next to no stack left.
+    let asked = with_scratch_of(
+        || State::Waiting,
+        |states: &mut [State; ADDRESSES]| {
+            Exchange::new(inquiries, &mut *now, &mut states[..count], others).run();
+        },
+    );
+    if let Err(errno) = asked {
+        now.fill(Err(AskError::System("mmap", errno)));
+    }
 }

@@ -124,6 +124,29 @@ pub fn with_scratch<T: Copy, const N: usize, R>(
     Ok(result)
 }
 
+/// Runs `work` with `N` values that `make` makes, which are on no stack.
+///
+/// # Errors
+/// What mmap(2) says.
+pub fn with_scratch_of<T, const N: usize, R>(
+    make: impl Fn() -> T,
+    work: impl FnOnce(&mut [T; N]) -> R,
+) -> Result<R, Errno> {
+    const {
+        assert!(!core::mem::needs_drop::<T>());
+    }
+    let start = map(size_of::<[T; N]>())?;
+    let items = start.cast::<T>();
+    for place in 0..N {
+        // SAFETY: inside the mapping, which is aligned for every type.
+        unsafe { ptr::write(items.as_ptr().add(place), make()) };
+    }
+    // SAFETY: initialised just now, and used by nobody else.
+    let result = work(unsafe { start.cast::<[T; N]>().as_mut() });
+    unmap(start, size_of::<[T; N]>());
+    Ok(result)
+}
+
 fn octets_len(size: usize, items: usize) -> usize {
     size - items
 }
