@@ -13,7 +13,7 @@ use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all, ask_most
 use aarp_sys::clock::boottime;
 use aarp_sys::interrupt::Interruptible;
 use aarp_sys::memory::with_scratch_of;
-use aarp_sys::process::thread;
+use aarp_sys::process::{has_stack_for_a_question, thread};
 use aarp_sys::route::Origin;
 use aarp_sys::socket;
 
@@ -144,6 +144,9 @@ impl Asker<'_> {
         if allowance < LEAST {
             return Err(Unresolved::Bypass(Bypass::Stalled));
         }
+        if !has_stack_for_a_question() {
+            return Err(Unresolved::Bypass(Bypass::Reentrant));
+        }
         report::miss();
         let asked = ask(&Inquiry {
             settings: self.settings,
@@ -195,7 +198,7 @@ impl Asker<'_> {
         let stalls = &self.state.stalls;
         // The other half is for A.
         let allowance = stalls.allowance(thread(), now, plan.budget) / 2;
-        if allowance < LEAST {
+        if allowance < LEAST || !has_stack_for_a_question() {
             return true;
         }
         let asked = ask(&Inquiry {
@@ -324,7 +327,7 @@ fn prefetch_in(
         count += 1;
     }
     let (inquiries, reports) = (&inquiries[..count], &mut reports[..count]);
-    if inquiries.iter().all(|inquiry| inquiry.budget < LEAST) {
+    if inquiries.iter().all(|inquiry| inquiry.budget < LEAST) || !has_stack_for_a_question() {
         return;
     }
     report::miss();

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use aarp_core::bypass::Bypass;
 use aarp_core::settings::{DaemonUse, Settings};
 use aarp_sys::memory::leak_changed;
+use aarp_sys::process::has_stack_for_a_question;
 use aarp_sys::settings::OwnEnvironment;
 use once_cell::race::OnceRef;
 
@@ -46,6 +47,9 @@ fn read() -> Result<&'static Settings, Bypass> {
     }
     if ops::is_barred() {
         return Err(Bypass::Seccomp);
+    }
+    if !has_stack_for_a_question() {
+        return Err(Bypass::Reentrant);
     }
     #[allow(clippy::result_large_err)] // Nothing may be allocated.
     let load = |settings: &mut Settings| aarp_sys::settings::load(settings, &OwnEnvironment);

@@ -24,7 +24,7 @@ pub enum Bypass {
     Ambiguous,
     /// Another thread is at work on what is needed.
     Busy,
-    /// A signal handler interrupted the library itself.
+    /// A signal handler calls, on a stack of its own that has no room for a question.
     Reentrant,
     /// The program has installed a seccomp filter.
     Seccomp,
@@ -106,6 +106,7 @@ impl Bypass {
                 | Bypass::Budget
                 | Bypass::Stalled
                 | Bypass::Busy
+                | Bypass::Reentrant
                 | Bypass::Untrusted
                 | Bypass::Refuted
                 | Bypass::Rewritten

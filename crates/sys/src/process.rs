@@ -17,6 +17,25 @@ pub fn thread() -> u64 {
     (unsafe { libc::pthread_self() }) as u64
 }
 
+/// What a question to the network takes of the stack, with some for the call behind.
+const FOR_A_QUESTION: usize = 8 * 1024;
+
+/// Whether there is stack enough to ask the network: not in a signal handler on an
+/// alternate stack of the size that was usual (`SIGSTKSZ`, 8 KiB).
+#[must_use]
+pub fn has_stack_for_a_question() -> bool {
+    let mut stack = libc::stack_t {
+        ss_sp: core::ptr::null_mut(),
+        ss_flags: 0,
+        ss_size: 0,
+    };
+    let here = (&raw mut stack) as usize;
+    // SAFETY: there is room for what the kernel tells.
+    let told = unsafe { syscall(libc::SYS_sigaltstack, [0, here, 0, 0, 0, 0]) };
+    let is_alternate = told.is_ok() && stack.ss_flags & libc::SS_ONSTACK != 0;
+    !is_alternate || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
+}
+
 /// Fills `buffer` with random octets.
 ///
 /// # Errors
