@@ -3,10 +3,13 @@
 //! where the program has given up what it had.
 #![allow(unreachable_pub)]
 
+mod given_up;
+mod memory;
 mod pins;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
+mod stack;
 #[path = "../availability/stage.rs"]
 mod stage;
 mod storms;

@@ -159,17 +159,15 @@ static inline int is_moved(int fd) {
 /* A connection to A that nobody ends: the program is its own server, which keeps what
  * it accepts. */
 static inline int kept_stream(void) {
-    static int listening = -1;
     struct sockaddr_in6 here = {.sin6_family = AF_INET6, .sin6_port = htons(MUTE)};
     struct sockaddr_in6 to = with_port(served, MUTE);
-    if (listening < 0) {
-        listening = tcp();
-        MUST(bind(listening, SA(&here), sizeof here));
-        MUST(listen(listening, 8));
-    }
-    int fd = tcp();
+    int listening = tcp(), fd = tcp(), on = 1;
+    MUST(setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
+    MUST(bind(listening, SA(&here), sizeof here));
+    MUST(listen(listening, 8));
     MUST(connect(fd, SA(&to), sizeof to));
     MUST(accept(listening, NULL, NULL));
+    MUST(close(listening));
     return fd;
 }
 

@@ -1,0 +1,202 @@
+/* A program that has pinned sockets, gives up what it had, and goes on with what is
+ * left: PROGRAM ADDRESS WHAT [FOLDER]. */
+#include "storm.h"
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+static struct sockaddr_in6 echo;
+static int stream, peer, plain;
+/* As the kernel knows the peer, which may not be asked by and by. */
+static int may_ask_the_kernel = 1;
+
+static void from_a(int fd, int with_name) {
+    struct sockaddr_in6 from;
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    struct iovec part = {(char[8]){0}, 8};
+    struct msghdr message = {&from, sizeof from, &part, 1, NULL, 0, 0};
+    if (poll(&entry, 1, 30000) != 1)
+        WRONG("no answer");
+    if (with_name && recvmsg(fd, &message, 0) == 8 && !is_a(&from))
+        WRONG("an answer from another");
+    if (!with_name && recv(fd, part.iov_base, 8, 0) != 8)
+        WRONG("recv: %s", strerrorname_np(errno));
+}
+
+/* All that may be done with the sockets that there are. */
+static void use(const char *when) {
+    struct iovec part = {"question", 8};
+    struct msghdr message = {&echo, sizeof echo, &part, 1, NULL, 0, 0};
+    AT(when);
+    shows_a(stream);
+    shows_a(peer);
+    CLEAN(send(stream, "question", 8, MSG_NOSIGNAL));
+    CLEAN(send(peer, "question", 8, 0));
+    from_a(peer, 0);
+    CLEAN(write(peer, "question", 8));
+    from_a(peer, 1);
+    CLEAN(sendto(plain, "question", 8, 0, SA(&echo), sizeof echo));
+    from_a(plain, 1);
+    CLEAN(sendmsg(plain, &message, 0));
+    from_a(plain, 1);
+    if (may_ask_the_kernel && !(is_moved(stream) && is_moved(peer)))
+        WRONG("%s: not pinned any more", when);
+}
+
+static void begin_anew(void) {
+    stream = kept_stream();
+    peer = udp();
+    plain = udp();
+    CLEAN(connect(peer, SA(&echo), sizeof echo));
+}
+
+/* --- descriptors ------------------------------------------------------------- */
+
+static void close_all(const char *how) {
+    if (!strcmp(how, "close_range"))
+        CLEAN(close_range(3, ~0U, 0));
+    else if (!strcmp(how, "closefrom"))
+        closefrom(3);
+    else if (!strcmp(how, "syscall"))
+        CLEAN(syscall(SYS_close_range, 3, ~0U, 0));
+    else
+        for (int fd = 3; fd < 1024; fd++)
+            close(fd);
+    /* The numbers stand for something else now, and nothing is left of what they were:
+     * streams where datagrams were, and the other way round. */
+    int again[] = {udp(), tcp(), tcp(), udp()};
+    for (int i = 0; i < 4; i++) {
+        struct sockaddr_in6 name;
+        socklen_t len = sizeof name;
+        if (getpeername(again[i], SA(&name), &len) != -1 || errno != ENOTCONN)
+            WRONG("a new socket has a peer");
+    }
+    CLEAN(connect(again[0], SA(&echo), sizeof echo));
+    CLEAN(connect(again[1], SA(&served), sizeof served));
+    for (int i = 0; i < 2; i++) {
+        shows_a(again[i]);
+        if (!is_moved(again[i]))
+            WRONG("%d is not pinned", again[i]);
+    }
+    CLEAN(close_range(3, ~0U, 0));
+    begin_anew();
+}
+
+/* --- privileges -------------------------------------------------------------- */
+
+static void drop_privileges(void) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0}, {0}};
+    /* In an ordinary user's namespace there is nobody else. */
+    if ((setgroups(0, NULL) || setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534)) &&
+        errno != EPERM && errno != EINVAL)
+        WRONG("setresuid: %s", strerrorname_np(errno));
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    MUST(syscall(SYS_capset, &header, none));
+}
+
+/* What is new, and what is not known yet, and that nobody may ask about. */
+static void use_new(void) {
+    struct sockaddr_in6 other = unknown(9);
+    AT("new sockets");
+    int fd = tcp();
+    CLEAN(connect(fd, SA(&served), sizeof served));
+    shows_a(fd);
+    if (!is_moved(fd))
+        WRONG("what is known is not pinned");
+    CLEAN(close(fd));
+    fd = tcp();
+    errno = UNTOUCHED;
+    if (connect(fd, SA(&other), sizeof other) != -1 || errno != ECONNREFUSED)
+        WRONG("what is unknown: %s", strerrorname_np(errno));
+    CLEAN(close(fd));
+}
+
+/* --- filters ----------------------------------------------------------------- */
+
+#define ON(call, what)                                                              \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1),                          \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_##what)
+
+/* Kills on socket, or on everything but what the program does itself from now on. */
+static void filter(const char *how) {
+    struct sock_filter no_socket[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ON(socket, KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_filter own[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ON(sendto, ALLOW), ON(sendmsg, ALLOW), ON(recvfrom, ALLOW), ON(recvmsg, ALLOW),
+        ON(write, ALLOW), ON(poll, ALLOW), ON(getpeername, ALLOW), ON(close, ALLOW),
+        ON(connect, ALLOW), ON(dup, ALLOW), ON(exit_group, ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    int strict = strstr(how, "strict") != NULL;
+    struct sock_fprog program = {strict ? sizeof own / sizeof *own
+                                        : sizeof no_socket / sizeof *no_socket,
+                                 strict ? own : no_socket};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (strstr(how, "prctl"))
+        MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+    else
+        MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+    may_ask_the_kernel = !strict;
+}
+
+/* Sockets that are there but have not been connected or used, on their way to a
+ * destination that is not known. */
+static void use_filtered(int unused, int unused_stream, struct sockaddr_in6 other) {
+    struct sockaddr_in6 mute = with_port(served, MUTE);
+    AT("filtered: to what is unknown");
+    sendto(unused, "question", 8, 0, SA(&other), sizeof other);
+    AT("filtered: a stream");
+    CLEAN(connect(unused_stream, SA(&served), sizeof served));
+    shows_a(unused_stream);
+    /* Long enough for any patience with silence. */
+    AT("filtered: to who is silent");
+    for (int i = 0; i < 15; i++) {
+        CLEAN(sendto(plain, "question", 8, 0, SA(&mute), sizeof mute));
+        CLEAN(poll(NULL, 0, 100));
+    }
+    AT("filtered: dup, close");
+    int copy = CLEAN(dup(peer));
+    shows_a(copy);
+    CLEAN(close(copy));
+    CLEAN(close(unused));
+    CLEAN(close(unused_stream));
+}
+
+int main(int count, char **words) {
+    if (count != 4)
+        return 64;
+    const char *what = words[2];
+    begin(2, words);
+    watched(60);
+    echo = with_port(served, ECHO);
+    begin_anew();
+    int unused = udp(), unused_stream = tcp();
+    struct sockaddr_in6 other = unknown(ECHO);
+    use("before");
+    if (!strncmp(what, "filter", 6)) {
+        filter(what);
+        use("filtered");
+        use_filtered(unused, unused_stream, other);
+    } else if (!strcmp(what, "privileges")) {
+        drop_privileges();
+        use_new();
+    } else if (!strcmp(what, "chroot")) {
+        MUST(chroot(words[3]));
+        MUST(chdir("/"));
+        use_new();
+    } else {
+        close_all(what);
+    }
+    use("after");
+    CLEAN(write(1, "used\n", 5));
+    return 0;
+}
