@@ -188,7 +188,7 @@ static inline void show_octets(const char *label, const void *octets, int size) 
     hex(label, octets, end);
 }
 
-static inline void show_names(int fd) {
+static inline void show_peer_name(int fd) {
     struct sockaddr_storage name;
     socklen_t len = sizeof name;
     memset(&name, 0, sizeof name);
@@ -196,7 +196,12 @@ static inline void show_names(int fd) {
     if (name.ss_family == AF_INET6)
         show_in6("peer", (void *)&name);
     printf("  length %u\n", len);
-    len = sizeof name;
+}
+
+static inline void show_names(int fd) {
+    struct sockaddr_storage name;
+    socklen_t len = sizeof name;
+    show_peer_name(fd);
     memset(&name, 0, sizeof name);
     CALL(getsockname(fd, SA(&name), &len), "own name");
     if (name.ss_family == AF_INET6)

@@ -288,6 +288,17 @@ CASES("connect/descriptor is", NO_SOCKETS) {
     }
 }
 
+/* Until the other end has closed as well. */
+static void wait_for_the_end(int fd) {
+    struct tcp_info info;
+    do {
+        struct timespec moment = {0, 1000000};
+        nanosleep(&moment, NULL);
+        socklen_t len = sizeof info;
+        MUST(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+    } while (info.tcpi_state != TCP_CLOSE);
+}
+
 NAMES(SHUT, "SHUT_RD", "SHUT_WR", "SHUT_RDWR");
 CASES("connect/shut down before and after", SHUT) {
     int fd = stream(0);
@@ -295,6 +306,8 @@ CASES("connect/shut down before and after", SHUT) {
     connect_and_show(0, fd, ECHO);
     show_stream(fd);
     CALL(shutdown(fd, variant), "shut down");
+    if (variant != SHUT_RD)
+        wait_for_the_end(fd);
     show_ready(fd);
     connect_and_show(0, fd, ECHO);
     show_names(fd);

@@ -1,5 +1,9 @@
 /* Control messages and the error queue. */
 
+/* Of linux/in6.h, which cannot be had beside netinet/in.h. */
+#define FLOWINFO 11
+#define AUTOFLOWLABEL 70
+
 /* Of a control message that which does not depend on the moment. */
 static void show_control(struct msghdr *message) {
     for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at; at = CMSG_NXTHDR(message, at)) {
@@ -18,6 +22,9 @@ static void show_control(struct msghdr *message) {
                    strerrorname_np(error->ee_errno), error->ee_origin, error->ee_type,
                    error->ee_code, error->ee_info, error->ee_data);
             show_in6("offender", (void *)SO_EE_OFFENDER(error));
+        } else if (level == IPPROTO_IPV6 && type == FLOWINFO) {
+            /* The other end's choice, by the addresses and its own secret. */
+            printf("  a flow label %d\n", *(int *)data != 0);
         } else if (level == IPPROTO_IPV6) {
             hex("data", data, at->cmsg_len - CMSG_LEN(0));
         } else if (level == SOL_SOCKET && (type == SCM_TIMESTAMP || type == SCM_TIMESTAMPNS)) {
@@ -54,8 +61,8 @@ static void tell(int variant, int fd) {
     static const int OPTIONS[][2] = {
         {IPPROTO_IPV6, IPV6_RECVPKTINFO}, {IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
         {IPPROTO_IPV6, IPV6_RECVTCLASS},  {SOL_SOCKET, SO_TIMESTAMP},
-        {SOL_SOCKET, SO_TIMESTAMPNS},     {IPPROTO_IPV6, 74 /* IPV6_RECVORIGDSTADDR */},
-        {IPPROTO_IPV6, 11 /* IPV6_FLOWINFO */}};
+        {SOL_SOCKET, SO_TIMESTAMPNS},     {IPPROTO_IPV6, IPV6_RECVORIGDSTADDR},
+        {IPPROTO_IPV6, FLOWINFO}};
     int on = 1;
     for (int at = 0; at < COUNT(OPTIONS); at++)
         if (variant == at || variant == COUNT(OPTIONS))
@@ -143,8 +150,8 @@ CASES("control/option", SOCKET_WIDE) {
     struct in6_pktinfo info = {0};
     inet_pton(AF_INET6, "2001:db8:c::2", &info.ipi6_addr);
     int index = if_nametoindex("eth0"), value = variant == 3 ? (int)htonl(index) : 1;
-    static const int OPTIONS[] = {IPV6_PKTINFO, IPV6_UNICAST_HOPS, IPV6_TCLASS, 76,
-                                  IPV6_MTU_DISCOVER, 70};
+    static const int OPTIONS[] = {IPV6_PKTINFO, IPV6_UNICAST_HOPS, IPV6_TCLASS,
+                                  IPV6_UNICAST_IF, IPV6_MTU_DISCOVER, AUTOFLOWLABEL};
     if (variant == 1)
         value = 33;
     for (int kind = 0; kind < 2; kind++) {

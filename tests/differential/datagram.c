@@ -115,13 +115,17 @@ CASES("datagram/sent to an odd address", ODD_NAMES) {
 CASES("datagram/bound to", BINDINGS) {
     int fd = datagram(0);
     bind_by(variant, fd);
+    show_names(fd);
+    if (!strcmp(BINDINGS[variant], "loopback")) {
+        /* Nobody would answer to there, the questions of the library neither. */
+        close(fd);
+        return;
+    }
     struct sockaddr_in6 to = at_port(UDP_ECHO);
     ssize_t sent;
     CALL(sent = sendto(fd, "question", 8, 0, SA(&to), sizeof to), "sendto");
-    /* To the loopback address nobody answers. */
-    if (sent > 0 && variant != 4)
+    if (sent > 0)
         receive_by(0, fd, 64, 0);
-    show_names(fd);
     CALL(connect_to(fd, UDP_ECHO), "connect");
     show_names(fd);
     close(fd);
@@ -277,7 +281,10 @@ CASES("datagram/shut down", SHUT) {
     CALL(shutdown(fd, variant), "shut down");
     CALL(connect_to(fd, UDP_ECHO), "connect");
     CALL(shutdown(fd, variant), "shut down");
-    CALL(send(fd, "question", 8, MSG_NOSIGNAL), "send");
+    ssize_t sent;
+    CALL(sent = send(fd, "question", 8, MSG_NOSIGNAL), "send");
+    if (sent > 0)
+        wait_for_octets(fd, 8);
     receive_by(0, fd, 64, variant == SHUT_WR ? MSG_DONTWAIT : 0);
     show_ready(fd);
     show_names(fd);

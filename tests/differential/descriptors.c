@@ -251,7 +251,7 @@ static void pass(int through, int fd) {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    CALL(sendmsg(through, &message, 0), "pass");
+    MUST(sendmsg(through, &message, 0));
 }
 
 static int passed(int through) {
