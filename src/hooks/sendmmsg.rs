@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_uint};
 use core::mem::transmute;
 
-use aarp_sys::message::SIN6;
+use aarp_sys::message::{MESSAGES_MAX, SIN6};
 use aarp_sys::user::is_readable;
 use aarp_sys::{errno, socket};
 use libc::{mmsghdr, msghdr};
@@ -56,6 +56,8 @@ pub(super) unsafe fn send_many(
     if !concerns {
         return call(messages, count);
     }
+    // It takes no more at a time; several calls of ours are to be one of the program's.
+    let count = count.min(MESSAGES_MAX as c_uint);
     let mut sent: c_uint = 0;
     while sent < count {
         let part = (count - sent).min(TOGETHER as c_uint);
