@@ -308,10 +308,11 @@ pub(crate) fn cause(error: i32) -> Cause {
     }
 }
 
-/// Errors of connect() that may have to do with U, or with the socket's own past or
-/// its address: A is tried, and nothing held against U.
+/// Errors of connect() that may have to do with U, or with the socket's own address: A
+/// is tried, and nothing held against U. (`ECONNABORTED` is about an attempt that came
+/// before, of which the program has read the error: it hears that from the kernel.)
 fn is_doubtful(error: i32) -> bool {
-    matches!(error, libc::EADDRNOTAVAIL | libc::ECONNABORTED)
+    error == libc::EADDRNOTAVAIL
 }
 
 pub(crate) fn with_address(to: &SocketAddress, address: Ipv6Addr) -> SocketAddress {
