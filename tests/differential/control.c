@@ -75,7 +75,7 @@ static void bind_here(int fd) {
     MUST(bind(fd, SA(&own), sizeof own));
 }
 
-CASES("control/told about datagrams:", TOLD) {
+CASES("control/told about datagrams", TOLD) {
     for (int way = 0; way < 2; way++) {
         int fd = datagram(0);
         bind_here(fd);
@@ -183,7 +183,7 @@ static void report_errors(int fd) {
     MUST(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on));
 }
 
-CASES("control/the error queue,", ERROR_WAYS) {
+CASES("control/the error queue", ERROR_WAYS) {
     int port = refused_port(), fd = datagram(0);
     report_errors(fd);
     if (variant % 2)
@@ -214,7 +214,7 @@ CASES("control/the error queue read with", RECEIVE_FLAGS) {
     close(fd);
 }
 
-CASES("control/the error queue, little room,", ERROR_WAYS) {
+CASES("control/the error queue, little room", ERROR_WAYS) {
     static const int LITTLE[] = {0, 10, 40, 60, 70};
     int fd = datagram(0), port = refused_port();
     report_errors(fd);

@@ -155,7 +155,7 @@ static void end_of(pid_t child) {
 }
 
 NAMES(KINDS, "stream", "datagram");
-CASES("descriptors/inherited by fork,", KINDS) {
+CASES("descriptors/inherited by fork", KINDS) {
     int fd = made(variant);
     fflush(stdout);
     pid_t child = MUST(fork());
@@ -172,7 +172,7 @@ CASES("descriptors/inherited by fork,", KINDS) {
     close(fd);
 }
 
-CASES("descriptors/connected in a child,", KINDS) {
+CASES("descriptors/connected in a child", KINDS) {
     int fd = variant ? datagram(0) : stream(0);
     fflush(stdout);
     pid_t child = MUST(fork());
@@ -188,7 +188,7 @@ CASES("descriptors/connected in a child,", KINDS) {
     close(fd);
 }
 
-CASES("descriptors/closed in a vfork child,", KINDS) {
+CASES("descriptors/closed in a vfork child", KINDS) {
     int fd = made(variant);
     fflush(stdout);
     pid_t child = vfork();
@@ -217,7 +217,7 @@ static int child(int count, char **words) {
 extern char **environ;
 NAMES(STARTS, "stream, fork and exec", "datagram, fork and exec", "stream, vfork and exec",
       "datagram, vfork and exec", "stream, posix_spawn", "datagram, posix_spawn");
-CASES("descriptors/handed on to another program:", STARTS) {
+CASES("descriptors/handed on to another program", STARTS) {
     int kind = variant % 2, fd = made(kind);
     char address[INET6_ADDRSTRLEN], kind_word[12], fd_word[12];
     inet_ntop(AF_INET6, &destination, address, sizeof address);
@@ -269,7 +269,7 @@ static int passed(int through) {
 
 NAMES(PASSED, "stream, to itself", "datagram, to itself", "stream, to a child",
       "datagram, to a child");
-CASES("descriptors/passed over a unix socket:", PASSED) {
+CASES("descriptors/passed over a unix socket", PASSED) {
     int kind = variant % 2, pair[2], fd = made(kind);
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
     fflush(stdout);

@@ -105,7 +105,7 @@ CASES("families/an ordinary echo comes from A, by", PINGS) {
     close(fd);
 }
 
-CASES("families/IPv4,", KINDS) {
+CASES("families/IPv4", KINDS) {
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = MUST(socket(AF_INET, variant ? SOCK_DGRAM : SOCK_STREAM, 0));
     own.sin_port = htons(9);
@@ -116,7 +116,7 @@ CASES("families/IPv4,", KINDS) {
     close(fd);
 }
 
-CASES("families/v4-mapped,", KINDS) {
+CASES("families/v4-mapped", KINDS) {
     struct sockaddr_in6 own = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
     inet_pton(AF_INET6, "::ffff:127.0.0.1", &own.sin6_addr);
     int fd = variant ? datagram(0) : stream(0);
@@ -133,7 +133,7 @@ CASES("families/v4-mapped,", KINDS) {
 
 NAMES(ADDRESSES, "::1", "::", "fe80::1", "ff02::1", "ff0e::1", "::ffff:0.0.0.0", "2001:db8:c::2",
       "2001:db8:c::1", "fd00::1", "64:ff9b::1", "100::1");
-CASES("families/another address:", ADDRESSES) {
+CASES("families/another address", ADDRESSES) {
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
     inet_pton(AF_INET6, ADDRESSES[variant], &to.sin6_addr);
     int fd = stream(SOCK_NONBLOCK);
@@ -147,7 +147,7 @@ CASES("families/another address:", ADDRESSES) {
 }
 
 NAMES(UNIX, "stream", "datagram", "seqpacket");
-CASES("families/unix,", UNIX) {
+CASES("families/unix", UNIX) {
     static const int TYPES[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     strcpy(name.sun_path + 1, "differential");

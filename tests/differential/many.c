@@ -71,7 +71,7 @@ static const int PEERS[MANY] = {0};
 static const int MIXED[MANY] = {UDP_ECHO, UDP_MUTE, UDP_ECHO, UDP_MUTE,
                                 UDP_ECHO, UDP_MUTE, UDP_ECHO, UDP_ECHO};
 
-CASES("many/all of them,", MANY_WAYS) {
+CASES("many/all of them", MANY_WAYS) {
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     struct several all;
     struct sockaddr_in6 to[MANY];
@@ -82,7 +82,7 @@ CASES("many/all of them,", MANY_WAYS) {
     close(fd);
 }
 
-CASES("many/MSG_WAITFORONE,", MANY_WAYS) {
+CASES("many/MSG_WAITFORONE", MANY_WAYS) {
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     struct several all;
     ask(fd, "one");
@@ -91,7 +91,7 @@ CASES("many/MSG_WAITFORONE,", MANY_WAYS) {
     close(fd);
 }
 
-CASES("many/none there,", MANY_WAYS) {
+CASES("many/none there", MANY_WAYS) {
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     struct several all;
     prepare(&all, 28);
@@ -100,7 +100,7 @@ CASES("many/none there,", MANY_WAYS) {
     close(fd);
 }
 
-CASES("many/some to a mute port,", MANY_WAYS) {
+CASES("many/some to a mute port", MANY_WAYS) {
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     struct several all;
     struct sockaddr_in6 to[MANY];
@@ -131,7 +131,7 @@ static void spoil(int variant, struct several *all, struct sockaddr_in6 *to) {
     }
 }
 
-CASES("many/the third cannot be sent:", MANY_BAD) {
+CASES("many/the third cannot be sent", MANY_BAD) {
     for (int way = 0; way < 4; way++) {
         int fd = way % 2 ? datagram_to(UDP_ECHO) : datagram(0);
         struct several all;
@@ -152,7 +152,7 @@ CASES("many/the third cannot be sent:", MANY_BAD) {
     }
 }
 
-CASES("many/rooms for names,", MANY_WAYS) {
+CASES("many/rooms for names", MANY_WAYS) {
     static const int SEVERAL[MANY] = {0, 2, 8, 16, 24, 27, 28, 128};
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     struct several all;
@@ -166,7 +166,7 @@ CASES("many/rooms for names,", MANY_WAYS) {
     close(fd);
 }
 
-CASES("many/the third cannot be received,", MANY_WAYS) {
+CASES("many/the third cannot be received", MANY_WAYS) {
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     for (int bad = 0; bad < 3; bad++) {
         struct several all;
@@ -203,7 +203,7 @@ CASE("many/more than the kernel takes at once") {
     close(fd);
 }
 
-CASES("many/a time limit,", MANY_WAYS) {
+CASES("many/a time limit", MANY_WAYS) {
     int fd = variant % 2 ? datagram_to(UDP_ECHO) : datagram(0);
     struct several all;
     struct timespec past = {0, 0}, bad = {0, 2000000000};
@@ -222,7 +222,7 @@ CASES("many/a time limit,", MANY_WAYS) {
     close(fd);
 }
 
-CASES("many/refused,", MANY_WAYS) {
+CASES("many/refused", MANY_WAYS) {
     int port = refused_port();
     int fd = variant % 2 ? datagram_to(port) : datagram(0);
     struct several all;

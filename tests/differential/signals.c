@@ -61,13 +61,13 @@ CASES("signals/datagrams, received with", RECEIVE) {
     close(fd);
 }
 
-CASES("signals/SO_RCVTIMEO is not restarted,", RECEIVE) {
+CASES("signals/SO_RCVTIMEO is not restarted", RECEIVE) {
     int fd = datagram_to(UDP_MUTE);
     WHILE_INTERRUPTED(1, receive_by(variant, fd, 8, 0));
     close(fd);
 }
 
-CASES("signals/restarted until data comes,", RECEIVE) {
+CASES("signals/restarted until data comes", RECEIVE) {
     int fd = stream_to(ECHO), flags = MUST(fcntl(fd, F_GETFL));
     struct timeval none = {0, 0};
     MUST(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none));
