@@ -175,6 +175,12 @@ pub(crate) fn closing(fd: c_int) {
     }
 }
 
+/// Whether close_range() with these flags closes anything: with
+/// `CLOSE_RANGE_CLOEXEC` it does not yet, and with flags that there are not it fails.
+pub(crate) fn closes_range(flags: u32) -> bool {
+    flags & !libc::CLOSE_RANGE_UNSHARE == 0
+}
+
 /// A range of descriptors is about to be closed.
 pub(crate) fn closing_range(first: u32, last: u32) {
     for fd in sockets::known(first, last) {

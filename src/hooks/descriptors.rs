@@ -196,7 +196,7 @@ pub(super) unsafe fn ioctl_by(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     let real = behind!(c"close_range", fn(c_uint, c_uint, c_int) -> c_int);
-    if flags as c_uint & libc::CLOSE_RANGE_CLOEXEC == 0 {
+    if ops::closes_range(flags as c_uint) {
         ops::closing_range(first, last);
     }
     // SAFETY: no pointers.

@@ -209,7 +209,7 @@ unsafe fn descriptor_hooked(
         libc::SYS_seccomp if (0..=1).contains(&a) => return ops::install_filter(call),
         libc::SYS_chroot | libc::SYS_pivot_root => ops::changing_root(),
         libc::SYS_close => ops::closing(fd),
-        libc::SYS_close_range if c as u32 & libc::CLOSE_RANGE_CLOEXEC == 0 => {
+        libc::SYS_close_range if ops::closes_range(c as u32) => {
             ops::closing_range(a as u32, b as u32);
         }
         libc::SYS_dup3 => ops::replacing(fd, b as c_int),
