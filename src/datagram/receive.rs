@@ -155,6 +155,17 @@ pub(crate) fn received_in_part(fd: c_int, shown: impl Fn((Ipv6Addr, u16), Ipv6Ad
     received_from_anyone(fd);
 }
 
+/// An error has come out of the queue of a socket. `shown` puts one address in the place
+/// of another, if that is the one which has sent it.
+#[cold]
+pub(crate) fn told_of_error(fd: c_int, shown: impl Fn(Ipv6Addr, Ipv6Addr) -> bool) {
+    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {
+        return;
+    };
+    let mut moved = pins.of(datagrams.socket).filter(Pin::is_moved);
+    let _ = moved.any(|pin| shown(pin.u, pin.a));
+}
+
 /// A socket is being closed.
 pub(crate) fn closing(fd: c_int, record: &Record) {
     let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_uint, c_void};
 use core::mem::transmute;
 
 use aarp_sys::errno;
-use aarp_sys::message::{MESSAGES_MAX, OwnName, SIN6, written_source};
+use aarp_sys::message::{MESSAGES_MAX, OwnName, SIN6, offender, written_source};
 use aarp_sys::user::{replace_address, room, show_address};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
@@ -186,6 +186,9 @@ pub(super) unsafe fn receive_message(
         if !datagrams::is_watched(fd) {
             return receive_from_anyone(fd, call);
         }
+        if flags & libc::MSG_ERRQUEUE != 0 {
+            return receive_error(fd, message, flags, call);
+        }
         let Some(copy) = message_of(fd, message) else {
             return call();
         };
@@ -200,6 +203,50 @@ pub(super) unsafe fn receive_message(
             show(fd, flags, name, Some(space), (*message).msg_namelen);
         }
         received
+    }
+}
+
+/// Receives what has become of a datagram that was sent, and shows A in the place of U:
+/// of where it was sent, and of who says so.
+///
+/// # Safety
+/// As for [`receive_message`].
+#[cold]
+unsafe fn receive_error(
+    fd: c_int,
+    message: *mut msghdr,
+    flags: c_int,
+    call: impl Fn() -> ssize_t,
+) -> ssize_t {
+    // SAFETY: what is changed lies where the kernel has just written.
+    unsafe {
+        let before = message_of(fd, message);
+        let received = call();
+        if let (Some(before), 0..) = (before, received) {
+            let name = before.msg_name.cast::<sockaddr>();
+            if !name.is_null() && before.msg_namelen > 0 {
+                let room = before.msg_namelen as usize;
+                show(fd, flags, name, Some(room), (*message).msg_namelen);
+            }
+            show_offender(fd, &*message);
+        }
+        received
+    }
+}
+
+/// Shows A in the place of a U that has sent an error.
+///
+/// # Safety
+/// The kernel must just have written the control messages of this header.
+#[cold]
+unsafe fn show_offender(fd: c_int, message: &msghdr) {
+    // SAFETY: by the promise. An offender has no port.
+    unsafe {
+        if let Some((name, room)) = offender(message) {
+            datagrams::told_of_error(fd, |u, a| {
+                room > 8 && replace_address(name, room, (u, 0), a)
+            });
+        }
     }
 }
 
@@ -259,6 +306,10 @@ pub(super) unsafe fn receive_many(
         noted(fd, -1);
     }
     for (at, room) in rooms.iter().enumerate().take(received.max(0) as usize) {
+        if flags & libc::MSG_ERRQUEUE != 0 {
+            // SAFETY: the kernel has just written this message.
+            unsafe { show_offender(fd, &(*messages.wrapping_add(at)).msg_hdr) };
+        }
         if *room == 0 {
             datagrams::received_from_anyone(fd);
             continue;

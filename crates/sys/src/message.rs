@@ -71,6 +71,31 @@ pub unsafe fn own_way(message: &libc::msghdr) -> bool {
     false
 }
 
+/// Where the kernel has just written who could not deliver what was sent, in the control
+/// messages of an error (`IPV6_RECVERR`), and how many octets of that there was room for.
+///
+/// # Safety
+/// The kernel must just have written the control messages of this header.
+#[must_use]
+pub unsafe fn offender(message: &libc::msghdr) -> Option<(*mut libc::sockaddr, usize)> {
+    /// The header of a control message, and the error that comes before the offender.
+    const BEFORE: usize = 16 + 16;
+    let (start, end) = (message.msg_control.cast::<u8>(), message.msg_controllen);
+    let mut at = 0;
+    while !start.is_null() && end.saturating_sub(at) >= 16 {
+        // SAFETY: the kernel has written a header here; alignment is not asked for.
+        let header = unsafe { start.add(at).cast::<libc::cmsghdr>().read_unaligned() };
+        let length = header.cmsg_len.min(end - at);
+        if (header.cmsg_level, header.cmsg_type) == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) {
+            let room = length.saturating_sub(BEFORE);
+            // SAFETY: inside what was written where there is any room, and else unused.
+            return (room > 0).then(|| (unsafe { start.add(at + BEFORE) }.cast(), room));
+        }
+        at += length.max(16).next_multiple_of(8);
+    }
+    None
+}
+
 /// The IPv6 address and port that the kernel has just written as a whole.
 ///
 /// # Safety
