@@ -215,7 +215,7 @@ CASES("control/the error queue read with", RECEIVE_FLAGS) {
 }
 
 CASES("control/the error queue, little room", ERROR_WAYS) {
-    static const int LITTLE[] = {0, 10, 40, 60, 70};
+    static const int LITTLE[] = {0, 10, 40, 50, 60, 70};
     int fd = datagram(0), port = refused_port();
     report_errors(fd);
     if (variant % 2)
