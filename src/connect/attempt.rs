@@ -61,6 +61,11 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             };
             let now = boottime();
             if limits.is_over(now) {
+                // Of a connect() that `SO_SNDTIMEO` has ended the program expects that
+                // it goes on.
+                if limited {
+                    break;
+                }
                 errno::set(error);
                 return -1;
             }
