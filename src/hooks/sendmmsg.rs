@@ -157,7 +157,17 @@ unsafe fn send_some(
             }
             sent
         } else {
-            return call(messages, whole);
+            // As the kernel does it: a message is sent before it is noted how much of it.
+            let sent = call(copies.as_mut_ptr(), 1);
+            if sent == 1 && !are_writable(fd, messages, 1) {
+                errno::set(libc::EFAULT);
+                return -1;
+            }
+            if sent == 1 {
+                // SAFETY: it can be written to, as was just seen.
+                unsafe { (*messages).msg_len = copies[0].msg_len };
+            }
+            sent
         };
         if sent >= 0 && turn > 0 {
             errno::set(saved);
