@@ -136,12 +136,12 @@ static inline void shows_a(int fd) {
               inet_ntop(AF_INET6, &name.sin6_addr, text, sizeof text));
 }
 
-/* Whether the kernel knows the peer as another than the program does: past the hooks,
- * which know none of glibc's other names for it. */
+/* Whether the kernel knows the peer as another than the program does: past the
+ * hooks. */
 static inline int is_moved(int fd) {
     struct sockaddr_in6 name = {0};
     socklen_t len = sizeof name;
-    return syscall(SYS_getpeername, fd, &name, &len) == 0 && !is_a(&name);
+    return kernel_peer(fd, &name, &len) == 0 && !is_a(&name);
 }
 
 /* errno is as it was before a call that succeeds. */

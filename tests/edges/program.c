@@ -23,26 +23,6 @@ static const char *text_of(const struct sockaddr_in6 *peer, char *text) {
     return inet_ntop(AF_INET6, &peer->sin6_addr, text, INET6_ADDRSTRLEN);
 }
 
-/* getpeername(2), past everybody who could have a hand in it. */
-static long kernel_peer(int fd, struct sockaddr_in6 *peer, socklen_t *len) {
-#if defined __x86_64__
-    long result;
-    asm volatile("syscall"
-                 : "=a"(result)
-                 : "0"((long)SYS_getpeername), "D"((long)fd), "S"(peer), "d"(len)
-                 : "rcx", "r11", "memory");
-    return result;
-#elif defined __aarch64__
-    register long number asm("x8") = SYS_getpeername;
-    register long first asm("x0") = fd;
-    register void *second asm("x1") = peer, *third asm("x2") = len;
-    asm volatile("svc 0" : "+r"(first) : "r"(number), "r"(second), "r"(third) : "memory");
-    return first;
-#else
-#error "another machine"
-#endif
-}
-
 /* Whom the kernel has as its peer, and whom the program is shown. */
 static void show(int fd) {
     struct sockaddr_in6 peer;
