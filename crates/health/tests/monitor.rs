@@ -3,6 +3,7 @@
 
 mod servers;
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -33,15 +34,38 @@ fn next_events(monitor: &Monitor) -> Vec<Event> {
     monitor.events()
 }
 
-/// What changes of the service, until it is `last`.
-fn until(monitor: &Monitor, last: State) -> Vec<(State, String)> {
-    let mut seen = Vec::new();
-    while seen.last().is_none_or(|(state, _)| *state != last) {
-        let events = next_events(monitor).into_iter();
-        let service = events.filter(|event| event.subject == Subject::Service);
-        seen.extend(service.map(|event| (event.to, event.reason)));
+/// What changes of a service, in order.
+struct Service<'m> {
+    monitor: &'m Monitor,
+    /// What has been fetched and not been looked at: several changes may come together.
+    fetched: VecDeque<(State, String)>,
+}
+
+impl<'m> Service<'m> {
+    fn of(monitor: &'m Monitor) -> Self {
+        Self {
+            monitor,
+            fetched: VecDeque::new(),
+        }
     }
-    seen
+
+    /// What changes, until it is `last`.
+    fn until(&mut self, last: State) -> Vec<(State, String)> {
+        let mut seen = Vec::new();
+        loop {
+            while let Some(change) = self.fetched.pop_front() {
+                let is_last = change.0 == last;
+                seen.push(change);
+                if is_last {
+                    return seen;
+                }
+            }
+            let events = next_events(self.monitor).into_iter();
+            let service = events.filter(|event| event.subject == Subject::Service);
+            self.fetched
+                .extend(service.map(|event| (event.to, event.reason)));
+        }
+    }
 }
 
 fn answers(statuses: &[u16]) -> Vec<String> {
@@ -52,8 +76,9 @@ fn answers(statuses: &[u16]) -> Vec<String> {
 #[test]
 fn a_service_without_checks_is_up() {
     let monitor = Monitor::start(Vec::new(), HERE).expect("no threads");
+    let mut service = Service::of(&monitor);
     assert_eq!(monitor.state(), Up);
-    assert_eq!(until(&monitor, Up), [(Up, "no checks".into())]);
+    assert_eq!(service.until(Up), [(Up, "no checks".into())]);
 }
 
 #[test]
@@ -63,15 +88,16 @@ fn three_failures_in_a_row_take_it_down_and_two_successes_bring_it_up() {
     let check = quick(&format!("http:{}/health", server.port));
     let label = check.to_string();
     let monitor = Monitor::start(vec![check], HERE).expect("a thread");
+    let mut service = Service::of(&monitor);
     // One success; two failures are not enough; three are; one success is not.
-    assert_eq!(until(&monitor, Up), [(Up, "all checks succeed".into())]);
+    assert_eq!(service.until(Up), [(Up, "all checks succeed".into())]);
     assert_eq!(
-        until(&monitor, Down),
+        service.until(Down),
         [(Down, format!("{label}: HTTP 503, expected 200-399"))]
     );
     let answered = server.accepted.load(Ordering::SeqCst);
     assert!(answered >= 7, "down after {answered} answers");
-    assert_eq!(until(&monitor, Up), [(Up, "all checks succeed".into())]);
+    assert_eq!(service.until(Up), [(Up, "all checks succeed".into())]);
     let answered = server.accepted.load(Ordering::SeqCst);
     assert!(answered >= 11, "up after {answered} answers");
     let status = monitor.status();
@@ -88,7 +114,8 @@ fn what_does_not_answer_at_first_is_down_at_once() {
         ..check
     };
     let monitor = Monitor::start(vec![check], HERE).expect("a thread");
-    assert_eq!(until(&monitor, Down).len(), 1);
+    let mut service = Service::of(&monitor);
+    assert_eq!(service.until(Down).len(), 1);
     assert_eq!(monitor.status()[0].failures, 1);
 }
 
@@ -102,10 +129,11 @@ fn all_checks_must_be_up() {
         format!("http:{}/b", other.port),
     );
     let monitor = Monitor::start(vec![quick(&good), quick(&bad)], HERE).expect("threads");
-    assert_eq!(until(&monitor, Up).len(), 1);
+    let mut service = Service::of(&monitor);
+    assert_eq!(service.until(Up).len(), 1);
     let expected = [(Down, format!("{bad}: HTTP 503, expected 200-399"))];
-    assert_eq!(until(&monitor, Down), expected);
-    assert_eq!(until(&monitor, Up), [(Up, "all checks succeed".into())]);
+    assert_eq!(service.until(Down), expected);
+    assert_eq!(service.until(Up), [(Up, "all checks succeed".into())]);
     assert_eq!(monitor.status()[0].failures, 0);
 }
 
@@ -125,7 +153,8 @@ fn one_that_does_not_answer_yet_keeps_it_unknown_and_another_that_fails_does_not
     assert_eq!((events.len(), monitor.state()), (1, Unknown));
     let bad = quick(&format!("http:{}", bad.port));
     let monitor = Monitor::start(vec![silent, bad], HERE).expect("threads");
-    assert_eq!(until(&monitor, Down).len(), 1);
+    let mut service = Service::of(&monitor);
+    assert_eq!(service.until(Down).len(), 1);
 }
 
 #[test]
@@ -157,13 +186,14 @@ fn another_unicast_address_is_followed() {
         let mut fixed = check.clone();
         fixed.address = Some(one);
         let monitor = Monitor::start(vec![check, fixed], one).expect("threads");
-        assert_eq!(until(&monitor, Up).len(), 1);
+        let mut service = Service::of(&monitor);
+        assert_eq!(service.until(Up).len(), 1);
         // Nobody is there; it is known at once, and after one result.
         monitor.set_unicast(two);
-        let seen = until(&monitor, Down);
+        let seen = service.until(Down);
         assert!(seen[0].1.ends_with(": connection refused"), "{seen:?}");
         monitor.set_unicast(one);
-        assert_eq!(until(&monitor, Up).len(), 1);
+        assert_eq!(service.until(Up).len(), 1);
         let status = monitor.status();
         assert_eq!((status[0].successes, status[0].failures), (2, 1));
         // The other one has an address of its own.
@@ -181,6 +211,7 @@ fn an_address_that_hangs_is_left_at_once() {
         let mut check = quick(&format!("http:{}", silent.port));
         check.timeout = PATIENCE * 10;
         let monitor = Monitor::start(vec![check], one).expect("a thread");
+        let mut service = Service::of(&monitor);
         eventually("it is asked", || silent.accepted.load(Ordering::SeqCst) > 0);
         monitor.set_unicast(two);
         other.set_nonblocking(true).expect("it can wait");
@@ -193,7 +224,7 @@ fn an_address_that_hangs_is_left_at_once() {
         stream.set_nonblocking(false).expect("it can wait");
         read_request(&mut stream);
         assert!(write_or_be_left(&mut stream, answers(&[200])[0].as_bytes()));
-        assert_eq!(until(&monitor, Up).len(), 1);
+        assert_eq!(service.until(Up).len(), 1);
         // What the first did not answer is no failure of the second's.
         assert_eq!(monitor.status()[0].failures, 0);
         // Back to the one that hangs: what was known stays until it is known better.

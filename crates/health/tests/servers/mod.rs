@@ -244,6 +244,13 @@ pub fn in_network(addresses: &[&str], body: impl FnOnce() + Send) {
         for address in addresses {
             ip(&format!("-6 address add {address}/128 dev lo nodad"));
         }
+        // The kernel enters the routes of new addresses in a queue, some time later.
+        for address in addresses {
+            eventually("the address can be reached", || {
+                let socket = UdpSocket::bind("[::]:0").expect("a socket");
+                socket.connect((*address, 9)).is_ok()
+            });
+        }
         body();
     };
     // The thread is in that network, and its children.
