@@ -18,7 +18,7 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aarp_lab::{Filter, rootless};
+use aarp_lab::{Filter, Process, rootless};
 use allowed::Allowed;
 use site::{A, PATIENCE, Seen, Site, U1, Variant, now};
 use transcript::Transcript;
@@ -27,7 +27,7 @@ use transcript::Transcript;
 const NEEDED: [&str; 4] = ["cc", "nft", "nginx", "ip"];
 
 /// The program, in the order in which it is put together.
-const SOURCES: [(&str, &str); 14] = [
+const SOURCES: [(&str, &str); 15] = [
     ("ways", include_str!("ways.c")),
     ("connect", include_str!("connect.c")),
     ("nonblocking", include_str!("nonblocking.c")),
@@ -41,6 +41,7 @@ const SOURCES: [(&str, &str); 14] = [
     ("descriptors", include_str!("descriptors.c")),
     ("families", include_str!("families.c")),
     ("transfer", include_str!("transfer.c")),
+    ("exhaustive", include_str!("exhaustive.c")),
     ("run", include_str!("run.c")),
 ];
 
@@ -121,6 +122,8 @@ fn compile(source: &str, output: &Path) {
 
 /// The site for a destination, with all its services.
 struct Services {
+    /// Those that the site does not have; they end with it.
+    _started: [Process; 2],
     site: Site,
     program: PathBuf,
     destination: Destination,
@@ -145,8 +148,10 @@ impl Services {
         stage::compile(include_str!("../hooks/echo.c"), &echo, &[]);
         let service = work.join("service");
         compile(&with_transcript(include_str!("service.c")), &service);
-        site.keep(s1.command(&echo).args(["7000", "7001"]).spawn().unwrap());
-        site.keep(s1.command(&service).spawn().unwrap());
+        let started = [
+            s1.command(&echo).args(["7000", "7001"]).spawn().unwrap(),
+            s1.command(&service).spawn().unwrap(),
+        ];
         for port in [7000, 7001] {
             s1.wait_udp(port, PATIENCE).unwrap();
         }
@@ -161,6 +166,7 @@ impl Services {
         let program = work.join("differential-program");
         compile(&source, &program);
         Self {
+            _started: started,
             site,
             program,
             destination,

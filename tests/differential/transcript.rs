@@ -98,7 +98,7 @@ struct Difference<'t> {
 pub struct Differences<'t>(Vec<Difference<'t>>);
 
 /// So many are shown whole; of the others, the names.
-const SHOWN: usize = 10000;
+const SHOWN: usize = 12;
 
 impl Differences<'_> {
     pub fn is_empty(&self) -> bool {
@@ -107,7 +107,11 @@ impl Differences<'_> {
 
     /// What a developer has to know of them.
     pub fn report(&self) -> String {
-        let mut text = format!("{} cases differ\n", self.0.len());
+        let mut text = format!(
+            "{} cases differ (both transcripts are in {})\n",
+            self.0.len(),
+            env!("CARGO_TARGET_TMPDIR")
+        );
         for (number, difference) in self.0.iter().enumerate() {
             let Difference {
                 name,
