@@ -116,6 +116,8 @@ fn compile(source: &str, output: &Path) {
         "-pthread",
         // Cases stay in the order in which they are written.
         "-fno-toplevel-reorder",
+        // Nothing here is to be fast but the compiler.
+        "-O0",
     ];
     stage::compile(source, output, &flags);
 }
