@@ -1,6 +1,7 @@
 /* Cases of socket behaviour: each has a name, runs once for each of its variants, and
  * writes down what every call returned and left behind. */
 #include "transcript.h"
+#include <dirent.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
 #include <net/if.h>
