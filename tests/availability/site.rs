@@ -159,11 +159,6 @@ impl Site {
         self.services.borrow_mut().extend([responder, server]);
     }
 
-    /// Keeps a service that a test has started as long as the site.
-    pub fn keep(&self, service: Process) {
-        self.services.borrow_mut().push(service);
-    }
-
     /// From now on the service on U of this host fails; on A it goes on.
     pub fn break_u(&self, host: &str, failure: Failure) {
         let u = if host == "s1" { U1 } else { U2 };
