@@ -79,7 +79,7 @@ static inline struct sockaddr_in6 at_port(int port) {
 
 static void bound_to_end(int fd) {
     /* A test that waits for what does not come ends, and differs. */
-    struct timeval limit = {20, 0};
+    struct timeval limit = {60, 0};
     MUST(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit));
 }
 
@@ -117,7 +117,7 @@ static inline short wait_for(int fd, short events) {
     struct pollfd entry = {fd, events, 0};
     int count;
     do
-        count = poll(&entry, 1, 20000);
+        count = poll(&entry, 1, 60000);
     while (count < 0 && errno == EINTR);
     if (count != 1)
         printf("waited in vain: %d\n", count);
@@ -126,7 +126,7 @@ static inline short wait_for(int fd, short events) {
 
 /* Waits until so many octets can be received. */
 static inline void wait_for_octets(int fd, int wanted) {
-    for (int turn = 0; turn < 20000; turn++) {
+    for (int turn = 0; turn < 60000; turn++) {
         int there = 0;
         MUST(ioctl(fd, FIONREAD, &there));
         if (there >= wanted)
@@ -137,7 +137,8 @@ static inline void wait_for_octets(int fd, int wanted) {
     printf("waited in vain for %d octets\n", wanted);
 }
 
-/* Sends until nothing more can be sent, nor a moment later: the other end does not read. */
+/* Sends until nothing more can be sent, nor a moment later, when what was sent before
+ * has been acknowledged: the other end does not read. */
 static inline void fill(int fd) {
     static char data[1 << 16];
     for (int quiet = 0; quiet < 2;) {
@@ -146,7 +147,8 @@ static inline void fill(int fd) {
             continue;
         }
         struct pollfd entry = {fd, POLLOUT, 0};
-        if (MUST(poll(&entry, 1, 50)) == 0)
+        /* Acknowledgements are delayed for 200 ms at most. */
+        if (quiet || MUST(poll(&entry, 1, 250)) == 0)
             quiet++;
     }
 }

@@ -212,7 +212,7 @@ impl Services {
         let mut transcript = Transcript::default();
         let mut failed = String::new();
         for process in &started {
-            let status = process.wait(Duration::from_secs(300));
+            let status = process.wait(Duration::from_secs(900));
             let (out, log) = (process.stdout().unwrap(), process.stderr().unwrap());
             if status.as_ref().is_ok_and(|status| status.success()) {
                 transcript.add(&out, &log);

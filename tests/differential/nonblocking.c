@@ -4,8 +4,8 @@ NAMES(WAITS, "poll", "ppoll", "select", "pselect", "epoll", "epoll, edge-trigger
 
 static void wait_by(int way, int fd) {
     struct pollfd entry = {fd, POLLIN | POLLOUT | POLLPRI | POLLRDHUP, 0};
-    struct timespec limit = {20, 0};
-    struct timeval time = {20, 0};
+    struct timespec limit = {60, 0};
+    struct timeval time = {60, 0};
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP};
     fd_set sets[3];
     for (int at = 0; at < 3; at++) {
@@ -15,7 +15,7 @@ static void wait_by(int way, int fd) {
     int queue;
     switch (way) {
     case 0:
-        CALL(poll(&entry, 1, 20000), "poll");
+        CALL(poll(&entry, 1, 60000), "poll");
         printf("  events %x\n", entry.revents);
         break;
     case 1:
@@ -36,7 +36,7 @@ static void wait_by(int way, int fd) {
         if (way == 5)
             event.events |= EPOLLET;
         MUST(epoll_ctl(queue, EPOLL_CTL_ADD, fd, &event));
-        CALL(epoll_wait(queue, &event, 1, 20000), "epoll");
+        CALL(epoll_wait(queue, &event, 1, 60000), "epoll");
         printf("  events %x\n", event.events);
         CALL(epoll_wait(queue, &event, 1, 0), "epoll again");
         close(queue);
@@ -89,7 +89,7 @@ CASES("nonblocking/registered before connect with", WAITS) {
     printf("  events %x\n", event.events);
     begin_to(fd, WEB);
     do
-        MUST(epoll_wait(queue, &event, 1, 20000));
+        MUST(epoll_wait(queue, &event, 1, 60000));
     while (event.events & EPOLLHUP);
     printf("  events %x\n", event.events);
     show_stream(fd);
