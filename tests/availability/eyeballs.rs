@@ -95,5 +95,5 @@ fn curl_goes_on_to_ipv4_and_then_to_a() {
 
 #[test]
 fn asyncio_goes_on_to_ipv4_and_then_to_a() {
-    goes_on(&python(), &["-I", "-c", ASYNCIO, &A.to_string()]);
+    goes_on(python(), &["-I", "-c", ASYNCIO, &A.to_string()]);
 }
