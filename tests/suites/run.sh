@@ -6,7 +6,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
 # Named first what takes longest.
-all=(cpython libuv mojolicious)
+all=(cpython libuv mojolicious tornado)
 
 usage() {
     cat <<END
