@@ -14,7 +14,8 @@ An ordinary user's run skips what needs root, and says so in lines that begin wi
 `SKIPPED:`. A run by root that skips anything fails.
 
   --full   also: fuzzing (needs nightly Rust), more cases of the property tests,
-           tests that depend on timing several times; within an hour
+           tests that depend on timing several times, and the own tests of CPython
+           and other programs (docs/suites.md); within an hour
   --long   also: fuzzing for hours, and everything again and again
   --help   this text
 
@@ -110,7 +111,7 @@ missing() {
         2>/dev/null || printf 'python3-scapy '
     # Some hundred megabytes.
     [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go \
-        valgrind:valgrind chromium:chromium
+        valgrind:valgrind chromium:chromium dpkg-source:dpkg-dev
 }
 # One word a package.
 # shellcheck disable=SC2046
@@ -308,6 +309,7 @@ if [ "$tier" != first ]; then
     fi
     again 3 "tests that depend on timing" \
         "${together[@]}" -p aarp -p aarp-lab -p aarp-responder
+    part lines "public suites" tests/suites/run.sh
     fuzz 60
 fi
 if [ "$tier" = long ]; then

@@ -20,7 +20,8 @@ suite_prepare() {
     done
     local python=$work/tree/usr/lib/python3.11 name
     local files=("$python"/test/{ssl_servers,support/socket_helper}.py)
-    for name in socket socketserver selectors epoll poll httplib ftplib smtplib xmlrpc ssl; do
+    for name in socket socketserver selectors epoll poll httplib ftplib smtplib xmlrpc ssl \
+        httpservers imaplib poplib urllib2_localnet docxmlrpc; do
         files+=("$python/test/test_$name.py")
     done
     # Those with mocks in the place of sockets are left as they are.
@@ -43,13 +44,14 @@ suite_prepare() {
 
 # The longest first.
 suite_units() {
-    printf '%s\n' test_asyncio.test_events test_ssl test_socket test_asyncio.test_ssl
+    printf '%s\n' test_imaplib test_asyncio.test_events test_ssl test_socket test_asyncio.test_ssl
     local file name
     for file in "$work"/tree/usr/lib/python3.11/test/test_asyncio/test_*.py; do
         name=$(basename "$file" .py)
         case $name in test_events | test_ssl | test_windows_*) ;; *) echo "test_asyncio.$name" ;; esac
     done
-    printf 'test_%s\n' xmlrpc ftplib selectors poll epoll httplib smtplib socketserver
+    printf 'test_%s\n' poplib xmlrpc urllib2_localnet ftplib selectors docxmlrpc poll epoll \
+        httpservers httplib smtplib socketserver
 }
 
 suite_run() {

@@ -12,7 +12,9 @@ suite_version() { version; }
 suite_prepare() {
     dpkg-deb --extract "$(unpacked_package python3-tornado)" "$work/tree" || return
     cd -- "$work/tree/usr/lib/python3/dist-packages/tornado" || return
-    sed -i -E -f "$here/tornado/tests.sed" testing.py test/*.py
+    # What resolvers give is of their families.
+    mv test/netutil_test.py . || return
+    sed -i -E -f "$here/tornado/tests.sed" testing.py test/*.py && mv netutil_test.py test
 }
 
 suite_units() {
