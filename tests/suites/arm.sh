@@ -31,7 +31,7 @@ if [ "$arm" = library ]; then
     printf '[resolve]\ninclude_local = true\n[times]\nbudget_unconfigured = "1s"\n' >"$out/aarp.toml"
 fi
 # Nobody of the suite outlives it.
-seconds=300
+seconds=600
 # shellcheck disable=SC2317 # for the suites
 bounded() { timeout --kill-after=10 "$seconds" "${under[@]}" "$@"; }
 

@@ -8,6 +8,8 @@ suite_title="CPython's own tests"
 # The least that must be pinned for the run to be worth something.
 suite_pinned=1001
 suite_jobs=2
+# Its own time limits are in proportion.
+seconds=1200
 suite_packages=(python3.11 python3.11-minimal libpython3.11-minimal libpython3.11-stdlib
     libpython3.11-testsuite)
 

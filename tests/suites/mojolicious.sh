@@ -5,7 +5,6 @@
 suite_title="Mojolicious' own tests"
 suite_pinned=1
 suite_jobs=2
-seconds=120
 
 suite_version() { source_version libmojolicious-perl; }
 

@@ -200,7 +200,7 @@ run_suite() {
 status=0
 mkdir -m 700 -- "$scratch/first"
 XDG_RUNTIME_DIR=$scratch/first "$stage/bin/aarp-lab" shell "$here/host.toml" host \
-    --stage "$stage" -- /bin/true || status=$?
+    --stage "$stage" -- /bin/true 2>"$scratch/first.log" || status=$?
 case $status in
 0) ;;
 77)
@@ -209,6 +209,7 @@ case $status in
     ;;
 *)
     echo "not ok - public suites: the network can be made (status $status)"
+    cat -- "$scratch/first.log"
     exit 1
     ;;
 esac

@@ -4,7 +4,6 @@
 suite_title="Tornado's own tests"
 suite_pinned=1
 suite_jobs=2
-seconds=120
 suite_packages=(python3-tornado)
 
 suite_version() { version; }
