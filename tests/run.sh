@@ -109,6 +109,11 @@ missing() {
         2>/dev/null || printf 'python3-jsonschema '
     python3 -c 'import scapy' 2>/dev/null || /usr/bin/python3 -c 'import scapy' \
         2>/dev/null || printf 'python3-scapy '
+    # Libraries, which have no command, for tests/context.
+    for library in libjemalloc.so.2:libjemalloc2 libtcmalloc_minimal.so.4:libtcmalloc-minimal4 \
+        libmimalloc.so.2:libmimalloc2.0 libsocket_wrapper.so:libsocket-wrapper; do
+        [ -e "/usr/lib/$(uname -m)-linux-gnu/${library%%:*}" ] || printf '%s ' "${library#*:}"
+    done
     # Some hundred megabytes.
     [ "$tier" = first ] || packages_without javac:default-jdk-headless go:golang-go \
         valgrind:valgrind chromium:chromium dpkg-source:dpkg-dev

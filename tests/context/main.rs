@@ -3,12 +3,14 @@
 //! where the program has given up what it had.
 #![allow(unreachable_pub)]
 
+mod beside;
 mod given_up;
 mod memory;
 mod pins;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
+mod spawn;
 mod stack;
 #[path = "../availability/stage.rs"]
 mod stage;
