@@ -4,9 +4,13 @@
 #![allow(unreachable_pub)]
 
 mod beside;
+#[path = "../common/mod.rs"]
+#[allow(dead_code)]
+mod common;
 mod given_up;
 mod memory;
 mod pins;
+mod secure;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
