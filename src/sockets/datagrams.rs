@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarp_core::pins;
 
-use super::store::{KIND, NUMBER, PINS, PLACE, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place};
+use super::store::{COPY, KIND, NUMBER, PINS, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place};
 use super::{Kind, Phase, duplicates};
 
 /// What is known about a datagram socket, as far as every datagram needs it.
@@ -115,7 +115,7 @@ impl Datagrams {
 
     /// Forgets what the descriptor had before, or takes it over from another.
     pub(crate) fn begin(&self, from: Option<&Datagrams>) {
-        for at in PINS..PLACE {
+        for at in PINS..COPY {
             let value = from.map_or(0, |from| from.place[at].load(Ordering::Relaxed));
             self.place[at].store(value, Ordering::Relaxed);
         }

@@ -6,8 +6,8 @@
 //! does no harm.
 //!
 //! Records have no lock that a fork, a signal or a jump out of a handler could leave
-//! locked: each carries a checksum, and one that two threads have written at the same
-//! time is none.
+//! locked: each stands there twice and carries a checksum, and one that two threads have
+//! written at the same time is none.
 
 use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicU32, Ordering};

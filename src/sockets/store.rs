@@ -1,7 +1,7 @@
 //! Where records stand: words of their own, by descriptor.
 
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use once_cell::race::OnceRef;
 
@@ -17,7 +17,10 @@ pub(super) const CHECKSUM: usize = 6;
 pub(super) const PINS: usize = 7;
 pub(super) const SPOKEN: usize = 8;
 pub(super) const SPOKEN_WORDS: usize = 4;
-pub(super) const PLACE: usize = SPOKEN + SPOKEN_WORDS;
+/// The record once more: written first, and read where a handler, or a child that was
+/// forked meanwhile, finds the other half written.
+pub(super) const COPY: usize = SPOKEN + SPOKEN_WORDS;
+pub(super) const PLACE: usize = COPY + WORDS;
 
 pub(super) const CHUNK: usize = 1024;
 const CHUNKS: usize = 1024;
@@ -56,6 +59,11 @@ pub(super) fn read(place: &Place) -> Option<Record> {
     if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
         return None;
     }
+    whole_record(&place[..WORDS]).or_else(|| whole_record(&place[COPY..]))
+}
+
+#[inline]
+fn whole_record(place: &[AtomicU64]) -> Option<Record> {
     let mut words = [0; WORDS];
     for (to, from) in words.iter_mut().zip(place) {
         *to = from.load(Ordering::Relaxed);
@@ -65,8 +73,13 @@ pub(super) fn read(place: &Place) -> Option<Record> {
 
 #[inline]
 pub(super) fn write(place: &Place, record: &Record) {
-    for (to, from) in place.iter().zip(encode(record)) {
-        to.store(from, Ordering::Relaxed);
+    let words = encode(record);
+    // For what runs in this very thread the order is enough, and for its children.
+    for at in [COPY, 0] {
+        for (to, from) in place[at..].iter().zip(words) {
+            to.store(from, Ordering::Relaxed);
+        }
+        compiler_fence(Ordering::SeqCst);
     }
 }
 
