@@ -18,6 +18,7 @@ mod spawn;
 mod stack;
 #[path = "../availability/stage.rs"]
 mod stage;
+mod steps;
 mod storms;
 mod unprotected;
 

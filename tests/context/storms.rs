@@ -17,6 +17,8 @@ pub enum Storm {
     Forks,
     Signals,
     Cancellations,
+    /// No storm: one thing after the other, each at another instruction.
+    Steps,
 }
 
 impl Storm {
@@ -26,11 +28,13 @@ impl Storm {
             Storm::Forks => ("forks", include_str!("fork.c")),
             Storm::Signals => ("signals", include_str!("signals.c")),
             Storm::Cancellations => ("cancellations", include_str!("cancel.c")),
+            Storm::Steps => ("steps", include_str!("steps.c")),
         };
         place.compile(name, source, &[])
     }
 
-    /// The command that lets it rage: so many forks, seconds, or cancellations.
+    /// The command that lets it rage: so many forks, seconds, or cancellations; or
+    /// instructions from one step to the next.
     pub fn command<'p>(
         self,
         place: &'p Place,
@@ -43,7 +47,7 @@ impl Storm {
             // Some wait until it is over that nobody answers.
             Storm::Cancellations => command.env("AARP_BUDGET", "20ms"),
             // Not all wait for what they have asked: U is silent for them, by and by.
-            Storm::Forks | Storm::Signals => command.env("AARP_REFUTED", "1ms"),
+            Storm::Forks | Storm::Signals | Storm::Steps => command.env("AARP_REFUTED", "1ms"),
         };
         let numbers = [size, stuck].map(|number| number.to_string());
         command.arg(A.to_string()).args(numbers)

@@ -11,7 +11,7 @@ use crate::{stage, with_place};
 
 /// What is taken out, as a patch that is called so, in which storm that shows, how long
 /// that is, and what is seen of it.
-const TAKEN_OUT: [(&str, Storm, u32, &str); 6] = [
+const TAKEN_OUT: [(&str, Storm, u32, &str); 7] = [
     // A child has its parent's memory, and is none of the processes that it knows.
     ("wiping", Storm::Forks, 20_000, "WRONG: "),
     // A lock that a thread held at the fork is held for ever.
@@ -34,6 +34,8 @@ const TAKEN_OUT: [(&str, Storm, u32, &str); 6] = [
     ),
     // What is held around the call behind is held for ever.
     ("empty-hands", Storm::Cancellations, 2000, "STUCK: "),
+    // Half a record is none, and the program is shown U.
+    ("second-record", Storm::Steps, 499, " shows 2001:db8:51::2"),
 ];
 
 /// Nobody may do one thing for longer.
@@ -123,7 +125,11 @@ fn without_any_of_the_protections_a_storm_is_not_weathered() {
             copy.patch(name, &[]);
             let library = copy.library();
             copy.patch(name, &["--reverse"]);
-            let command = storm.command(place, &library, size, STUCK);
+            let mut command = storm.command(place, &library, size, STUCK);
+            if storm == Storm::Steps {
+                // In a handler; and the last number says how many steps are all taken.
+                command = storm.command(place, &library, size, 300).arg("signal");
+            }
             let output = command.limit(Duration::from_secs(600)).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             let shown = said.lines().find(|line| line.contains(sign));
