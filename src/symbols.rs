@@ -12,6 +12,10 @@ use once_cell::race::OnceNonZeroUsize;
 /// The cell is a race cell: threads that come at the same time all look the
 /// function up and find the same, and a signal handler that interrupts the look-up
 /// waits for nobody.
+///
+/// With the first all others are looked up as well: dlsym() waits for a thread that is
+/// in dlopen(), and that may be in a constructor, which waits for a thread of its own
+/// that connects. Few programs load a library before they have called any hook.
 pub(crate) struct Symbol {
     name: &'static CStr,
     address: OnceNonZeroUsize,
@@ -37,6 +41,15 @@ impl Symbol {
 
     #[cold]
     fn look_up(&self) -> usize {
+        for symbol in all() {
+            if symbol.address.get().is_none() {
+                symbol.find();
+            }
+        }
+        self.find()
+    }
+
+    fn find(&self) -> usize {
         let errno = aarp_sys::errno::get();
         // SAFETY: the name ends with a zero.
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
@@ -51,6 +64,22 @@ impl Symbol {
             None => missing as *const () as usize,
         }
     }
+}
+
+unsafe extern "C" {
+    /// Where the symbols of the hooks begin, and where they end: the linker says.
+    #[link_name = "__start_aarp_symbols"]
+    static FIRST: usize;
+    #[link_name = "__stop_aarp_symbols"]
+    static BEHIND_THE_LAST: usize;
+}
+
+/// The symbols of all hooks.
+fn all() -> &'static [Symbol] {
+    let (first, end) = (&raw const FIRST, &raw const BEHIND_THE_LAST);
+    let count = (end as usize - first as usize) / size_of::<Symbol>();
+    // SAFETY: the section has nothing in it but symbols, side by side.
+    unsafe { core::slice::from_raw_parts(first.cast(), count) }
 }
 
 /// In the place of a function that there is not. The widest result that any of them

@@ -26,6 +26,7 @@ use crate::{ops, report};
 /// Declares the symbol behind a hook, and its type.
 macro_rules! behind {
     ($name:literal, fn($($argument:ty),*) -> $result:ty) => {{
+        #[unsafe(link_section = "aarp_symbols")]
         static SYMBOL: Symbol = Symbol::new($name);
         // SAFETY: the function with this name has this type.
         #[allow(unused_unsafe)]

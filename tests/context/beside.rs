@@ -66,6 +66,19 @@ fn calls_before_main_and_after_it() {
     });
 }
 
+/// A library that is loaded, and in whose constructor a thread calls for the first time
+/// what it waits for: the dynamic linker's lock is held meanwhile.
+#[test]
+fn calls_while_a_library_is_being_loaded() {
+    with_place(|place| {
+        let flags = ["-shared", "-fPIC"];
+        let plugin = place.compile("plugin", include_str!("plugin.c"), &flags);
+        let program = place.compile("loader", include_str!("loader.c"), &[]);
+        let run = finish(place.under_library(&program).arg(plugin));
+        assert_eq!(run.text, "loaded\n");
+    });
+}
+
 /// Another library that hooks connect(), sendto() and close(): both see every call, and
 /// the one behind sees where it goes.
 #[test]
