@@ -47,6 +47,21 @@ static inline long now_ms(void) {
         _exit(2);                                                                   \
     } while (0)
 
+/* In which system calls the threads of a process are, or that they run. */
+static void tell_tasks(int pid) {
+    char path[300], text[200];
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/syscall", pid, entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file && fgets(text, sizeof text, file))
+            fprintf(stderr, "task %.20s: %s", entry->d_name, text);
+        if (file)
+            fclose(file);
+    }
+}
+
 /* Hooks may be what is stuck: nothing but system calls of glibc's own in here. */
 static void stuck(int at) {
     char line[200];
@@ -55,6 +70,7 @@ static void stuck(int at) {
                           pid ? "child" : "thread", pid ? pid : at, workers[at].doing,
                           patience_ms);
     fwrite(line, 1, length, stderr);
+    tell_tasks(pid ? pid : getpid());
     fflush(stderr);
     for (int i = 0; i < WORKERS; i++)
         if (workers[i].pid)
