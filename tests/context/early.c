@@ -12,7 +12,7 @@ static void speak(const char *when) {
     echo.sin6_port = htons(7000);
     int fd = tcp(), datagrams = udp_socket();
     int connected = connect(fd, SA(&name), sizeof name), error = connected ? errno : 0;
-    int asked = syscall(SYS_getpeername, fd, &kernel, &len);
+    int asked = kernel_peer(fd, &kernel, &len);
     int told = getpeername(fd, SA(&shown), &shown_len);
     int sent = sendto(datagrams, "question", 8, 0, SA(&echo), sizeof echo);
     struct sockaddr_in6 from = {0};
