@@ -282,24 +282,10 @@ advisories() {
     fi
 }
 
-# Undefined behaviour in the crates that do nothing but compute. Miri is some hundred
-# times slower than the machine.
-miri() {
-    if ! cargo +nightly miri --version >/dev/null 2>&1 &&
-        ! rustup component add --toolchain nightly miri rust-src >/dev/null 2>&1; then
-        skip "Miri" "no Miri (rustup component add --toolchain nightly miri rust-src)"
-        return
-    fi
-    part cargo "Miri: aarp-wire, aarp-core" env PROPTEST_CASES=2 \
-        MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked \
-        -p aarp-wire -p aarp-core --lib
-}
-
 if [ "$tier" != first ]; then
     limit=3600
     advisories
     part lines "instructions of each hooked call" benches/instructions.sh
-    miri
     part cargo "property tests, more cases" env PROPTEST_CASES=10000 \
         cargo test --locked -p aarp-wire -p aarp-core
     # Bindings are a feature that the line above is without; their simulations are slower.
