@@ -72,16 +72,20 @@ impl Asker<'_> {
     }
 
     /// The U to move to, from what is remembered or by asking, for no longer than
-    /// `most`.
+    /// `most`, which is only looked up where somebody is asked.
     #[inline]
-    pub(crate) fn resolve(&self, now: Duration, most: Duration) -> Result<Target, Unresolved> {
+    pub(crate) fn resolve(
+        &self,
+        now: Duration,
+        most: impl FnOnce() -> Duration,
+    ) -> Result<Target, Unresolved> {
         if self.origin.is_none()
             && let Some(known) = self.state.mappings.lookup(self.a)
             && known.is_fresh(now)
         {
             return self.remembered(&known, now, most);
         }
-        self.resolve_anew(now, most)
+        self.resolve_anew(now, most())
     }
 
     #[inline]
@@ -89,7 +93,7 @@ impl Asker<'_> {
         &self,
         known: &Mapping,
         now: Duration,
-        most: Duration,
+        most: impl FnOnce() -> Duration,
     ) -> Result<Target, Unresolved> {
         match known.target(self.settings.times.budget) {
             Ok(u) => {
@@ -100,10 +104,15 @@ impl Asker<'_> {
                         remembered: true,
                     });
                 };
-                self.past_a_refutation(known, until, now, most)
+                self.past_a_refutation(known, until, now, most())
+            }
+            // Only who was silent may answer one who waits for longer.
+            Err(reason) if !known.is_worth_asking_again(Duration::MAX) => {
+                Err(Unresolved::Bypass(reason))
             }
             Err(reason) => {
                 let plan = plan(self.settings, self.a, self.interest, self.patience);
+                let most = most();
                 if known.is_worth_asking_again(plan.budget.min(most)) {
                     return self.resolve_anew(now, most);
                 }

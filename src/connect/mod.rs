@@ -1,5 +1,6 @@
 //! The life of one connect(): the contract's steps for TCP.
 
+use core::cell::OnceCell;
 use core::ffi::c_int;
 use core::net::Ipv6Addr;
 use core::time::Duration;
@@ -96,23 +97,31 @@ pub(crate) fn connect(
     };
     let now = boottime();
     if record.nonblocking {
-        return match asker.resolve(now, Duration::MAX) {
+        return match asker.resolve(now, || Duration::MAX) {
             Ok(target) => attempt.nonblocking(&target),
             Err(Unresolved::Bypass(reason)) => unpinned(fd, Some(settings), reason, to, &real),
             Err(Unresolved::Interrupted) => interrupted(fd, to, &real),
         };
     }
-    let limits = Limits::of(fd, now);
-    let most = limits.map_or(Duration::MAX, |limits| limits.for_the_question(now));
-    match (asker.resolve(now, most), limits) {
-        (Ok(target), Some(limits)) => attempt.blocking(target, &limits),
-        // A socket that tells no limits keeps its own.
-        (Ok(target), None) => attempt.nonblocking(&target),
-        (Err(Unresolved::Interrupted), _) => interrupted(fd, to, &real),
-        (Err(Unresolved::Bypass(reason)), Some(limits)) if limits.is_in_use(boottime()) => {
-            limits.within_what_is_left(fd, || unpinned(fd, Some(settings), reason, to, &real))
+    // Three system calls, which a program that goes to A by what is remembered is spared.
+    let limits = OnceCell::new();
+    let limits_of = || *limits.get_or_init(|| Limits::of(fd, now));
+    let most = || limits_of().map_or(Duration::MAX, |limits| limits.for_the_question(now));
+    let reason = match asker.resolve(now, most) {
+        Ok(target) => {
+            return match limits_of() {
+                Some(limits) => attempt.blocking(target, &limits),
+                // A socket that tells no limits keeps its own.
+                None => attempt.nonblocking(&target),
+            };
         }
-        (Err(Unresolved::Bypass(reason)), _) => unpinned(fd, Some(settings), reason, to, &real),
+        Err(Unresolved::Interrupted) => return interrupted(fd, to, &real),
+        Err(Unresolved::Bypass(reason)) => reason,
+    };
+    let to_a = || unpinned(fd, Some(settings), reason, to, &real);
+    match limits.get() {
+        Some(Some(limits)) if limits.is_in_use(boottime()) => limits.within_what_is_left(fd, to_a),
+        _ => to_a(),
     }
 }
 

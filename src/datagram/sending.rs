@@ -251,7 +251,7 @@ impl<'c> Sending<'c> {
     }
 
     fn resolve(&self, settings: &Settings) -> Result<resolve::Target, Bypass> {
-        match self.asker(settings)?.resolve(boottime(), Duration::MAX) {
+        match self.asker(settings)?.resolve(boottime(), || Duration::MAX) {
             Ok(target) => Ok(target),
             Err(Unresolved::Bypass(reason)) => Err(reason),
             // Sending does not wait, so that no signal interrupts it.
