@@ -255,6 +255,29 @@ def errors():
         keep("unreachable", b"\x16" + port + nonce + bytes([number, 0, 9 + number, 1]))
 
 
+# --- aarpd's socket ---------------------------------------------------------------
+
+
+def mapper():
+    """A message of each type, and some that are not."""
+    a, u = (socket.inet_pton(socket.AF_INET6, address) for address in (A, U))
+    peer = struct.pack("<Q16s16sHB5x", 1 << 40 | 7, a, u, 443, 6)
+    bodies = {
+        1: (struct.pack("<16sII", a, 1000, 0), struct.pack("<16sII", a, 50, 3)),
+        2: [struct.pack("<16s16sBBBxII", a, u, state, 1 + state % 2, state, 60000, 1234)
+            for state in (1, 2, 3, 4, 5)],
+        3: (struct.pack("<16s16sHBxI", a, u, 443, 6, 111),),
+        4: (a,), 5: (b"",), 6: (a, bytes(16)),
+        7: (a + b"\x80\0\0\0", bytes(20), a + b"\x40\0\0\0"),
+        8: (b"",), 9: (b"",), 10: (b'{"schema":1}\n', b"\xff"), 11: (struct.pack("<I", 3),),
+        12: (struct.pack("<I", 2) + b"not permitted",), 13: (peer,), 14: (peer[:8],), 15: (peer,),
+        16: (b"",),
+    }
+    for number, several in bodies.items():
+        for body in several:
+            keep("mapper", struct.pack("<4sBBHI", b"AARP", 1, number, 12 + len(body), 7) + body)
+
+
 # --- files ----------------------------------------------------------------------
 
 
@@ -374,6 +397,7 @@ TEXTS = {
 
 if __name__ == "__main__":
     files()
+    mapper()
     mobile()
     captured()
     # A network namespace for the rest of this process; Python 3.11 has no call for it.

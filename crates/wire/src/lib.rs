@@ -1,6 +1,6 @@
 //! Byte formats of AARP: IPv6 and its extension headers, ICMPv6 messages, the probe
-//! payload, Mobile IPv6, and of Linux the route messages of netlink and the errors of
-//! a socket's queue.
+//! payload, the messages of aarpd, Mobile IPv6, and of Linux the route messages of
+//! netlink and the errors of a socket's queue.
 //!
 //! Nothing here does I/O, allocates, or panics on foreign bytes. A format has a
 //! *view* (`…Packet`) that borrows the bytes and knows the field offsets, and a
@@ -14,6 +14,7 @@ pub mod errqueue;
 pub mod icmpv6;
 pub mod icmpv6_error;
 pub mod ipv6;
+pub mod mapper;
 pub mod mobility;
 pub mod probe;
 pub mod route;

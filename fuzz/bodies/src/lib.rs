@@ -45,6 +45,7 @@ mod health;
 
 mod input;
 mod lab;
+mod mapper;
 mod messages;
 mod mobile;
 mod mobile_settings;
@@ -58,6 +59,7 @@ mod settings;
 
 pub use health::settings as checks;
 pub use lab::{capture, frame, scenario};
+pub use mapper::mapper;
 pub use messages::{echo, errqueue, payload, route, route_request};
 pub use mobile::{icmpv6_error, ipv6, mobility, mobility_options};
 pub use mobile_settings::{agent_settings, binding_settings, keys, nflog};
@@ -84,7 +86,7 @@ pub fn dns(data: &[u8]) {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 36] = [
+pub const TARGETS: [Target; 37] = [
     ("agent_settings", agent_settings),
     ("binding_settings", binding_settings),
     ("capabilities", capabilities),
@@ -103,6 +105,7 @@ pub const TARGETS: [Target; 36] = [
     ("ipv6", ipv6),
     ("keys", keys),
     ("listeners", listeners),
+    ("mapper", mapper),
     ("mobility", mobility),
     ("mobility_options", mobility_options),
     ("nflog", nflog),
