@@ -10,19 +10,7 @@ use crate::bypass::Bypass;
 use crate::settings::Times;
 use crate::slot::Slot;
 
-/// What is known about a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// U answered for A.
-    Pinned = 1,
-    /// A itself answered.
-    Direct = 2,
-    /// Nobody answered.
-    Unanswered = 3,
-    /// An answer came from an address that must not be used.
-    Untrusted = 4,
-}
+pub use aarp_wire::mapper::State;
 
 /// What is known about a destination, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,13 +170,7 @@ impl Mapping {
 
     fn from_words(words: [u64; WORDS]) -> Option<Self> {
         let rest = words[5];
-        let state = match rest as u8 {
-            1 => State::Pinned,
-            2 => State::Direct,
-            3 => State::Unanswered,
-            4 => State::Untrusted,
-            _ => return None,
-        };
+        let state = State::of(rest as u8)?;
         let method = match (rest >> 8) as u8 {
             1 => Method::Echo,
             2 => Method::Unreach,
