@@ -297,6 +297,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn a_full_table_forgets_what_expires_first() {
         let table = MappingTable::new();
         let mapping = |n: u32| {

@@ -555,7 +555,7 @@ mod tests {
                 }
                 missed
             });
-            for turn in 0..20_000 {
+            for turn in 0..if cfg!(miri) { 500 } else { 20_000 } {
                 let pin = table.to(&remote(1, A));
                 let u = others[turn % others.len()];
                 let moved = pin.and_then(|pin| table.replace(&remote(1, A), &pin, u, 2000));
@@ -587,6 +587,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn a_full_table_takes_no_more_and_what_was_used_lately_stays() {
         let table = table();
         let sources = (0..20_000u32).map(|n| remote(n + 1, A));

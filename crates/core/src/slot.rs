@@ -98,7 +98,8 @@ mod tests {
                 });
             }
             let mut seen = 0;
-            while seen < 20_000 {
+            // Miri is slow, and tries what a processor seldom does.
+            while seen < if cfg!(miri) { 500 } else { 20_000 } {
                 match slot.read() {
                     Some(record) => {
                         assert!(record.iter().all(|word| *word == record[0]), "{record:?}");

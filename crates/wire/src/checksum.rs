@@ -64,6 +64,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn many_large_octets_do_not_overflow() {
         let octets = vec![0xff; 65535];
         let ones = Ipv6Addr::from([0xff; 16]);

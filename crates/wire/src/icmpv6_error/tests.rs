@@ -103,6 +103,7 @@ fn a_quoted_packet_is_seen_through_a_tunnel() {
 //= https://www.rfc-editor.org/rfc/rfc4443#section-2.4
 //= type=test
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn what_may_be_answered() {
     let unreachable = ErrorKind::DestinationUnreachable { code: 3 };
     let too_big = ErrorKind::PacketTooBig { mtu: 1280 };

@@ -226,6 +226,7 @@ fn what_is_wrong_is_named_in_one_line() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn too_much_is_refused() {
     let many = |count: usize| {
         let list: Vec<_> = (0..count)

@@ -122,6 +122,7 @@ fn alignment_of_the_home_address_is_told() {
 //= type=test
 //# If any of these checks fail, the node MUST silently discard the packet.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn type_2_routing_headers_that_are_refused() {
     let changed = |at: usize, value: u8| {
         let mut octets = routing(135);

@@ -140,6 +140,7 @@ fn a_wrong_checksum_is_discarded_in_silence() {
 //= type=test
 //# The MH Type field MUST have a known value (Section 6.1.1).
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn an_unknown_type_is_answered_with_a_binding_error() {
     for kind in 0..=255 {
         let is_known = FIXED.iter().any(|(known, _)| *known == kind);
@@ -161,6 +162,7 @@ fn an_unknown_type_is_answered_with_a_binding_error() {
 //= type=test
 //# The Payload Proto field MUST be IPPROTO_NONE (59 decimal).
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn another_payload_is_answered_with_a_parameter_problem() {
     for proto in (0..=255).filter(|proto| *proto != 59) {
         // Before a length that is too small, too.
@@ -182,6 +184,7 @@ fn another_payload_is_answered_with_a_parameter_problem() {
 //# the length specified for this particular type of message in
 //# Section 6.1.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_length_too_small_is_answered_with_a_parameter_problem() {
     for (kind, fixed) in FIXED {
         for units in 0..=255u8 {
@@ -233,6 +236,7 @@ fn parts_of_packets_and_other_protocols_are_not_received() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn revocations_are_one_of_two() {
     for kind in 0..=255 {
         let (mut octets, ..) = header(59, 1, 16);

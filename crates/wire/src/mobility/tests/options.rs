@@ -25,6 +25,7 @@ fn option_of(kind: u8, len: usize) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn lengths() {
     // Type, and the lengths that it has (RFC 6275 §6.2, RFC 4285 §5, RFC 5648 §4.1).
     let exact: [(u8, &[usize]); 7] = [
@@ -90,6 +91,7 @@ fn an_option_beyond_the_header_is_refused() {
 //# Implementations MUST silently ignore any mobility
 //# options that they do not understand.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn unknown_options_are_skipped() {
     let known = [2, 3, 4, 5, 8, 9, 10, 35];
     for kind in (2..=255).filter(|kind| !known.contains(kind)) {
