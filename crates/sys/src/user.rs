@@ -1,8 +1,8 @@
 //! Memory that the program hands us, which may be anything.
 //!
 //! The kernel answers a bad pointer with `EFAULT`; a preload library that looks
-//! into it first must not crash instead. Where the pointer is on the caller's own
-//! stack it is good; elsewhere the kernel is asked, by a system call that reads
+//! into it first must not crash instead. Where the pointer is in the page of the caller's
+//! own stack it is good; elsewhere the kernel is asked, by a system call that reads
 //! and changes nothing, once for each page that is handed over again and again.
 
 use core::arch::asm;
@@ -11,10 +11,6 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::syscall::{Errno, syscall};
-
-/// A pointer this close above the stack pointer is on the stack of this thread:
-/// the frames of the hook's callers lie there.
-const STACK_WINDOW: usize = 16 * 1024;
 
 /// The size of the kernel's signal set, which is what its readability test reads.
 const SIGSET: usize = 8;
@@ -34,9 +30,16 @@ fn stack_pointer() -> usize {
     pointer
 }
 
+/// In the page of the stack pointer, where the frames of the hook's callers begin. What
+/// lies in the next one may be beyond the end of the stack.
 #[inline]
 fn is_on_stack(start: usize, len: usize) -> bool {
-    start.wrapping_sub(stack_pointer()) < STACK_WINDOW - 256 && len <= 256
+    start / PAGE == stack_pointer() / PAGE && is_in_one_page(start, len)
+}
+
+#[inline]
+fn is_in_one_page(start: usize, len: usize) -> bool {
+    len.wrapping_sub(1) < PAGE - start % PAGE
 }
 
 /// Whether the kernel can read eight octets there.
@@ -66,7 +69,7 @@ fn place_of(page: usize) -> &'static AtomicUsize {
 #[inline]
 fn is_in_readable_page(start: usize, len: usize) -> bool {
     let page = start / PAGE;
-    len.wrapping_sub(1) < PAGE - start % PAGE && place_of(page).load(Ordering::Relaxed) == page + 1
+    is_in_one_page(start, len) && place_of(page).load(Ordering::Relaxed) == page + 1
 }
 
 /// Whether it is known, without asking the kernel, that `len` octets at `start` can be
