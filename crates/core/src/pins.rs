@@ -16,7 +16,7 @@ use crate::silence::Silence;
 use crate::slot::Slot;
 
 /// Pins that a process can hold at a time.
-pub const ENTRIES: usize = 4096;
+pub const ENTRIES: usize = if cfg!(miri) { 64 } else { 4096 };
 /// Entries of the index by U.
 const HINTS: usize = 2 * ENTRIES;
 /// Entries, of either, that one address may stand in.
@@ -555,7 +555,7 @@ mod tests {
                 }
                 missed
             });
-            for turn in 0..if cfg!(miri) { 500 } else { 20_000 } {
+            for turn in 0..if cfg!(miri) { 20 } else { 20_000 } {
                 let pin = table.to(&remote(1, A));
                 let u = others[turn % others.len()];
                 let moved = pin.and_then(|pin| table.replace(&remote(1, A), &pin, u, 2000));
@@ -588,6 +588,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes under Miri")]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn a_full_table_takes_no_more_and_what_was_used_lately_stays() {
         let table = table();
         let sources = (0..20_000u32).map(|n| remote(n + 1, A));
@@ -614,6 +615,7 @@ mod tests {
     proptest! {
         /// Against a map: what was put in and not taken out is found from both ends.
         #[test]
+        #[cfg_attr(miri, ignore = "takes minutes under Miri")]
         fn as_a_map_does(steps in proptest::collection::vec((0..5u8, 1..6u32, 0..6u8, 0..4u8), 1..300)) {
             let table = table();
             let mut model: HashMap<(u32, u8), u8> = HashMap::new();
