@@ -13,6 +13,7 @@
 //! sockets/     what is known about each descriptor
 //! settings.rs  the configuration, read at the first call that needs it
 //! report.rs    counters, and lines for those who ask for them
+//! namespace.rs whether a thread is in another network than before
 //! symbols.rs   the functions behind the hooks
 //! state.rs     what this process remembers, and what became of it at a fork
 //! ```
@@ -26,6 +27,7 @@ mod datagram;
 mod hooks;
 mod limits;
 mod names;
+mod namespace;
 mod ops;
 mod report;
 mod resolve;

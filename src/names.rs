@@ -23,7 +23,7 @@ use once_cell::race::OnceRef;
 
 use crate::ops::is_barred;
 use crate::resolve::prefetch;
-use crate::{report, settings, state};
+use crate::{namespace, report, settings, state};
 
 /// A name has been resolved by the function behind, with these flags, or an address
 /// been read. Addresses are read for many reasons, and who connects asks then; with
@@ -38,6 +38,10 @@ pub(crate) fn resolved<'l>(
     same_for: impl Fn(&CStr) -> Option<AddrInfoList<'l>>,
 ) {
     if flags & (libc::AI_PASSIVE | libc::AI_NUMERICHOST) != 0 {
+        return;
+    }
+    // What is asked now would not be remembered.
+    if namespace::has_changed() {
         return;
     }
     if is_barred() || !list.entries().any(|entry| is_possible(entry.address)) {

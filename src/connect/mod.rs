@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::names::interest;
 use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Kind, Phase, Record};
-use crate::{datagram, report, settings, state};
+use crate::{datagram, namespace, report, settings, state};
 
 mod attempt;
 
@@ -155,14 +155,19 @@ pub(crate) fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
     Ok(record)
 }
 
-/// What the socket's packets are sent with, where the program has fixed it.
+/// What the socket's packets are sent with, where the program has fixed it; or where
+/// nothing that is remembered counts.
 pub(crate) fn origin(fd: c_int, record: &Record) -> Result<Option<Origin>, Bypass> {
-    if !record.fixed_origin {
+    let elsewhere = namespace::has_changed();
+    if !record.fixed_origin && !elsewhere {
         return Ok(None);
+    }
+    if elsewhere && !namespace::is_that_of(fd) {
+        return Err(Bypass::Policy);
     }
     match socket::origin(fd) {
         // Bound to a port alone: as any other.
-        Ok(origin) => Ok(Some(origin).filter(|origin| *origin != Origin::default())),
+        Ok(origin) => Ok(Some(origin).filter(|origin| elsewhere || *origin != Origin::default())),
         Err(_) => Err(Bypass::Policy),
     }
 }

@@ -33,7 +33,10 @@ pub(crate) fn connect(
     let known = pins.to(&remote);
     let u = match &known {
         Some(pin) if !pins.is_idle(pin, wall_coarse_ms()) => pin.u,
-        _ if datagrams.has_spoken(a, remote.port) => a,
+        _ if datagrams.has_spoken(a, remote.port) => {
+            report::bypass("connect", fd, to, Bypass::Policy);
+            a
+        }
         _ => match Sending::new(fd, &datagrams, remote, to, 0).decide(settings, pins) {
             Decision::U(target) => {
                 report::pinned("connect", fd, to, &target);

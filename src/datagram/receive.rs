@@ -114,8 +114,8 @@ pub(super) fn has_been_heard(address: Ipv6Addr) -> bool {
         .all(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
 }
 
-/// A datagram was received, and the program did not ask from where: from whom it
-/// sent to last, as far as anyone can tell.
+/// A datagram was received, and nobody has asked from where: from whom the program has
+/// sent to, as far as anyone can tell.
 #[inline]
 pub(crate) fn received_from_anyone(fd: c_int) {
     let Some(datagrams) = sockets::datagrams(fd) else {
@@ -125,11 +125,24 @@ pub(crate) fn received_from_anyone(fd: c_int) {
         if let Some((pins, pin)) = peer::pin(fd, &datagrams) {
             pins.heard(pin.place, wall_coarse_ms());
         }
+    } else if datagrams.may_have_many_pins() {
+        received_from_any_of_many(&datagrams);
     } else if let Some(place) = datagrams.last_pin()
         && let Some(pins) = PINS.get()
         && pins.at(datagrams.socket, place).is_some()
     {
         pins.heard(place, wall_coarse_ms());
+    }
+}
+
+/// Rather a silent U is kept than one that answers given up.
+#[cold]
+fn received_from_any_of_many(datagrams: &Datagrams) {
+    if let Some(pins) = PINS.get() {
+        let now = wall_coarse_ms();
+        for pin in pins.of(datagrams.socket) {
+            pins.heard(pin.place, now);
+        }
     }
 }
 

@@ -20,8 +20,10 @@ mod syscall;
 use core::ffi::{c_char, c_int, c_ulong};
 use core::mem::transmute;
 
+use libc::stack_t;
+
 use crate::symbols::Symbol;
-use crate::{ops, report};
+use crate::{namespace, ops, report};
 
 /// Declares the symbol behind a hook, and its type.
 macro_rules! behind {
@@ -35,6 +37,62 @@ macro_rules! behind {
 }
 
 use behind;
+
+/// setns(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn setns(fd: c_int, kind: c_int) -> c_int {
+    let real = behind!(c"setns", fn(c_int, c_int) -> c_int);
+    // SAFETY: no pointers.
+    let result = unsafe { real(fd, kind) };
+    if result == 0 {
+        namespace::entered(kind);
+    }
+    result
+}
+
+/// unshare(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unshare(kinds: c_int) -> c_int {
+    let real = behind!(c"unshare", fn(c_int) -> c_int);
+    // SAFETY: no pointers.
+    let result = unsafe { real(kinds) };
+    if result == 0 {
+        namespace::left(kinds);
+    }
+    result
+}
+
+/// sigaltstack(2)
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack_t) -> c_int {
+    let real = behind!(c"sigaltstack", fn(*const stack_t, *mut stack_t) -> c_int);
+    // SAFETY: the program's own arguments.
+    unsafe { alternate_stack_by(new, || real(new, old)) }
+}
+
+/// sigaltstack(2) by `call`.
+///
+/// # Safety
+/// As for sigaltstack(2), which `call` must be.
+unsafe fn alternate_stack_by(new: *const stack_t, call: impl Fn() -> c_int) -> c_int {
+    let result = call();
+    if result == 0 && !new.is_null() {
+        // SAFETY: the kernel has just read it.
+        aarp_sys::process::alternate_stack_set(unsafe {
+            (&raw const (*new).ss_flags).read_unaligned()
+        });
+    }
+    result
+}
 
 /// prctl(2), by which a program may install a seccomp filter.
 ///

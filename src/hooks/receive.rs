@@ -1,11 +1,11 @@
 //! The calls that receive.
 
 use core::ffi::{c_int, c_uint, c_void};
-use core::mem::transmute;
+use core::mem::{size_of, transmute};
 
 use aarp_sys::errno;
-use aarp_sys::message::{MESSAGES_MAX, OwnName, SIN6, offender, written_source};
-use aarp_sys::user::{replace_address, room, show_address};
+use aarp_sys::message::{MESSAGES_MAX, OwnName, SIN6, offender, path_mtu, written_source};
+use aarp_sys::user::{is_readable, replace_address, room, show_address};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use super::behind;
@@ -15,22 +15,48 @@ use crate::datagram::{peer, receive as datagrams};
 use crate::symbols::Symbol;
 use crate::{ops, sockets};
 
+/// As many places of readv(2) as [`is_readable`] looks at.
+const PARTS_LOOKED_AT: usize = 256 / size_of::<iovec>();
+
 /// Receives, and does not ask from where. Nothing is left to be done behind the call
 /// where it is none of our business, so that it is a jump: each return that comes
 /// behind a system call costs more than all else here (docs/performance.md).
 #[inline]
-pub(super) fn receive_from_anyone(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
+pub(super) fn receive_from_anyone(fd: c_int, flags: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
     if !datagrams::is_watched(fd) && !sockets::is_observed(fd) {
         return call();
     }
     let received = call();
-    noted(fd, received);
+    noted(fd, flags, received);
     received
 }
 
-fn noted(fd: c_int, received: ssize_t) {
+/// The same for a call that has no room for a source. On a socket with several
+/// destinations `with_source` takes its place, by which it is noted who answers.
+#[inline]
+pub(super) fn receive_unnamed(
+    fd: c_int,
+    flags: c_int,
+    call: impl Fn() -> ssize_t,
+    with_source: impl FnOnce() -> ssize_t,
+) -> ssize_t {
+    if !datagrams::is_watched(fd) && !sockets::is_observed(fd) {
+        return call();
+    }
+    // A program that has a filter may be permitted no other call than its own.
+    if datagrams::needs_source(fd) && !ops::is_barred() {
+        return with_source();
+    }
+    let received = call();
+    noted(fd, flags, received);
+    received
+}
+
+fn noted(fd: c_int, flags: c_int, received: ssize_t) {
     if !datagrams::is_watched(fd) {
         ops::transferred(fd, received, false);
+    } else if flags & libc::MSG_ERRQUEUE != 0 {
+        // What comes from there was sent, and is nobody's answer.
     } else if received >= 0 {
         datagrams::received_from_anyone(fd);
     } else {
@@ -50,19 +76,32 @@ pub(super) unsafe fn receive_from(
     len: *mut socklen_t,
     call: impl Fn(*mut sockaddr, *mut socklen_t) -> ssize_t,
 ) -> ssize_t {
-    if !datagrams::is_watched(fd) {
-        return receive_from_anyone(fd, || call(name, len));
+    if !datagrams::is_watched(fd) || name.is_null() || len.is_null() {
+        return receive_from_anyone(fd, flags, || call(name, len));
     }
-    if name.is_null() || len.is_null() {
-        return receive_from_anyone(fd, || call(name, len));
-    }
+    // SAFETY: by the promise.
+    unsafe { receive_named(fd, flags, name, len, call) }
+}
+
+/// The same where there is room for a name.
+///
+/// # Safety
+/// As for [`receive_from`].
+#[inline]
+unsafe fn receive_named(
+    fd: c_int,
+    flags: c_int,
+    name: *mut sockaddr,
+    len: *mut socklen_t,
+    call: impl Fn(*mut sockaddr, *mut socklen_t) -> ssize_t,
+) -> ssize_t {
     // SAFETY: what is changed lies where the kernel has just written.
     unsafe {
         // Where nobody may look before the call, a whole name is looked for.
         let space = if ops::is_barred() { None } else { room(len) };
         let received = call(name, len);
         if received < 0 {
-            noted(fd, received);
+            noted(fd, flags, received);
         } else {
             show(fd, flags, name, space, len.read_unaligned());
         }
@@ -127,6 +166,9 @@ pub unsafe extern "C" fn recvfrom(
     );
     // SAFETY: the program's own arguments, or room of ours for an address.
     unsafe {
+        if name.is_null() && datagrams::needs_source(fd) {
+            return receive_with_source(fd, data, count, flags);
+        }
         receive_from(fd, flags, name, len, |name, len| {
             real(fd, data, count, flags, name, len)
         })
@@ -151,8 +193,12 @@ pub unsafe extern "C" fn __recvfrom_chk(
         c"__recvfrom_chk",
         fn(c_int, *mut c_void, size_t, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t
     );
-    // SAFETY: as for recvfrom.
+    // SAFETY: as for recvfrom. The function behind ends a program that has less room than
+    // it says.
     unsafe {
+        if name.is_null() && count <= size && datagrams::needs_source(fd) {
+            return receive_with_source(fd, data, count, flags);
+        }
         receive_from(fd, flags, name, len, |name, len| {
             real(fd, data, count, size, flags, name, len)
         })
@@ -166,8 +212,8 @@ pub unsafe extern "C" fn __recvfrom_chk(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     let real = behind!(c"recvmsg", fn(c_int, *mut msghdr, c_int) -> ssize_t);
-    // SAFETY: the program's own arguments.
-    unsafe { receive_message(fd, message, flags, || real(fd, message, flags)) }
+    // SAFETY: the program's own arguments, or a header of ours.
+    unsafe { receive_message(fd, message, flags, |message| real(fd, message, flags)) }
 }
 
 /// Receives a message by `call`, and shows A in the place of U.
@@ -179,28 +225,59 @@ pub(super) unsafe fn receive_message(
     fd: c_int,
     message: *mut msghdr,
     flags: c_int,
-    call: impl Fn() -> ssize_t,
+    call: impl Fn(*mut msghdr) -> ssize_t,
 ) -> ssize_t {
     // SAFETY: what is changed lies where the kernel has just written.
     unsafe {
         if !datagrams::is_watched(fd) {
-            return receive_from_anyone(fd, call);
+            return receive_from_anyone(fd, flags, || call(message));
         }
         if flags & libc::MSG_ERRQUEUE != 0 {
-            return receive_error(fd, message, flags, call);
+            return receive_error(fd, message, flags, || call(message));
         }
         let Some(copy) = message_of(fd, message) else {
-            return call();
+            return call(message);
         };
         let (name, space) = (copy.msg_name.cast::<sockaddr>(), copy.msg_namelen as usize);
-        if name.is_null() || space == 0 {
-            return receive_from_anyone(fd, call);
+        if name.is_null() && datagrams::needs_source(fd) && !ops::is_barred() {
+            return message_with_source(fd, message, flags, call);
         }
-        let received = call();
-        if received < 0 {
-            noted(fd, received);
+        let received = call(message);
+        if received == 0 && copy.msg_controllen != 0 && shown_path_mtu(fd, &*message, space) {
+        } else if received < 0 || name.is_null() || space == 0 {
+            noted(fd, flags, received);
         } else {
             show(fd, flags, name, Some(space), (*message).msg_namelen);
+        }
+        received
+    }
+}
+
+/// Receives a message by a copy of its header, in which there is room of ours for the
+/// source.
+///
+/// # Safety
+/// As for [`receive_message`].
+#[cold]
+#[inline(never)]
+unsafe fn message_with_source(
+    fd: c_int,
+    message: *mut msghdr,
+    flags: c_int,
+    call: impl Fn(*mut msghdr) -> ssize_t,
+) -> ssize_t {
+    let mut name = OwnName::new();
+    // SAFETY: what is changed lies where the kernel would have written.
+    unsafe {
+        let Some(mut copy) = message_of(fd, message) else {
+            return call(message);
+        };
+        copy.msg_name = name.as_mut_ptr().cast();
+        copy.msg_namelen = name.len;
+        let received = receive_message(fd, &raw mut copy, flags, call);
+        if received >= 0 {
+            (&raw mut (*message).msg_controllen).write_unaligned(copy.msg_controllen);
+            (&raw mut (*message).msg_flags).write_unaligned(copy.msg_flags);
         }
         received
     }
@@ -247,6 +324,30 @@ unsafe fn show_offender(fd: c_int, message: &msghdr) {
                 room > 8 && replace_address(name, room, (u, 0), a)
             });
         }
+    }
+}
+
+/// Shows A in the place of a U to which a packet was too large (`IPV6_RECVPATHMTU`,
+/// RFC 3542, section 11.3): in the control message, and in the name of so many octets,
+/// which then has no port. Whether it was told that.
+///
+/// # Safety
+/// The kernel must just have written this header, its name and its control messages.
+#[cold]
+unsafe fn shown_path_mtu(fd: c_int, message: &msghdr, space: usize) -> bool {
+    // SAFETY: by the promise.
+    unsafe {
+        let Some((told, room)) = path_mtu(message) else {
+            return false;
+        };
+        let name = message.msg_name.cast::<sockaddr>();
+        datagrams::told_of_error(fd, |u, a| {
+            if !name.is_null() && space > 8 {
+                replace_address(name, space, (u, 0), a);
+            }
+            room > 8 && replace_address(told, room, (u, 0), a)
+        });
+        true
     }
 }
 
@@ -303,7 +404,7 @@ pub(super) unsafe fn receive_many(
     }
     let received = call();
     if received < 0 {
-        noted(fd, -1);
+        noted(fd, flags, -1);
     }
     for (at, room) in rooms.iter().enumerate().take(received.max(0) as usize) {
         if flags & libc::MSG_ERRQUEUE != 0 {
@@ -311,7 +412,7 @@ pub(super) unsafe fn receive_many(
             unsafe { show_offender(fd, &(*messages.wrapping_add(at)).msg_hdr) };
         }
         if *room == 0 {
-            datagrams::received_from_anyone(fd);
+            noted(fd, flags, 0);
             continue;
         }
         // SAFETY: the kernel has just written this header, and the address.
@@ -336,29 +437,53 @@ pub unsafe extern "C" fn recv(
     flags: c_int,
 ) -> ssize_t {
     let real = behind!(c"recv", fn(c_int, *mut c_void, size_t, c_int) -> ssize_t);
-    if datagrams::needs_source(fd) {
-        // SAFETY: as for recv.
-        return unsafe { receive_with_source(fd, data, count, flags) };
-    }
     // SAFETY: the program's own arguments.
-    receive_from_anyone(fd, || unsafe { real(fd, data, count, flags) })
+    let call = || unsafe { real(fd, data, count, flags) };
+    // SAFETY: as for recv.
+    receive_unnamed(fd, flags, call, || unsafe {
+        receive_with_source(fd, data, count, flags)
+    })
 }
 
-/// The same on a socket with several destinations, of which it is noted who answers.
+/// Receives with room of ours for the source.
 ///
 /// # Safety
 /// As for recv(2).
 #[cold]
+#[inline(never)]
 unsafe fn receive_with_source(
     fd: c_int,
     data: *mut c_void,
     count: size_t,
     flags: c_int,
 ) -> ssize_t {
+    let real = behind!(
+        c"recvfrom",
+        fn(c_int, *mut c_void, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t
+    );
+    // SAFETY: the program's own arguments, or room of ours for an address.
+    unsafe {
+        with_source(fd, flags, |name, len| {
+            real(fd, data, count, flags, name, len)
+        })
+    }
+}
+
+/// Receives by a call that gets room of ours for the source.
+///
+/// # Safety
+/// As for [`receive_from`].
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn with_source(
+    fd: c_int,
+    flags: c_int,
+    call: impl Fn(*mut sockaddr, *mut socklen_t) -> ssize_t,
+) -> ssize_t {
     let mut name = OwnName::new();
     let mut len = name.len;
-    // SAFETY: the program's own arguments, and room of ours for an address.
-    unsafe { recvfrom(fd, data, count, flags, name.as_mut_ptr(), &raw mut len) }
+    // SAFETY: room of ours for an address.
+    unsafe { receive_named(fd, flags, name.as_mut_ptr(), &raw mut len, call) }
 }
 
 /// recv(2) as programs call it that were compiled with `_FORTIFY_SOURCE`.
@@ -378,7 +503,13 @@ pub unsafe extern "C" fn __recv_chk(
         fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t
     );
     // SAFETY: the program's own arguments.
-    receive_from_anyone(fd, || unsafe { real(fd, data, count, size, flags) })
+    let call = || unsafe { real(fd, data, count, size, flags) };
+    // The function behind ends a program that has less room than it says.
+    receive_unnamed(fd, flags, call, || match count <= size {
+        // SAFETY: as for recv.
+        true => unsafe { receive_with_source(fd, data, count, flags) },
+        false => call(),
+    })
 }
 
 /// read(2)
@@ -389,7 +520,13 @@ pub unsafe extern "C" fn __recv_chk(
 pub unsafe extern "C" fn read(fd: c_int, data: *mut c_void, count: size_t) -> ssize_t {
     let real = behind!(c"read", fn(c_int, *mut c_void, size_t) -> ssize_t);
     // SAFETY: the program's own arguments.
-    receive_from_anyone(fd, || unsafe { real(fd, data, count) })
+    let call = || unsafe { real(fd, data, count) };
+    // read(2) of nothing takes nothing, and recv(2) would take a datagram.
+    receive_unnamed(fd, 0, call, || match count {
+        0 => call(),
+        // SAFETY: as for recv.
+        _ => unsafe { receive_with_source(fd, data, count, 0) },
+    })
 }
 
 /// read(2) by another of its names.
@@ -418,7 +555,13 @@ pub unsafe extern "C" fn __read_chk(
         fn(c_int, *mut c_void, size_t, size_t) -> ssize_t
     );
     // SAFETY: the program's own arguments.
-    receive_from_anyone(fd, || unsafe { real(fd, data, count, size) })
+    let call = || unsafe { real(fd, data, count, size) };
+    receive_unnamed(fd, 0, call, || match count {
+        0 => call(),
+        // SAFETY: as for recv.
+        _ if count <= size => unsafe { receive_with_source(fd, data, count, 0) },
+        _ => call(),
+    })
 }
 
 /// readv(2)
@@ -429,5 +572,46 @@ pub unsafe extern "C" fn __read_chk(
 pub unsafe extern "C" fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     let real = behind!(c"readv", fn(c_int, *const iovec, c_int) -> ssize_t);
     // SAFETY: the program's own arguments.
-    receive_from_anyone(fd, || unsafe { real(fd, parts, count) })
+    let call = || unsafe { real(fd, parts, count) };
+    receive_unnamed(fd, 0, call, || {
+        let real = behind!(c"recvmsg", fn(c_int, *mut msghdr, c_int) -> ssize_t);
+        // SAFETY: what can be read is read, and the program's own arguments.
+        unsafe { parts_with_source(fd, parts, count, |message| real(fd, message, 0)) }
+            .unwrap_or_else(call)
+    })
+}
+
+/// Receives to several places, with room of ours for the source; `None` where readv(2)
+/// is something else than recvmsg(2): for none at all, and for places that nobody can
+/// read.
+///
+/// # Safety
+/// As for readv(2); `call` must be recvmsg(2).
+#[cold]
+pub(super) unsafe fn parts_with_source(
+    fd: c_int,
+    parts: *const iovec,
+    count: c_int,
+    call: impl Fn(*mut msghdr) -> ssize_t,
+) -> Option<ssize_t> {
+    let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
+    if !is_readable(parts.cast(), count.checked_mul(size_of::<iovec>())?) {
+        return None;
+    }
+    // SAFETY: readable, as was just seen, for as many as are looked at.
+    let has_room = |at: usize| unsafe { parts.add(at).read_unaligned() }.iov_len > 0;
+    if !(0..count.min(PARTS_LOOKED_AT)).any(has_room) {
+        return None;
+    }
+    let mut name = OwnName::new();
+    // SAFETY: zeros are an empty header; the program's own arguments, and room of ours.
+    unsafe {
+        let mut message: msghdr = core::mem::zeroed();
+        message.msg_name = name.as_mut_ptr().cast();
+        message.msg_namelen = name.len;
+        message.msg_iov = parts.cast_mut();
+        message.msg_iovlen = count as _;
+        let message = &raw mut message;
+        Some(receive_message(fd, message, 0, call))
+    }
 }

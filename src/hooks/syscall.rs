@@ -5,10 +5,12 @@ use core::mem::transmute;
 
 use libc::{mmsghdr, sockaddr, socklen_t, ssize_t};
 
-use super::{behind, connections, descriptors, receive, send, sendmmsg, sendmsg};
+use super::{
+    alternate_stack_by, behind, connections, descriptors, receive, send, sendmmsg, sendmsg,
+};
 use crate::datagram::receive as datagrams;
 use crate::symbols::Symbol;
-use crate::{ops, sockets};
+use crate::{namespace, ops, sockets};
 
 type Call = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
@@ -72,8 +74,11 @@ static HOOKED: [u64; WORDS] = {
         libc::SYS_sendmmsg,
         libc::SYS_sendmsg,
         libc::SYS_sendto,
+        libc::SYS_setns,
         libc::SYS_setsockopt,
+        libc::SYS_sigaltstack,
         libc::SYS_socket,
+        libc::SYS_unshare,
         libc::SYS_write,
         libc::SYS_writev,
     ];
@@ -160,22 +165,41 @@ unsafe extern "C" fn hooked(
             libc::SYS_write | libc::SYS_writev if sockets::is_observed(fd) => {
                 send::send_to_peer(fd, || call() as ssize_t) as c_long
             }
-            libc::SYS_read | libc::SYS_readv => {
-                receive::receive_from_anyone(fd, || call() as ssize_t) as c_long
-            }
-            libc::SYS_recvfrom if e == 0 && datagrams::needs_source(fd) => {
-                receive::recv(fd, b as *mut _, c as usize, flags) as c_long
-            }
-            libc::SYS_recvfrom => {
-                let (name, len) = (e as *mut sockaddr, f as *mut socklen_t);
-                receive::receive_from(fd, flags, name, len, |name, len| {
-                    real(number, a, b, c, d, name as c_long, len as c_long) as ssize_t
+            libc::SYS_read => {
+                let from = |name: *mut sockaddr, len: *mut socklen_t| {
+                    let (name, len) = (name as c_long, len as c_long);
+                    real(libc::SYS_recvfrom, a, b, c, 0, name, len) as ssize_t
+                };
+                let call = || call() as ssize_t;
+                receive::receive_unnamed(fd, 0, call, || match c {
+                    0 => call(),
+                    _ => receive::with_source(fd, 0, from),
                 }) as c_long
             }
-            libc::SYS_recvmsg => {
-                receive::receive_message(fd, b as *mut _, c as c_int, || call() as ssize_t)
-                    as c_long
+            libc::SYS_readv => receive::receive_unnamed(
+                fd,
+                0,
+                || call() as ssize_t,
+                || {
+                    let received = receive::parts_with_source(fd, b as *const _, c as c_int, |m| {
+                        real(libc::SYS_recvmsg, a, m as c_long, 0, 0, 0, 0) as ssize_t
+                    });
+                    received.unwrap_or_else(|| call() as ssize_t)
+                },
+            ) as c_long,
+            libc::SYS_recvfrom => {
+                let (name, len) = (e as *mut sockaddr, f as *mut socklen_t);
+                let from = |name: *mut sockaddr, len: *mut socklen_t| {
+                    real(number, a, b, c, d, name as c_long, len as c_long) as ssize_t
+                };
+                if name.is_null() && datagrams::needs_source(fd) {
+                    return receive::with_source(fd, flags, from) as c_long;
+                }
+                receive::receive_from(fd, flags, name, len, from) as c_long
             }
+            libc::SYS_recvmsg => receive::receive_message(fd, b as *mut _, c as c_int, |message| {
+                real(number, a, message as c_long, c, d, e, f) as ssize_t
+            }) as c_long,
             libc::SYS_recvmmsg => {
                 receive::receive_many(fd, b as *mut mmsghdr, c as c_uint, flags, short).into()
             }
@@ -205,6 +229,11 @@ unsafe fn descriptor_hooked(
         libc::SYS_prctl if a == c_long::from(libc::PR_SET_SECCOMP) => {
             return ops::install_filter(call);
         }
+        libc::SYS_sigaltstack => {
+            let short = || call() as c_int;
+            // SAFETY: by the promise.
+            return unsafe { alternate_stack_by(a as *const _, short) }.into();
+        }
         // The operations that only ask have higher numbers.
         libc::SYS_seccomp if (0..=1).contains(&a) => return ops::install_filter(call),
         libc::SYS_chroot | libc::SYS_pivot_root => ops::changing_root(),
@@ -227,6 +256,8 @@ unsafe fn descriptor_hooked(
         libc::SYS_dup | libc::SYS_dup3 => ops::duplicated(fd, short),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_dup2 => ops::duplicated(fd, short),
+        libc::SYS_setns if short == 0 => namespace::entered(b as c_int),
+        libc::SYS_unshare if short == 0 => namespace::left(a as c_int),
         libc::SYS_fcntl => ops::controlled(fd, b as c_int, c, short),
         _ => {}
     }

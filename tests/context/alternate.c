@@ -1,4 +1,4 @@
-/* The first caller is a signal handler on a stack of its own: PROGRAM ADDRESS BYTES.
+/* The first caller is a signal handler on a stack of its own: PROGRAM ADDRESS BYTES HOW.
  * Then the program itself calls. */
 #include "storm.h"
 
@@ -14,7 +14,7 @@ static void handle(int signal) {
 
 int main(int count, char **words) {
     enum { WHOLE = 64 * 1024 };
-    if (count != 3)
+    if (count != 4)
         return 64;
     begin(2, words);
     long size = atol(words[2]);
@@ -24,7 +24,13 @@ int main(int count, char **words) {
         return 1;
     stack_t alternate = {.ss_sp = stack + WHOLE, .ss_size = size};
     struct sigaction action = {.sa_handler = handle, .sa_flags = SA_ONSTACK};
-    MUST(sigaltstack(&alternate, NULL));
+    /* SS_AUTODISARM: while it is in use the kernel does not show it. */
+    if (strcmp(words[3], "shown"))
+        alternate.ss_flags = 1U << 31;
+    if (!strcmp(words[3], "by-syscall"))
+        MUST(syscall(SYS_sigaltstack, &alternate, NULL));
+    else
+        MUST(sigaltstack(&alternate, NULL));
     MUST(sigaction(SIGUSR1, &action, NULL));
     fd = tcp(), sending = udp();
     MUST(raise(SIGUSR1));

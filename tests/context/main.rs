@@ -11,6 +11,7 @@ mod given_up;
 mod memory;
 mod pins;
 mod secure;
+mod seldom;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;

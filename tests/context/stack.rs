@@ -41,8 +41,15 @@ fn every_call_on_the_least_stack_there_is() {
 fn a_handler_on_a_stack_of_its_own() {
     with_place(|place| {
         let program = place.compile("alternate", include_str!("alternate.c"), &[]);
-        for (size, moved) in [("8192", 0), ("65536", 1)] {
-            let arguments = [&A.to_string(), size];
+        // What the kernel does not show is taken for small.
+        let cases = [
+            ("8192", "shown", 0),
+            ("65536", "shown", 1),
+            ("8192", "hidden", 0),
+            ("8192", "by-syscall", 0),
+        ];
+        for (size, how, moved) in cases {
+            let arguments = [&A.to_string(), size, how];
             finish(place.native(&program).args(arguments));
             let ours = finish(place.under_library(&program).args(arguments));
             let expected = format!("connect=0 sendto=8 moved={moved} later=1\n");

@@ -9,7 +9,7 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 45] = [
+const EXPORTED: [&str; 48] = [
     "__close",
     "__connect",
     "__dup2",
@@ -50,9 +50,12 @@ const EXPORTED: [&str; 45] = [
     "sendmmsg",
     "sendmsg",
     "sendto",
+    "setns",
     "setsockopt",
+    "sigaltstack",
     "socket",
     "syscall",
+    "unshare",
     "write",
     "writev",
 ];

@@ -78,18 +78,42 @@ pub unsafe fn own_way(message: &libc::msghdr) -> bool {
 /// The kernel must just have written the control messages of this header.
 #[must_use]
 pub unsafe fn offender(message: &libc::msghdr) -> Option<(*mut libc::sockaddr, usize)> {
-    /// The header of a control message, and the error that comes before the offender.
-    const BEFORE: usize = 16 + 16;
+    // SAFETY: by the promise. The error comes before the offender.
+    unsafe { name_in(message, libc::IPV6_RECVERR, 16) }
+}
+
+/// Where the kernel has just written to whom a packet was too large (`IPV6_PATHMTU`), and
+/// how many octets of that there was room for.
+///
+/// # Safety
+/// As for [`offender`].
+#[must_use]
+pub unsafe fn path_mtu(message: &libc::msghdr) -> Option<(*mut libc::sockaddr, usize)> {
+    const IPV6_PATHMTU: i32 = 61;
+    // SAFETY: by the promise.
+    unsafe { name_in(message, IPV6_PATHMTU, 0) }
+}
+
+/// The socket address in a control message of IPv6's, behind so many other octets.
+///
+/// # Safety
+/// As for [`offender`].
+unsafe fn name_in(
+    message: &libc::msghdr,
+    kind: i32,
+    behind: usize,
+) -> Option<(*mut libc::sockaddr, usize)> {
+    let before = 16 + behind;
     let (start, end) = (message.msg_control.cast::<u8>(), message.msg_controllen);
     let mut at = 0;
     while !start.is_null() && end.saturating_sub(at) >= 16 {
         // SAFETY: the kernel has written a header here; alignment is not asked for.
         let header = unsafe { start.add(at).cast::<libc::cmsghdr>().read_unaligned() };
         let length = header.cmsg_len.min(end - at);
-        if (header.cmsg_level, header.cmsg_type) == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) {
-            let room = length.saturating_sub(BEFORE);
+        if (header.cmsg_level, header.cmsg_type) == (libc::IPPROTO_IPV6, kind) {
+            let room = length.saturating_sub(before);
             // SAFETY: inside what was written where there is any room, and else unused.
-            return (room > 0).then(|| (unsafe { start.add(at + BEFORE) }.cast(), room));
+            return (room > 0).then(|| (unsafe { start.add(at + before) }.cast(), room));
         }
         at += length.max(16).next_multiple_of(8);
     }

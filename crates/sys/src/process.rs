@@ -1,5 +1,7 @@
 //! Who is calling.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use crate::syscall::{Errno, syscall};
 
 /// The process's id, asked of the kernel: right also after vfork.
@@ -20,8 +22,21 @@ pub fn thread() -> u64 {
 /// What a question to the network takes of the stack, with some for the call behind.
 const FOR_A_QUESTION: usize = 8 * 1024;
 
+/// Whether the program has alternate stacks that the kernel does not show while they are in
+/// use.
+static DISARMED: AtomicBool = AtomicBool::new(false);
+
+/// The program has set an alternate stack with these flags.
+pub fn alternate_stack_set(flags: i32) {
+    const SS_AUTODISARM: i32 = 1 << 31;
+    if flags & SS_AUTODISARM != 0 {
+        DISARMED.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Whether there is stack enough to ask the network: not in a signal handler on an
-/// alternate stack of the size that was usual (`SIGSTKSZ`, 8 KiB).
+/// alternate stack of the size that was usual (`SIGSTKSZ`, 8 KiB). In a program that has
+/// used `SS_AUTODISARM` any thread without one may be on such a stack.
 #[must_use]
 pub fn has_stack_for_a_question() -> bool {
     let mut stack = libc::stack_t {
@@ -32,8 +47,11 @@ pub fn has_stack_for_a_question() -> bool {
     let here = (&raw mut stack) as usize;
     // SAFETY: there is room for what the kernel tells.
     let told = unsafe { syscall(libc::SYS_sigaltstack, [0, here, 0, 0, 0, 0]) };
-    let is_alternate = told.is_ok() && stack.ss_flags & libc::SS_ONSTACK != 0;
-    !is_alternate || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
+    let has = |flag: i32| told.is_ok() && stack.ss_flags & flag != 0;
+    if has(libc::SS_DISABLE) && DISARMED.load(Ordering::Relaxed) {
+        return false;
+    }
+    !has(libc::SS_ONSTACK) || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
 }
 
 /// Fills `buffer` with random octets.

@@ -4,6 +4,7 @@ use core::mem::{MaybeUninit, size_of};
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use crate::fd::Fd;
 use crate::route::Origin;
 use crate::syscall::{Errno, syscall};
 
@@ -79,6 +80,27 @@ pub fn origin(fd: i32) -> Result<Origin, Errno> {
         mark: option(fd, libc::SOL_SOCKET, libc::SO_MARK)?,
         flow_label: 0,
     })
+}
+
+/// The network namespace of a socket, by a number that no other has.
+///
+/// # Errors
+/// What the kernel says; `ENOPROTOOPT` before Linux 5.14.
+pub fn namespace(fd: i32) -> Result<u64, Errno> {
+    const SO_NETNS_COOKIE: i32 = 71;
+    option(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE)
+}
+
+/// The network namespace in which this thread makes sockets.
+///
+/// # Errors
+/// As [`namespace`].
+pub fn namespace_of_thread() -> Result<u64, Errno> {
+    let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as usize;
+    let arguments = [libc::AF_INET6 as usize, kind, 0, 0, 0, 0];
+    // SAFETY: no pointers.
+    let fd = Fd::adopt(unsafe { syscall(libc::SYS_socket, arguments) }?)?;
+    namespace(fd.number())
 }
 
 type Name = libc::sockaddr_in6;

@@ -1,0 +1,75 @@
+//! What few programs do, each natively too: the same comes of it, and where U shows it is
+//! A that is shown.
+
+use crate::{A, Counters, Place, finish, with_place};
+
+/// Does it, natively and under the library.
+fn done(place: &Place, what: &str) -> Counters {
+    let program = place.compile("seldom", include_str!("seldom.c"), &[]);
+    let ours = finish(place.under_library(&program).args([&A.to_string(), what]));
+    assert_eq!(ours.text, "done\n", "{what}: {}", ours.counters.log);
+    ours.counters
+}
+
+/// The host has one more address of that network, which answers for itself.
+fn has_another(place: &Place) {
+    let host = place.site.lab.host("s1").unwrap();
+    host.ip("addr add 2001:db8:a:1::53/128 dev lo nodad")
+        .unwrap();
+}
+
+/// By each call that has no room for a source it is noted who answers: nobody who does is
+/// taken for silent.
+#[test]
+fn several_destinations_are_read_by_any_call() {
+    with_place(|place| {
+        has_another(place);
+        let counters = done(place, "answers");
+        assert_eq!(counters.get("refuted"), 0, "{}", counters.log);
+        assert_eq!(counters.get("pinned"), 13, "{}", counters.log);
+    });
+}
+
+#[test]
+fn what_was_sent_is_no_answer() {
+    with_place(|place| {
+        let counters = done(place, "timestamps");
+        assert_eq!(counters.get("refuted"), 1, "{}", counters.log);
+    });
+}
+
+#[test]
+fn a_packet_that_is_too_large_for_u_is_so_for_a() {
+    with_place(|place| {
+        let counters = done(place, "large");
+        assert_eq!(counters.get("pinned"), 1, "{}", counters.log);
+    });
+}
+
+#[test]
+fn an_address_behind_the_end_of_the_stack() {
+    with_place(|place| {
+        done(place, "end");
+    });
+}
+
+/// Nothing that was learned counts in another network namespace.
+#[test]
+fn a_program_that_enters_another_network() {
+    with_place(|place| {
+        for how in ["elsewhere", "syscall"] {
+            let counters = done(place, how);
+            // Asked anew each time, and there by A itself.
+            assert_eq!(counters.get("hits"), 0, "{how}: {}", counters.log);
+            assert_eq!(counters.get("pinned"), 3, "{how}: {}", counters.log);
+        }
+    });
+}
+
+#[test]
+fn syscall_is_no_cancellation_point() {
+    with_place(|place| {
+        has_another(place);
+        done(place, "cancellation");
+    });
+}
