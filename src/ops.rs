@@ -6,7 +6,6 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarp_core::bypass::Bypass;
 use aarp_core::refutation::Cause;
-use aarp_core::state::ProcessState;
 use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
@@ -59,7 +58,7 @@ pub(crate) fn changing_root() {
 /// A socket has been opened.
 #[inline]
 pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
-    if fd < 0 {
+    if fd < 0 || is_used_by_another(fd) {
         return;
     }
     if domain != libc::AF_INET6 {
@@ -86,18 +85,34 @@ fn is_of_another_process(record: &Record) -> bool {
         return false;
     }
     let this = process::id();
-    match state::known().map(ProcessState::known_process) {
-        Some(Some(owner)) => owner != this,
-        // Wiped by a fork: all this is the child's own.
-        Some(None) => false,
-        None => record.process != this,
-    }
+    record.process != this && !state::is_owned_by(this)
 }
 
 /// Whether the record of a descriptor is that of another process with the same memory.
 #[inline]
-fn belongs_to_another(fd: c_int) -> bool {
-    sockets::get(fd).is_some_and(|record| is_of_another_process(&record))
+pub(crate) fn belongs_to_another(fd: c_int) -> bool {
+    sockets::has_process(fd)
+        && sockets::get(fd).is_some_and(|record| is_of_another_process(&record))
+}
+
+/// Whether a vfork child has been given a number that its parent has a pinned socket by.
+static NUMBERS_SHARED: AtomicBool = AtomicBool::new(false);
+
+/// The same of a number that has just been given to this process: it then has no record
+/// of its own for it.
+#[inline]
+fn is_used_by_another(fd: c_int) -> bool {
+    let another = belongs_to_another(fd);
+    if another {
+        NUMBERS_SHARED.store(true, Ordering::Relaxed);
+    }
+    another
+}
+
+/// Whether the record may be that of another socket than this process has by its number.
+#[inline]
+pub(crate) fn may_be_of_another_socket(record: &Record) -> bool {
+    NUMBERS_SHARED.load(Ordering::Relaxed) && is_of_another_process(record)
 }
 
 /// A socket has been bound. To a port alone it is as any other; what else there is, the
@@ -119,7 +134,9 @@ pub(crate) fn bound(fd: c_int) {
 /// A connection has been accepted: whatever is known of its number is old.
 #[inline]
 pub(crate) fn accepted(fd: c_int) {
-    sockets::clear(fd);
+    if !is_used_by_another(fd) {
+        sockets::clear(fd);
+    }
 }
 
 /// connect() of something else than an IPv6 address has succeeded.
@@ -305,7 +322,7 @@ pub(crate) fn replacing(fd: c_int, to: c_int) {
 /// A descriptor has been duplicated to another number.
 #[inline]
 pub(crate) fn duplicated(fd: c_int, copy: c_int) {
-    if copy < 0 || copy == fd || belongs_to_another(copy) || belongs_to_another(fd) {
+    if copy < 0 || copy == fd || is_used_by_another(copy) || belongs_to_another(fd) {
         return;
     }
     // What the number stood for has been closed by this.

@@ -5,13 +5,13 @@ use core::ffi::c_int;
 use aarp_core::bypass::Bypass;
 use aarp_sys::clock::boottime;
 use aarp_sys::user::SocketAddress;
-use aarp_sys::{errno, process, socket};
+use aarp_sys::{errno, socket};
 
 use super::{TRIES, cause, interrupted, is_doubtful, refutes, unpinned, with_address};
 use crate::limits::Limits;
-use crate::report;
 use crate::resolve::{Asker, Target, Unresolved};
 use crate::sockets::{self, Phase, Record};
+use crate::{report, state};
 
 /// One connect() that goes to a U.
 pub(super) struct Attempt<'c, 's, R> {
@@ -91,7 +91,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             a: self.asker.a,
             u,
             port: self.asker.port,
-            process: self.asker.state.process(process::id),
+            process: state::process_of(self.asker.state),
             ..self.record
         };
         // Without a record the program would learn of U.

@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::names::interest;
 use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Kind, Phase, Record};
-use crate::{datagram, namespace, report, settings, state};
+use crate::{datagram, namespace, ops, report, settings, state};
 
 mod attempt;
 
@@ -53,6 +53,7 @@ pub(crate) fn connect(
     };
     let record = match sockets::get(fd) {
         Some(record) if record.kind == Kind::Other => Err(Bypass::Policy),
+        Some(record) if ops::may_be_of_another_socket(&record) => Err(Bypass::Busy),
         Some(record) if record.kind == Kind::Datagram || record.phase == Phase::Open => Ok(record),
         Some(record) if is_same_communication(fd, &record, a, to) => {
             return again(fd, &record, to, &real);
@@ -128,6 +129,9 @@ pub(crate) fn connect(
 /// A socket that no hook has seen being made, or of which an old record is wrong.
 #[cold]
 pub(crate) fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
+    if ops::belongs_to_another(fd) {
+        return Err(Bypass::Busy);
+    }
     sockets::clear(fd);
     let kind = if socket::is_tcp6(fd) {
         Kind::Stream
@@ -188,7 +192,7 @@ pub(crate) fn unpinned(
         return -1;
     }
     report::bypass("connect", fd, to, reason);
-    if sockets::may_be_under_way(fd) {
+    if sockets::may_be_under_way(fd) && !ops::belongs_to_another(fd) {
         sockets::change(fd, |record| *record = record.reopened());
     }
     if let Some(datagrams) = sockets::datagrams(fd) {
@@ -205,7 +209,7 @@ pub(crate) fn unpinned(
 /// calls of connect(), which are not new ones.
 #[cold]
 fn passed(fd: c_int, to: &SocketAddress) {
-    if matches!(errno::get(), libc::EINPROGRESS | libc::EINTR) {
+    if matches!(errno::get(), libc::EINPROGRESS | libc::EINTR) && !ops::belongs_to_another(fd) {
         sockets::change(fd, |record| {
             if record.kind != Kind::Stream {
                 return;

@@ -10,8 +10,8 @@ use aarp_core::policy::{Patience, possible};
 use aarp_core::refutation::Cause;
 use aarp_core::settings::{OnFailure, Settings};
 use aarp_sys::clock::{boottime, wall_coarse_ms};
+use aarp_sys::errno;
 use aarp_sys::user::SocketAddress;
-use aarp_sys::{errno, process};
 
 use super::{Course, UDP, gives_up, idle_seconds, peer, pins, receive, refute, speaks};
 use crate::connect::origin;
@@ -231,7 +231,7 @@ impl<'c> Sending<'c> {
         let nonblocking = record.nonblocking || self.flags & libc::MSG_DONTWAIT != 0;
         let state = state::get().ok_or(Bypass::Busy)?;
         // A vfork child, which has this memory too, is told by it.
-        let _ = state.process(process::id);
+        let _ = state::process_of(state);
         Ok(Asker {
             fd: self.fd,
             settings,

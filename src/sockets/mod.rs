@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use aarp_sys::memory::leak_zeroed;
 
 use self::store::{
-    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, KIND, NUMBER, Place, REST, place, read, write,
+    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, KIND, NUMBER, PROCESS, Place, REST, place, read, write,
 };
 
 mod datagrams;
@@ -133,6 +133,13 @@ pub(crate) fn get(fd: i32) -> Option<Record> {
 #[inline]
 pub(crate) fn may_be_under_way(fd: i32) -> bool {
     place(fd).is_some_and(|place| place[REST].load(Ordering::Relaxed) as u8 > Phase::Open as u8)
+}
+
+/// Whether a record says whose it is, as those of pinned sockets do: all others may be
+/// overwritten by anybody.
+#[inline]
+pub(crate) fn has_process(fd: i32) -> bool {
+    place(fd).is_some_and(|place| place[REST].load(Ordering::Relaxed) >> PROCESS != 0)
 }
 
 /// Remembers what is known about a descriptor. Whether that was possible.

@@ -101,7 +101,7 @@ fn encode(record: &Record) -> Words {
         | u64::from(record.deferred) << 11
         | (record.kind as u64) << KIND
         | u64::from(record.port) << 16
-        | u64::from(record.process as u32) << 32;
+        | u64::from(record.process as u32) << PROCESS;
     let mut words = [a[0], a[1], u[0], u[1], rest, u64::from(record.socket), 0];
     words[CHECKSUM] = checksum(&words);
     words
@@ -109,6 +109,8 @@ fn encode(record: &Record) -> Words {
 
 /// Where the kind stands in the rest.
 pub(super) const KIND: u32 = 12;
+/// And the process.
+pub(super) const PROCESS: u32 = 32;
 
 fn decode(words: &Words) -> Option<Record> {
     let kind = match words[REST] >> KIND & 3 {
@@ -134,7 +136,7 @@ fn decode(words: &Words) -> Option<Record> {
         a: whole([words[0], words[1]]),
         u: whole([words[2], words[3]]),
         port: (words[REST] >> 16) as u16,
-        process: (words[REST] >> 32) as i32,
+        process: (words[REST] >> PROCESS) as i32,
         socket: words[NUMBER] as u32,
     })
 }

@@ -69,14 +69,32 @@ static void in_vfork_child(int way, char **arguments) {
         _exit(15);
     if (way % 4 == 2 && close_range(3, ~0U, 0))
         _exit(16);
+    /* The same numbers, for what has nothing to do with them. */
+    if (way % 4 == 3) {
+        int pair[2];
+        close(peer), close(stream);
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || close(pair[0]) || close(pair[1]))
+            _exit(17);
+        if (socket(AF_UNIX, SOCK_STREAM, 0) < 0 || socket(AF_INET6, SOCK_DGRAM, 0) < 0)
+            _exit(18);
+        if (fcntl(peer, F_GETFD) < 0 || fcntl(stream, F_GETFD) < 0)
+            _exit(19);
+        close(stream);
+        int third = socket(AF_INET6, SOCK_STREAM, 0);
+        if (connect(third, SA(&strange), sizeof strange) == 0 || errno != ECONNREFUSED)
+            _exit(20);
+        close(stream);
+        if (dup(0) < 0)
+            _exit(21);
+    }
     if (way % 8 < 4)
         execv("/proc/self/exe", arguments);
     _exit(0);
 }
 
-static void vforks(char **words) {
+static void vforks(char **words, int ways) {
     char *arguments[] = {words[0], words[1], "true", NULL};
-    for (volatile int way = 0; way < 200; way++) {
+    for (volatile int way = 0; way < ways; way++) {
         int status;
         AT("vfork");
         pid_t child = vfork();
@@ -97,6 +115,27 @@ static void vforks(char **words) {
         shows_a(other);
         CLEAN(close(fd));
         CLEAN(close(other));
+    }
+}
+
+/* A child that has made nothing of its own yet starts such children itself, as a worker
+ * of a server does; and one of which the first thing is that its child connects. */
+static void forked(char **words) {
+    for (int turn = 0; turn < 20; turn++) {
+        int status;
+        AT("fork");
+        pid_t child = MUST(fork());
+        if (child == 0) {
+            if (turn % 4 == 1)
+                still("in a forked child");
+            vforks(words, 1 + turn % 8);
+            _exit(0);
+        }
+        AT("waitpid");
+        MUST(waitpid(child, &status, 0));
+        if (status)
+            WRONG("a forked child: %#x", status);
+        still("behind a fork");
     }
 }
 
@@ -167,7 +206,9 @@ int main(int count, char **words) {
     begin_sockets();
     still("before");
     if (!strcmp(words[2], "vfork"))
-        vforks(words);
+        vforks(words, 200);
+    else if (!strcmp(words[2], "fork"))
+        forked(words);
     else
         spawns(words);
     puts("done");

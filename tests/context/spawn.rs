@@ -8,7 +8,7 @@ use crate::{A, finish, with_place};
 fn children_by_vfork_and_posix_spawn() {
     with_place(|place| {
         let program = place.compile("spawn", include_str!("spawn.c"), &[]);
-        for how in ["vfork", "spawn"] {
+        for how in ["vfork", "fork", "spawn"] {
             let command = place.under_library(&program);
             let run = finish(command.args([&A.to_string(), how]));
             assert_eq!(run.text, "done\n", "{how}: {}", run.counters.log);

@@ -25,21 +25,13 @@ pub struct ProcessState {
 impl ProcessState {
     /// The id of the process whose memory this is, if it was asked for.
     #[must_use]
+    #[inline]
     pub fn known_process(&self) -> Option<i32> {
         Some(self.id.load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 
-    /// The id of the process whose memory this is; `ask` finds it out the first
-    /// time.
-    #[inline]
-    pub fn process(&self, ask: impl FnOnce() -> i32) -> i32 {
-        match self.id.load(Ordering::Relaxed) {
-            0 => {
-                let id = ask();
-                self.id.store(id, Ordering::Relaxed);
-                id
-            }
-            id => id,
-        }
+    /// Notes the id of the process whose memory this is.
+    pub fn belongs_to(&self, id: i32) {
+        self.id.store(id, Ordering::Relaxed);
     }
 }

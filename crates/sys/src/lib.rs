@@ -18,6 +18,7 @@ pub mod file;
 pub mod interrupt;
 pub mod memory;
 pub mod message;
+pub mod owner;
 pub mod probe;
 pub mod process;
 pub mod route;
