@@ -9,7 +9,7 @@ use aarp_core::refutation::Cause;
 use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
-use crate::connect::{cause, failed, refutes};
+use crate::connect::{cause, failed, refuted, refutes};
 use crate::sockets::{self, Kind, Phase, Record};
 use crate::{datagram, report, settings, state};
 
@@ -176,20 +176,51 @@ pub(crate) fn opening_fast(fd: c_int) {
     sockets::change(fd, |record| record.deferred = true);
 }
 
-/// A descriptor is about to be closed.
+/// A descriptor that is about to be closed, if the call is made and succeeds: only then
+/// is it forgotten.
+#[derive(Clone, Copy)]
+pub(crate) struct Closing {
+    record: Record,
+    /// What giving up a connection in this way says about its U.
+    cause: Option<Cause>,
+}
+
+/// A descriptor is about to be closed; `None` where nothing follows from that.
 #[inline]
-pub(crate) fn closing(fd: c_int) {
-    let Some(record) = sockets::get(fd) else {
-        return;
-    };
+pub(crate) fn closing(fd: c_int) -> Option<Closing> {
+    let record = sockets::get(fd)?;
     if record.is_pinned() || record.process != 0 {
-        closing_pinned(fd, &record);
-    } else {
-        if record.kind == Kind::Datagram {
-            datagram::receive::closing(fd, &record);
-        }
-        sockets::clear(fd);
+        return closing_pinned(fd, &record);
     }
+    let cause = None;
+    Some(Closing { record, cause })
+}
+
+/// Closes a descriptor by `call`, out of which a thread that is cancelled unwinds: then
+/// it is open still, and what is known of it stays.
+#[inline]
+pub(crate) fn close_by<T>(fd: c_int, call: impl FnOnce() -> T) -> T {
+    let closing = closing(fd);
+    let result = call();
+    if let Some(closing) = closing {
+        closed(fd, &closing);
+    }
+    result
+}
+
+/// It has been closed. Its number may be another's by now, who has opened it meanwhile.
+pub(crate) fn closed(fd: c_int, Closing { record, cause }: &Closing) {
+    let error = errno::get();
+    if is_barred() {
+        return sockets::clear_socket(fd, record.socket);
+    }
+    if record.kind == Kind::Datagram {
+        datagram::receive::closing(fd, record);
+    } else if let Some(cause) = cause {
+        refuted(record, *cause);
+    }
+    sockets::clear_socket(fd, record.socket);
+    errno::set(error);
 }
 
 /// Whether close_range() with these flags closes anything: with
@@ -201,34 +232,29 @@ pub(crate) fn closes_range(flags: u32) -> bool {
 /// A range of descriptors is about to be closed.
 pub(crate) fn closing_range(first: u32, last: u32) {
     for fd in sockets::known(first, last) {
-        closing(fd);
+        close_by(fd, || ());
     }
 }
 
 #[cold]
-fn closing_pinned(fd: c_int, record: &Record) {
-    if is_barred() {
-        return sockets::clear(fd);
+fn closing_pinned(fd: c_int, record: &Record) -> Option<Closing> {
+    if is_of_another_process(record) {
+        return None;
     }
-    if belongs_to_another(fd) {
-        return;
-    }
-    if record.kind == Kind::Datagram {
-        datagram::receive::closing(fd, record);
-        return sockets::clear(fd);
-    }
-    if record.phase == Phase::Connecting && !sockets::has_duplicates(fd, record) {
-        let error = errno::get();
+    let given_up = record.kind == Kind::Stream && record.phase == Phase::Connecting;
+    let cause = if given_up && !is_barred() && !sockets::has_duplicates(fd, record) {
         // Given up while the SYN is unanswered, as clients of several addresses
         // do; or failed, and nobody asked why.
         match progress(fd) {
-            Ok(Progress::SynSent) => failed(fd, record, Cause::Silent),
-            Ok(Progress::Failed) => failed(fd, record, Cause::Unknown),
-            _ => {}
+            Ok(Progress::SynSent) => Some(Cause::Silent),
+            Ok(Progress::Failed) => Some(Cause::Unknown),
+            _ => None,
         }
-        errno::set(error);
-    }
-    sockets::clear(fd);
+    } else {
+        None
+    };
+    let record = *record;
+    Some(Closing { record, cause })
 }
 
 /// Whether [`socket_error`] has to hear of an error of this descriptor.
@@ -311,12 +337,22 @@ pub(crate) fn controlled(fd: c_int, command: c_int, argument: c_long, result: c_
     }
 }
 
-/// A descriptor is about to be replaced by a duplicate of another.
+/// A descriptor is about to be replaced by a duplicate of another, which closes it if the
+/// call succeeds.
 #[inline]
-pub(crate) fn replacing(fd: c_int, to: c_int) {
-    if fd != to && sockets::get(to).is_some_and(|record| record.phase == Phase::Connecting) {
-        closing(to);
+pub(crate) fn replacing(fd: c_int, to: c_int) -> Option<Closing> {
+    if fd == to { None } else { closing(to) }
+}
+
+/// The call has returned the number that is a duplicate now.
+#[inline]
+pub(crate) fn replaced(fd: c_int, copy: c_int, closing: Option<Closing>) {
+    if copy >= 0
+        && let Some(closing) = closing
+    {
+        closed(copy, &closing);
     }
+    duplicated(fd, copy);
 }
 
 /// A descriptor has been duplicated to another number.

@@ -281,6 +281,12 @@ fn again(
 #[cold]
 pub(crate) fn failed(fd: c_int, record: &Record, cause: Cause) {
     sockets::set(fd, &record.reopened());
+    refuted(record, cause);
+}
+
+/// The U of a record has failed.
+#[cold]
+pub(crate) fn refuted(record: &Record, cause: Cause) {
     // What a socket with a source or a device of its own sees says nothing about
     // others.
     if record.fixed_origin {

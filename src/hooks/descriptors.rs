@@ -7,8 +7,8 @@ use aarp_sys::errno;
 use libc::FILE;
 
 use super::behind;
-use crate::ops;
 use crate::symbols::Symbol;
+use crate::{ops, sockets};
 
 /// close(2)
 ///
@@ -16,10 +16,30 @@ use crate::symbols::Symbol;
 /// As for the function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
-    let real = behind!(c"close", fn(c_int) -> c_int);
-    ops::closing(fd);
     // SAFETY: no pointers.
-    unsafe { real(fd) }
+    unsafe {
+        if !sockets::is_known(fd) {
+            return real_close()(fd);
+        }
+        close_known(fd)
+    }
+}
+
+#[inline]
+fn real_close() -> unsafe extern "C" fn(c_int) -> c_int {
+    behind!(c"close", fn(c_int) -> c_int)
+}
+
+/// The rest of [`close`], of a descriptor of which something is known: without it the
+/// call behind is a jump.
+///
+/// # Safety
+/// As for the function of this name.
+#[inline(never)]
+unsafe extern "C" fn close_known(fd: c_int) -> c_int {
+    let real = real_close();
+    // SAFETY: no pointers.
+    ops::close_by(fd, || unsafe { real(fd) })
 }
 
 /// close(2) by another of its names.
@@ -43,9 +63,9 @@ pub unsafe extern "C" fn fclose(stream: *mut FILE) -> c_int {
     // a descriptor has -1.
     unsafe {
         let saved = errno::get();
-        ops::closing(libc::fileno(stream));
+        let fd = libc::fileno(stream);
         errno::set(saved);
-        real(stream)
+        ops::close_by(fd, || real(stream))
     }
 }
 
@@ -69,10 +89,10 @@ pub unsafe extern "C" fn dup(fd: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup2(fd: c_int, to: c_int) -> c_int {
     let real = behind!(c"dup2", fn(c_int, c_int) -> c_int);
-    ops::replacing(fd, to);
+    let replaced = ops::replacing(fd, to);
     // SAFETY: no pointers.
     let copy = unsafe { real(fd, to) };
-    ops::duplicated(fd, copy);
+    ops::replaced(fd, copy, replaced);
     copy
 }
 
@@ -93,10 +113,10 @@ pub unsafe extern "C" fn __dup2(fd: c_int, to: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup3(fd: c_int, to: c_int, flags: c_int) -> c_int {
     let real = behind!(c"dup3", fn(c_int, c_int, c_int) -> c_int);
-    ops::replacing(fd, to);
+    let replaced = ops::replacing(fd, to);
     // SAFETY: no pointers.
     let copy = unsafe { real(fd, to, flags) };
-    ops::duplicated(fd, copy);
+    ops::replaced(fd, copy, replaced);
     copy
 }
 

@@ -220,6 +220,7 @@ unsafe fn descriptor_hooked(
     call: impl Fn() -> c_long,
 ) -> c_long {
     let fd = a as c_int;
+    let mut replaced = None;
     match number {
         libc::SYS_ioctl => {
             let short = || call() as c_int;
@@ -237,13 +238,13 @@ unsafe fn descriptor_hooked(
         // The operations that only ask have higher numbers.
         libc::SYS_seccomp if (0..=1).contains(&a) => return ops::install_filter(call),
         libc::SYS_chroot | libc::SYS_pivot_root => ops::changing_root(),
-        libc::SYS_close => ops::closing(fd),
+        libc::SYS_close => return ops::close_by(fd, call),
         libc::SYS_close_range if ops::closes_range(c as u32) => {
             ops::closing_range(a as u32, b as u32);
         }
-        libc::SYS_dup3 => ops::replacing(fd, b as c_int),
+        libc::SYS_dup3 => replaced = ops::replacing(fd, b as c_int),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_dup2 => ops::replacing(fd, b as c_int),
+        libc::SYS_dup2 => replaced = ops::replacing(fd, b as c_int),
         _ => {}
     }
     let result = call();
@@ -253,9 +254,9 @@ unsafe fn descriptor_hooked(
         libc::SYS_accept | libc::SYS_accept4 => ops::accepted(short),
         libc::SYS_bind if short == 0 => ops::bound(fd),
         libc::SYS_setsockopt if short == 0 => ops::option_set(fd, b as c_int, c as c_int),
-        libc::SYS_dup | libc::SYS_dup3 => ops::duplicated(fd, short),
+        libc::SYS_dup | libc::SYS_dup3 => ops::replaced(fd, short, replaced),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_dup2 => ops::duplicated(fd, short),
+        libc::SYS_dup2 => ops::replaced(fd, short, replaced),
         libc::SYS_setns if short == 0 => namespace::entered(b as c_int),
         libc::SYS_unshare if short == 0 => namespace::left(a as c_int),
         libc::SYS_fcntl => ops::controlled(fd, b as c_int, c, short),

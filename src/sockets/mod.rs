@@ -185,6 +185,29 @@ pub(crate) fn clear(fd: i32) {
     }
 }
 
+/// Forgets a descriptor that was this socket, unless another thread has been given the
+/// number meanwhile: what it has written is another record, by its checksum.
+#[inline]
+pub(crate) fn clear_socket(fd: i32, socket: u32) {
+    let Some(place) = place(fd) else {
+        return;
+    };
+    let [rest, number, checksum] =
+        [REST, NUMBER, CHECKSUM].map(|at| place[at].load(Ordering::Relaxed));
+    if number == u64::from(socket) {
+        for (at, known) in [(CHECKSUM, checksum), (REST, rest)] {
+            let order = Ordering::Relaxed;
+            let _ = place[at].compare_exchange(known, 0, order, order);
+        }
+    }
+}
+
+/// Whether anything is known about a descriptor.
+#[inline]
+pub(crate) fn is_known(fd: i32) -> bool {
+    place(fd).is_some_and(|place| place[CHECKSUM].load(Ordering::Relaxed) != 0)
+}
+
 /// Changes what is known about a descriptor, if anything is.
 #[inline]
 pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {

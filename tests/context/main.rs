@@ -9,6 +9,7 @@ mod beside;
 mod common;
 mod given_up;
 mod memory;
+mod numbers;
 mod pins;
 mod secure;
 mod seldom;
