@@ -5,7 +5,11 @@ use core::ffi::c_int;
 use core::time::Duration;
 
 use aarp_sys::clock::boottime;
-use aarp_sys::{errno, socket};
+use aarp_sys::syscall::Errno;
+use aarp_sys::{process, socket};
+
+use crate::ops::is_barred;
+use crate::sockets::{self, Held, Limit};
 
 /// For how long U may leave SYNs unanswered before A is asked again: two or three of
 /// them, by the kernel. What took longer would take longer than A itself.
@@ -36,6 +40,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn of(fd: c_int, began: Duration) -> Option<Self> {
+        settle(fd);
         let user_timeout = socket::user_timeout(fd).ok()?;
         let send_timeout = socket::send_timeout(fd).ok()?;
         let mut total = socket::kernel_connect_time(fd).ok()?;
@@ -92,21 +97,17 @@ impl Limits {
     pub(crate) fn within<T>(&self, fd: c_int, share: Duration, call: impl FnOnce() -> T) -> T {
         // Zero would be no limit at all.
         let share = share.max(Duration::from_millis(1));
-        let by_send_timeout = self.ends_by_send_timeout();
+        let (limit, own) = if self.ends_by_send_timeout() {
+            (Limit::SendTimeout, self.send_timeout)
+        } else {
+            (Limit::UserTimeout, self.user_timeout)
+        };
         // An option that cannot be set leaves the kernel's own time.
-        if by_send_timeout {
-            let _ = socket::set_send_timeout(fd, share);
-        } else {
-            let _ = socket::set_user_timeout(fd, share);
-        }
+        let limited = set_for_now(fd, limit, own, share);
         let result = call();
-        let error = errno::get();
-        if by_send_timeout {
-            let _ = socket::set_send_timeout(fd, self.send_timeout);
-        } else {
-            let _ = socket::set_user_timeout(fd, self.user_timeout);
+        if limited {
+            give_back(fd);
         }
-        errno::set(error);
         result
     }
 
@@ -118,4 +119,106 @@ impl Limits {
         }
         self.within(fd, left, call)
     }
+}
+
+fn option(fd: c_int, limit: Limit) -> Result<Duration, Errno> {
+    match limit {
+        Limit::UserTimeout => socket::user_timeout(fd),
+        Limit::SendTimeout => socket::send_timeout(fd),
+    }
+}
+
+fn set_option(fd: c_int, limit: Limit, time: Duration) -> Result<(), Errno> {
+    match limit {
+        Limit::UserTimeout => socket::set_user_timeout(fd, time),
+        Limit::SendTimeout => socket::set_send_timeout(fd, time),
+    }
+}
+
+/// Sets an option that the program has as `own`, until [`give_back`]. Whether it is set:
+/// not where it could not be given back.
+pub(crate) fn set_for_now(fd: c_int, limit: Limit, own: Duration, ours: Duration) -> bool {
+    let holder = process::thread();
+    let held = Held {
+        limit,
+        own,
+        ours,
+        holder,
+    };
+    if !sockets::hold(fd, &held) {
+        return false;
+    }
+    let set = set_option(fd, limit, ours).is_ok();
+    if !set {
+        sockets::release(fd);
+    }
+    set
+}
+
+/// Gives the program its option back, unless it is another socket's number by now, or
+/// the program has set the option itself. Leaves errno.
+pub(crate) fn give_back(fd: c_int) {
+    if let Some(held) = sockets::held(fd).filter(|held| held.holder == process::thread())
+        && !is_barred()
+    {
+        sockets::release(fd);
+        let _ = set_option(fd, held.limit, held.own);
+    }
+}
+
+/// Gives back what a connect() has left that never came to its end, as the program is
+/// about to use the socket. Where another thread is in that connect(), it ends later.
+#[inline]
+pub(crate) fn settle(fd: c_int) {
+    if let Some(held) = sockets::held(fd) {
+        settle_held(fd, &held);
+    }
+}
+
+#[cold]
+fn settle_held(fd: c_int, held: &Held) {
+    if is_barred() {
+        return;
+    }
+    sockets::release(fd);
+    // What the program has set in a way that no hook has seen stays.
+    if option(fd, held.limit).is_ok_and(|now| is_about(now, held.ours)) {
+        let _ = set_option(fd, held.limit, held.own);
+    }
+}
+
+/// Whether that is what was set: the kernel counts in steps of up to ten milliseconds.
+fn is_about(now: Duration, set: Duration) -> bool {
+    now.abs_diff(set) <= Duration::from_millis(11)
+}
+
+/// The program is about to close the descriptor: others may have the socket still.
+#[cold]
+pub(crate) fn closing(fd: c_int) {
+    // Another thread may be in a connect() with it, of this process or of the one that
+    // has forked this.
+    if let Some(held) = sockets::held(fd).filter(|held| held.holder == process::thread()) {
+        settle_held(fd, &held);
+    }
+}
+
+/// The program has set an option itself.
+#[inline]
+pub(crate) fn set_by_program(fd: c_int, limit: Limit) {
+    if sockets::held(fd).is_some_and(|held| held.limit == limit) {
+        sockets::release(fd);
+    }
+}
+
+/// The program is about to ask for an option: how it has set it, where that is not how
+/// it is.
+#[cold]
+pub(crate) fn asked_for(fd: c_int, limit: Limit) -> Option<Duration> {
+    let held = sockets::held(fd).filter(|held| held.limit == limit)?;
+    if held.holder == process::thread() {
+        settle_held(fd, &held);
+        return None;
+    }
+    // The thread that has set it may be in its connect().
+    Some(held.own)
 }

@@ -10,8 +10,8 @@ use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
 use crate::connect::{cause, failed, refuted, refutes};
-use crate::sockets::{self, Kind, Phase, Record};
-use crate::{datagram, report, settings, state};
+use crate::sockets::{self, Kind, Limit, Phase, Record};
+use crate::{datagram, limits, report, settings, state};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
 /// may be made.
@@ -141,6 +141,7 @@ pub(crate) fn accepted(fd: c_int) {
 
 /// connect() of something else than an IPv6 address has succeeded.
 pub(crate) fn connected_elsewhere(fd: c_int) {
+    limits::settle(fd);
     // A TCP socket is, where it is asked by connect() what became of another; whether
     // its peer is still U the kernel says.
     sockets::change(fd, |record| {
@@ -166,7 +167,22 @@ pub(crate) fn option_set(fd: c_int, level: c_int, name: c_int) {
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => {
             sockets::change(fd, |record| record.deferred = true);
         }
-        _ => {}
+        _ => {
+            if let Some(limit) = limit(level, name) {
+                limits::set_by_program(fd, limit);
+            }
+        }
+    }
+}
+
+/// Which of the limits that a connect() of ours changes for a while an option is.
+#[inline]
+pub(crate) fn limit(level: c_int, name: c_int) -> Option<Limit> {
+    const SO_SNDTIMEO_NEW: c_int = 67;
+    match (level, name) {
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => Some(Limit::UserTimeout),
+        (libc::SOL_SOCKET, libc::SO_SNDTIMEO | SO_SNDTIMEO_NEW) => Some(Limit::SendTimeout),
+        _ => None,
     }
 }
 
@@ -189,7 +205,7 @@ pub(crate) struct Closing {
 #[inline]
 pub(crate) fn closing(fd: c_int) -> Option<Closing> {
     let record = sockets::get(fd)?;
-    if record.is_pinned() || record.process != 0 {
+    if record.is_pinned() || record.process != 0 || record.limited {
         return closing_pinned(fd, &record);
     }
     let cause = None;
@@ -241,6 +257,7 @@ fn closing_pinned(fd: c_int, record: &Record) -> Option<Closing> {
     if is_of_another_process(record) {
         return None;
     }
+    limits::closing(fd);
     let given_up = record.kind == Kind::Stream && record.phase == Phase::Connecting;
     let cause = if given_up && !is_barred() && !sockets::has_duplicates(fd, record) {
         // Given up while the SYN is unanswered, as clients of several addresses
@@ -293,6 +310,7 @@ fn outcome_read(fd: c_int, record: &Record, error: c_int) {
 /// a failure in this way, and so do those that connect with the first data.
 #[cold]
 pub(crate) fn transferred(fd: c_int, count: isize, sent: bool) {
+    limits::settle(fd);
     let Some(record) = sockets::get(fd).filter(|record| record.phase == Phase::Connecting) else {
         return;
     };

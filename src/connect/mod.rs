@@ -16,10 +16,10 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, process, socket};
 
 use self::attempt::Attempt;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::names::interest;
 use crate::resolve::{Asker, Unresolved};
-use crate::sockets::{self, Kind, Phase, Record};
+use crate::sockets::{self, Kind, Limit, Phase, Record};
 use crate::{datagram, namespace, ops, report, settings, state};
 
 mod attempt;
@@ -51,6 +51,7 @@ pub(crate) fn connect(
     let Some(state) = state::get() else {
         return unpinned(fd, Some(settings), Bypass::Busy, to, &real);
     };
+    limits::settle(fd);
     let record = match sockets::get(fd) {
         Some(record) if record.kind == Kind::Other => Err(Bypass::Policy),
         Some(record) if ops::may_be_of_another_socket(&record) => Err(Bypass::Busy),
@@ -355,7 +356,8 @@ fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> 
     };
     // The shortest time that the kernel waits: connect() then is begun, and
     // returns at once.
-    if socket::set_send_timeout(fd, Duration::from_micros(1)).is_err() {
+    let shortest = Duration::from_micros(1);
+    if !limits::set_for_now(fd, Limit::SendTimeout, timeout, shortest) {
         return real(to);
     }
     let result = real(to);
@@ -364,7 +366,7 @@ fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> 
     }
     let error = errno::get();
     // The option was set a moment ago, and is set again.
-    let _ = socket::set_send_timeout(fd, timeout);
+    limits::give_back(fd);
     let begun = result != 0 && error == libc::EINPROGRESS;
     errno::set(if begun { libc::EINTR } else { error });
     result

@@ -2,14 +2,16 @@
 
 use core::ffi::{c_int, c_void};
 use core::mem::transmute;
+use core::time::Duration;
 
 use aarp_sys::message::SIN6;
 use aarp_sys::user::{family, replace_address, room, room_by, socket_address};
 use libc::{sockaddr, socklen_t};
 
 use super::behind;
+use crate::sockets::Limit;
 use crate::symbols::Symbol;
-use crate::{connect as life, ops, sockets};
+use crate::{connect as life, limits, ops, sockets};
 
 /// connect(2)
 ///
@@ -234,6 +236,15 @@ pub(super) unsafe fn option_by(
     len: *mut socklen_t,
     call: impl Fn() -> c_int,
 ) -> c_int {
+    if let Some(limit) = ops::limit(level, name) {
+        let own = limits::asked_for(fd, limit);
+        let result = call();
+        if let (0, Some(own)) = (result, own) {
+            // SAFETY: the call behind has just written there, as much as `len` says.
+            unsafe { show_limit(value, len.read_unaligned() as usize, limit, own) };
+        }
+        return result;
+    }
     if level != libc::SOL_SOCKET {
         return call();
     }
@@ -257,6 +268,25 @@ pub(super) unsafe fn option_by(
         }
     }
     result
+}
+
+/// Writes a limit as the program has set it.
+///
+/// # Safety
+/// So many octets must be writable.
+#[cold]
+unsafe fn show_limit(value: *mut c_void, room: usize, limit: Limit, own: Duration) {
+    let millis = own.as_millis() as u32;
+    let time = libc::timeval {
+        tv_sec: own.as_secs() as libc::time_t,
+        tv_usec: libc::suseconds_t::from(own.subsec_micros()),
+    };
+    let (from, size) = match limit {
+        Limit::UserTimeout => ((&raw const millis).cast::<u8>(), size_of_val(&millis)),
+        Limit::SendTimeout => ((&raw const time).cast::<u8>(), size_of_val(&time)),
+    };
+    // SAFETY: no more than either has.
+    unsafe { from.copy_to_nonoverlapping(value.cast(), room.min(size)) };
 }
 
 /// setsockopt(2)

@@ -15,7 +15,7 @@ use crate::connect::with_address;
 use crate::datagram::at_once::{self, AtOnce};
 use crate::datagram::{self, Course, peer};
 use crate::symbols::Symbol;
-use crate::{connect as life, ops, sockets};
+use crate::{connect as life, limits, ops, sockets};
 
 /// The times that a datagram is sent before the program hears of a failure: to two
 /// Us, and to A itself.
@@ -49,6 +49,7 @@ pub(super) fn send_to_peer(fd: c_int, call: impl Fn() -> ssize_t) -> ssize_t {
 #[inline(never)]
 fn send_by_course(fd: c_int, made: usize, call: impl Fn() -> ssize_t) -> ssize_t {
     if !peer::is_connected(fd) {
+        limits::settle(fd);
         let sent = call();
         ops::transferred(fd, sent, true);
         return sent;

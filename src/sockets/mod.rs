@@ -15,13 +15,16 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use aarp_sys::memory::leak_zeroed;
 
 use self::store::{
-    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, KIND, NUMBER, PROCESS, Place, REST, place, read, write,
+    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, HELD, KIND, LIMITED, NUMBER, PROCESS, Place, REST, place,
+    read, write,
 };
 
 mod datagrams;
+mod held;
 mod store;
 
 pub(crate) use datagrams::{Datagrams, datagrams};
+pub(crate) use held::{Held, Limit, held, hold, release};
 
 /// Where a socket is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) struct Record {
     pub(crate) duplicated: bool,
     /// connect() returns before the connection is made (`TCP_FASTOPEN_CONNECT`).
     pub(crate) deferred: bool,
+    /// A limit of its time is not as the program has set it.
+    pub(crate) limited: bool,
     /// The anycast address that the program speaks to.
     pub(crate) a: Ipv6Addr,
     /// The unicast address that it is moved to.
@@ -83,6 +88,7 @@ impl Record {
             fixed_origin,
             duplicated: false,
             deferred: false,
+            limited: false,
             a: Ipv6Addr::UNSPECIFIED,
             u: Ipv6Addr::UNSPECIFIED,
             port: 0,
@@ -170,6 +176,7 @@ pub(crate) fn set(fd: i32, record: &Record) -> bool {
 /// Remembers a socket that is new to us. Whether that was possible.
 pub(crate) fn begin(fd: i32, record: &Record) -> bool {
     let possible = set(fd, record);
+    release(fd);
     if let Some(datagrams) = datagrams(fd) {
         datagrams.begin(None);
     }
@@ -180,8 +187,9 @@ pub(crate) fn begin(fd: i32, record: &Record) -> bool {
 #[inline]
 pub(crate) fn clear(fd: i32) {
     if let Some(place) = place(fd) {
-        place[CHECKSUM].store(0, Ordering::Relaxed);
-        place[REST].store(0, Ordering::Relaxed);
+        for at in [CHECKSUM, REST, HELD] {
+            place[at].store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -195,6 +203,7 @@ pub(crate) fn clear_socket(fd: i32, socket: u32) {
     let [rest, number, checksum] =
         [REST, NUMBER, CHECKSUM].map(|at| place[at].load(Ordering::Relaxed));
     if number == u64::from(socket) {
+        place[HELD].store(0, Ordering::Relaxed);
         for (at, known) in [(CHECKSUM, checksum), (REST, rest)] {
             let order = Ordering::Relaxed;
             let _ = place[at].compare_exchange(known, 0, order, order);
@@ -260,13 +269,14 @@ pub(crate) fn known(first: u32, last: u32) -> impl Iterator<Item = i32> {
 
 /// Whether what comes of a call that sends or receives says something: a connected
 /// datagram socket, or a TCP socket of which it is not known yet whether its
-/// connection was made.
+/// connection was made; or whether an option has to be given back before.
 #[inline]
 pub(crate) fn is_observed(fd: i32) -> bool {
     place(fd).is_some_and(|place| {
         let rest = place[REST].load(Ordering::Relaxed);
         let (kind, phase) = (rest >> KIND & 3, rest as u8);
         phase == Phase::Connecting as u8
+            || rest & LIMITED != 0
             || kind == Kind::Datagram as u64 && phase == Phase::Connected as u8
     })
 }

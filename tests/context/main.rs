@@ -8,6 +8,7 @@ mod beside;
 #[allow(dead_code)]
 mod common;
 mod given_up;
+mod limits;
 mod memory;
 mod numbers;
 mod pins;
