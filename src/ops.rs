@@ -205,7 +205,7 @@ pub(crate) struct Closing {
 #[inline]
 pub(crate) fn closing(fd: c_int) -> Option<Closing> {
     let record = sockets::get(fd)?;
-    if record.is_pinned() || record.process != 0 || record.limited {
+    if record.is_pinned() || record.process != 0 || sockets::held(fd).is_some() {
         return closing_pinned(fd, &record);
     }
     let cause = None;
@@ -384,19 +384,7 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
         datagram::receive::closing(copy, &old);
     }
     match sockets::get(fd) {
-        Some(record) => {
-            sockets::change(fd, |record| record.duplicated = true);
-            sockets::set(
-                copy,
-                &Record {
-                    duplicated: true,
-                    ..record
-                },
-            );
-            if let (Some(from), Some(to)) = (sockets::datagrams(fd), sockets::datagrams(copy)) {
-                to.begin(Some(&from));
-            }
-        }
+        Some(record) => sockets::duplicate(fd, copy, &record),
         None => sockets::clear(copy),
     }
 }

@@ -5,8 +5,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarp_core::pins;
 
-use super::store::{COPY, KIND, NUMBER, PINS, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place};
-use super::{Kind, Phase, duplicates};
+use super::store::{
+    COPY, DUPLICATED, KIND, NUMBER, PINS, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place,
+};
+use super::{Kind, Phase, ring};
 
 /// What is known about a datagram socket, as far as every datagram needs it.
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {
         place,
         socket: place[NUMBER].load(Ordering::Relaxed) as u32,
         connected: rest as u8 == Phase::Connected as u8,
-        duplicated: rest >> 10 & 1 != 0,
+        duplicated: rest >> DUPLICATED & 1 != 0,
     })
 }
 
@@ -105,7 +107,7 @@ impl Datagrams {
 
     #[cold]
     fn speaks_on_duplicates(&self, address: Ipv6Addr, port: u16) {
-        for (_, place) in duplicates(-1, self.socket) {
+        for (_, place) in ring::others(self.place, self.socket) {
             let other = Datagrams { place, ..*self };
             for (word, bit) in other.spoken(address, port) {
                 word.fetch_or(bit, Ordering::Relaxed);

@@ -9,7 +9,6 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::store::{HELD, HOLDER, OURS, Place, place};
-use super::{change, get};
 
 /// An option that limits how long connect() takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +44,6 @@ pub(crate) fn hold(fd: i32, held: &Held) -> bool {
     place[OURS].store(micros(held.ours), Ordering::Relaxed);
     place[HOLDER].store(held.holder, Ordering::Relaxed);
     place[HELD].store(own, Ordering::Relaxed);
-    change(fd, |record| record.limited = true);
     true
 }
 
@@ -77,10 +75,7 @@ fn read(place: &Place) -> Option<Held> {
 
 /// Nothing is held of a descriptor any more.
 pub(crate) fn release(fd: i32) {
-    if let Some(place) = place(fd)
-        && place[HELD].swap(0, Ordering::Relaxed) != 0
-        && get(fd).is_some_and(|record| record.limited)
-    {
-        change(fd, |record| record.limited = false);
+    if let Some(place) = place(fd) {
+        place[HELD].store(0, Ordering::Relaxed);
     }
 }

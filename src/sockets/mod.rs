@@ -15,12 +15,13 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use aarp_sys::memory::leak_zeroed;
 
 use self::store::{
-    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, HELD, KIND, LIMITED, NUMBER, PROCESS, Place, REST, place,
-    read, write,
+    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, DUPLICATED, HELD, KIND, NUMBER, PROCESS, REST, place, read,
+    write,
 };
 
 mod datagrams;
 mod held;
+mod ring;
 mod store;
 
 pub(crate) use datagrams::{Datagrams, datagrams};
@@ -64,8 +65,6 @@ pub(crate) struct Record {
     pub(crate) duplicated: bool,
     /// connect() returns before the connection is made (`TCP_FASTOPEN_CONNECT`).
     pub(crate) deferred: bool,
-    /// A limit of its time is not as the program has set it.
-    pub(crate) limited: bool,
     /// The anycast address that the program speaks to.
     pub(crate) a: Ipv6Addr,
     /// The unicast address that it is moved to.
@@ -88,7 +87,6 @@ impl Record {
             fixed_origin,
             duplicated: false,
             deferred: false,
-            limited: false,
             a: Ipv6Addr::UNSPECIFIED,
             u: Ipv6Addr::UNSPECIFIED,
             port: 0,
@@ -150,11 +148,17 @@ pub(crate) fn has_process(fd: i32) -> bool {
 
 /// Remembers what is known about a descriptor. Whether that was possible.
 pub(crate) fn set(fd: i32, record: &Record) -> bool {
+    let possible = set_alone(fd, record);
+    if record.duplicated {
+        share(fd, record);
+    }
+    possible
+}
+
+/// The same for this descriptor alone.
+fn set_alone(fd: i32, record: &Record) -> bool {
     if let Some(place) = place(fd) {
         write(place, record);
-        if record.duplicated {
-            share(fd, record);
-        }
         return true;
     }
     let number = usize::try_from(fd).unwrap_or(usize::MAX);
@@ -203,6 +207,9 @@ pub(crate) fn clear_socket(fd: i32, socket: u32) {
     let [rest, number, checksum] =
         [REST, NUMBER, CHECKSUM].map(|at| place[at].load(Ordering::Relaxed));
     if number == u64::from(socket) {
+        if rest >> DUPLICATED & 1 != 0 {
+            ring::leave(fd, socket);
+        }
         place[HELD].store(0, Ordering::Relaxed);
         for (at, known) in [(CHECKSUM, checksum), (REST, rest)] {
             let order = Ordering::Relaxed;
@@ -234,24 +241,37 @@ pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {
 /// What is known about a socket is known by all its descriptors.
 #[cold]
 fn share(fd: i32, record: &Record) {
-    for (other, place) in duplicates(fd, record.socket) {
+    let Some(place) = place(fd) else {
+        return;
+    };
+    for (other, place) in ring::others(place, record.socket) {
         if get(other).is_some_and(|other| other.socket == record.socket) {
             write(place, record);
         }
     }
 }
 
-/// The other descriptors of a socket.
-fn duplicates(fd: i32, socket: u32) -> impl Iterator<Item = (i32, &'static Place)> {
-    let places = known(0, u32::MAX).filter_map(|other| Some((other, place(other)?)));
-    places.filter(move |(other, place)| {
-        *other != fd && place[NUMBER].load(Ordering::Relaxed) == u64::from(socket)
-    })
+/// A descriptor has become a duplicate of another, of which this is known.
+pub(crate) fn duplicate(fd: i32, copy: i32, record: &Record) {
+    let alone = !record.duplicated;
+    let shared = Record {
+        duplicated: true,
+        ..*record
+    };
+    if !set_alone(copy, &shared) {
+        return;
+    }
+    ring::join(fd, copy, alone);
+    change(fd, |record| record.duplicated = true);
+    if let (Some(from), Some(to)) = (datagrams(fd), datagrams(copy)) {
+        to.begin(Some(&from));
+    }
 }
 
 /// Whether the socket of a descriptor goes on when that is closed.
 pub(crate) fn has_duplicates(fd: i32, record: &Record) -> bool {
-    record.duplicated && duplicates(fd, record.socket).next().is_some()
+    record.duplicated
+        && place(fd).is_some_and(|place| ring::others(place, record.socket).next().is_some())
 }
 
 /// The descriptors from `first` to `last` of which something is known.
@@ -276,7 +296,7 @@ pub(crate) fn is_observed(fd: i32) -> bool {
         let rest = place[REST].load(Ordering::Relaxed);
         let (kind, phase) = (rest >> KIND & 3, rest as u8);
         phase == Phase::Connecting as u8
-            || rest & LIMITED != 0
+            || place[HELD].load(Ordering::Relaxed) != 0
             || kind == Kind::Datagram as u64 && phase == Phase::Connected as u8
     })
 }

@@ -12,20 +12,22 @@ const WORDS: usize = 7;
 pub(super) const REST: usize = 4;
 pub(super) const NUMBER: usize = 5;
 pub(super) const CHECKSUM: usize = 6;
+/// Which option of the socket is not as the program has set it, and how it has.
+pub(super) const HELD: usize = WORDS;
 /// Beside the record, each word for itself: which pins the socket has, and with whom
 /// else it has spoken.
-pub(super) const PINS: usize = 7;
-pub(super) const SPOKEN: usize = 8;
+pub(super) const PINS: usize = HELD + 1;
+pub(super) const SPOKEN: usize = PINS + 1;
 pub(super) const SPOKEN_WORDS: usize = 4;
 /// The record once more: written first, and read where a handler, or a child that was
 /// forked meanwhile, finds the other half written.
 pub(super) const COPY: usize = SPOKEN + SPOKEN_WORDS;
-/// Which option of the socket is not as the program has set it, and how it has; how it
-/// is meanwhile; and by whom.
-pub(super) const HELD: usize = COPY + WORDS;
-pub(super) const OURS: usize = HELD + 1;
+/// How the option is meanwhile, and by whom.
+pub(super) const OURS: usize = COPY + WORDS;
 pub(super) const HOLDER: usize = OURS + 1;
-pub(super) const PLACE: usize = HOLDER + 1;
+/// The next descriptor of the same socket.
+pub(super) const NEXT: usize = HOLDER + 1;
+pub(super) const PLACE: usize = NEXT + 1;
 
 pub(super) const CHUNK: usize = 1024;
 const CHUNKS: usize = 1024;
@@ -102,10 +104,9 @@ fn encode(record: &Record) -> Words {
     let rest = record.phase as u64
         | u64::from(record.nonblocking) << 8
         | u64::from(record.fixed_origin) << 9
-        | u64::from(record.duplicated) << 10
+        | u64::from(record.duplicated) << DUPLICATED
         | u64::from(record.deferred) << 11
         | (record.kind as u64) << KIND
-        | if record.limited { LIMITED } else { 0 }
         | u64::from(record.port) << 16
         | u64::from(record.process as u32) << PROCESS;
     let mut words = [a[0], a[1], u[0], u[1], rest, u64::from(record.socket), 0];
@@ -115,8 +116,8 @@ fn encode(record: &Record) -> Words {
 
 /// Where the kind stands in the rest.
 pub(super) const KIND: u32 = 12;
-/// Whether an option is held.
-pub(super) const LIMITED: u64 = 1 << 14;
+/// Whether there is another descriptor of the socket, or was.
+pub(super) const DUPLICATED: u32 = 10;
 /// And the process.
 pub(super) const PROCESS: u32 = 32;
 
@@ -139,9 +140,8 @@ fn decode(words: &Words) -> Option<Record> {
         phase,
         nonblocking: words[REST] >> 8 & 1 != 0,
         fixed_origin: words[REST] >> 9 & 1 != 0,
-        duplicated: words[REST] >> 10 & 1 != 0,
+        duplicated: words[REST] >> DUPLICATED & 1 != 0,
         deferred: words[REST] >> 11 & 1 != 0,
-        limited: words[REST] & LIMITED != 0,
         a: whole([words[0], words[1]]),
         u: whole([words[2], words[3]]),
         port: (words[REST] >> 16) as u16,

@@ -65,6 +65,79 @@ static void full(void) {
     }
 }
 
+static long now_ns(void) {
+    struct timespec t;
+    MUST(clock_gettime(CLOCK_MONOTONIC, &t));
+    return t.tv_sec * 1000000000L + t.tv_nsec;
+}
+
+/* What a duplicate costs, at its best: nobody is interrupted in all of the turns. */
+static long cost(int fd) {
+    long best = 1L << 60;
+    int copy = CLEAN(dup(fd)), on = 1;
+    for (int turn = 0; turn < 200; turn++) {
+        long began = now_ns();
+        for (int i = 0; i < 10; i++) {
+            CLEAN(ioctl(fd, FIONBIO, &on));
+            CLEAN(close(CLEAN(dup(copy))));
+        }
+        long took = now_ns() - began;
+        best = took < best ? took : best;
+    }
+    CLEAN(close(copy));
+    return best;
+}
+
+/* With many descriptors about it costs no more. */
+static void many(void) {
+    struct rlimit limit;
+    MUST(getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = limit.rlim_max;
+    MUST(setrlimit(RLIMIT_NOFILE, &limit));
+    int fd = udp(), sockets = 0;
+    long few = cost(fd);
+    while (sockets < 15000 && socket(AF_INET6, SOCK_DGRAM, 0) >= 0)
+        sockets++;
+    printf("sockets=%d few=%ld many=%ld\n", sockets, few, cost(fd));
+}
+
+/* Threads that duplicate and close one socket: whoever is left has what all had. */
+static int shared;
+
+static void *duplicating(void *data) {
+    self = &workers[(long)data];
+    for (int i = 0; i < 5000; i++) {
+        AT("dup, dup, close, close");
+        int one = CLEAN(dup(shared)), two = CLEAN(dup(one));
+        CLEAN(close(i % 2 ? one : two));
+        int three = CLEAN(fcntl(shared, F_DUPFD_CLOEXEC, 0));
+        CLEAN(close(i % 2 ? two : one));
+        CLEAN(close(three));
+    }
+    self->doing = NULL;
+    return NULL;
+}
+
+static void threads(void) {
+    pthread_t threads[4];
+    shared = udp();
+    ask(shared, echo);
+    for (long i = 0; i < 4; i++)
+        if (pthread_create(&threads[i], NULL, duplicating, (void *)(i + 1)))
+            exit(1);
+    self->doing = NULL;
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    AT("threads");
+    for (int i = 0; i < 100; i++) {
+        int copy = CLEAN(dup(shared));
+        ask(i % 2 ? copy : shared, echo);
+        CLEAN(close(shared));
+        shared = copy;
+    }
+    CLEAN(close(shared));
+}
+
 /* A child goes its own way with its parent's socket, and A itself answers. */
 static void child(void) {
     int fd = udp(), index = 1, status;
@@ -105,6 +178,10 @@ int main(int count, char **words) {
         full();
     else if (!strcmp(words[2], "child"))
         child();
+    else if (!strcmp(words[2], "many"))
+        many();
+    else if (!strcmp(words[2], "threads"))
+        threads();
     else
         return 64;
     return 0;

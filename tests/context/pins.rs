@@ -19,6 +19,27 @@ fn a_duplicated_socket_is_forgotten_with_its_last_descriptor() {
     });
 }
 
+/// What a call costs does not grow with the number of descriptors.
+#[test]
+fn a_duplicate_among_many_descriptors() {
+    with_place(|place| {
+        let reply = run(place, "many").reply();
+        assert!(reply.number("sockets") > 500, "{reply:?}");
+        let (few, many) = (reply.number("few"), reply.number("many"));
+        assert!(many < few * 8, "{reply:?}");
+    });
+}
+
+/// Threads that all duplicate and close one socket leave it as it was: with one pin, and
+/// that is gone with the last of its descriptors.
+#[test]
+fn a_socket_that_threads_duplicate() {
+    with_place(|place| {
+        let counters = run(place, "threads").counters;
+        assert_eq!(counters.get("pinned"), 1, "{}", counters.log);
+    });
+}
+
 /// Reason `busy`: all are answered, by A itself where there is no place, and those that
 /// come later are moved as ever.
 #[test]
