@@ -2,10 +2,11 @@
 
 use core::ffi::{c_int, c_long};
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aarp_core::bypass::Bypass;
 use aarp_core::refutation::Cause;
+use aarp_sys::owner::clear_when_left;
 use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
@@ -15,12 +16,43 @@ use crate::{datagram, limits, report, settings, state};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
 /// may be made.
-static BARRED: AtomicBool = AtomicBool::new(false);
+/// How many calls there were that have installed one, or are about to.
+static BARRED: AtomicU32 = AtomicU32::new(0);
+
+/// Beside their number: a vfork child of this process has installed one of its own.
+const IN_A_CHILD: u32 = 1 << 31;
+
+/// Such children, each for as long as it has this memory: the kernel clears a word then.
+static CHILDREN: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
 
 /// Whether no system call of ours may be made.
 #[inline]
 pub(crate) fn is_barred() -> bool {
-    BARRED.load(Ordering::Relaxed)
+    let barred = BARRED.load(Ordering::Relaxed);
+    barred != 0 && (barred & !IN_A_CHILD != 0 || is_a_child_barred())
+}
+
+/// Whether it may be such a child that calls; other threads of its parent's are not
+/// told from it, for so long.
+#[cold]
+fn is_a_child_barred() -> bool {
+    CHILDREN
+        .iter()
+        .any(|child| child.load(Ordering::Relaxed) != 0)
+}
+
+/// A vfork child is about to install a filter for itself; `None` where it is this
+/// process that is, or there is no place.
+fn enter_as_child() -> Option<&'static AtomicU32> {
+    if is_barred() || state::is_owned_by(process::id()) {
+        return None;
+    }
+    let order = Ordering::Relaxed;
+    let free = |child: &&AtomicU32| child.compare_exchange(0, 1, order, order).is_ok();
+    let child = CHILDREN.iter().find(free)?;
+    BARRED.fetch_or(IN_A_CHILD, Ordering::Relaxed);
+    clear_when_left(Some(child));
+    Some(child)
 }
 
 /// connect() where no system call of ours may be made: not even to see whether the
@@ -34,13 +66,25 @@ pub(crate) fn barred_connect(len: libc::socklen_t) {
 
 /// Runs a call by which the program installs a seccomp filter, if it does: from
 /// before it until the program's end no system call of ours is made. A call that
-/// fails has installed none; programs make such calls to see what the kernel has.
+/// fails has installed none; programs make such calls to see what the kernel has. The
+/// filter of a vfork child is none of its parent's.
 #[cold]
 pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) -> T {
-    let barred = BARRED.swap(true, Ordering::Relaxed);
+    let child = enter_as_child();
+    if child.is_none() {
+        BARRED.fetch_add(1, Ordering::Relaxed);
+    }
     let result = call();
     if result < T::default() {
-        BARRED.store(barred, Ordering::Relaxed);
+        match child {
+            Some(child) => {
+                clear_when_left(None);
+                child.store(0, Ordering::Relaxed);
+            }
+            None => {
+                BARRED.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
     result
 }
@@ -81,8 +125,12 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
 /// Whether a record is that of another process with the same memory: a vfork child has
 /// descriptors of its own. A child made by fork has its parent's records as its own.
 fn is_of_another_process(record: &Record) -> bool {
-    if record.process == 0 || is_barred() {
+    if record.process == 0 {
         return false;
+    }
+    if is_barred() {
+        // Who calls may not even be asked; it may be the child.
+        return BARRED.load(Ordering::Relaxed) == IN_A_CHILD;
     }
     let this = process::id();
     record.process != this && !state::is_owned_by(this)

@@ -148,6 +148,68 @@ static void filter(const char *how) {
     may_ask_the_kernel = !strict;
 }
 
+/* A vfork child with a filter of its own, which kills what it does not do itself. */
+static void filtered_child(char **words, int how) {
+    char *arguments[] = {"true", NULL};
+    int status;
+    AT("vfork");
+    pid_t child = vfork();
+    if (child == 0) {
+        /* One that fails before is none. */
+        if (how & 1 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == 0)
+            _exit(1);
+        filter(how & 2 ? "strict-prctl" : "syscall");
+        may_ask_the_kernel = 1;
+        struct sockaddr_in6 other = unknown(ECHO);
+        sendto(plain, "question", 8, 0, SA(&other), sizeof other);
+        close(peer), close(dup(stream));
+        if (how & 2)
+            _exit(0);
+        execv("/bin/true", arguments);
+        _exit(2);
+    }
+    AT("waitpid");
+    MUST(waitpid(MUST(child), &status, 0));
+    if (status)
+        WRONG("a child with a filter, way %d: %#x", how, status);
+    use("behind a child with a filter");
+    int fd = tcp();
+    CLEAN(connect(fd, SA(&served), sizeof served));
+    shows_a(fd);
+    if (!is_moved(fd))
+        WRONG("way %d: nothing is pinned any more", how);
+    CLEAN(close(fd));
+}
+
+/* Threads that ask what filters there may be, by calls that fail. */
+static atomic_int asking;
+
+static void *asks(void *data) {
+    for (int i = 0; i < 20000 || asking; i++)
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == 0)
+            exit(1);
+    return data;
+}
+
+static void filter_while_others_ask(void) {
+    pthread_t threads[3];
+    for (int turn = 0; turn < 2; turn++) {
+        asking = turn;
+        for (int i = 0; i < 3; i++)
+            if (pthread_create(&threads[i], NULL, asks, NULL))
+                exit(1);
+        /* One of them is in such a call, most likely. */
+        if (turn)
+            filter("prctl");
+        asking = 0;
+        for (int i = 0; i < 3; i++)
+            pthread_join(threads[i], NULL);
+        /* There is none yet. */
+        if (!turn)
+            use_new();
+    }
+}
+
 /* Sockets that are there but have not been connected or used, on their way to a
  * destination that is not known. */
 static void use_filtered(int unused, int unused_stream, struct sockaddr_in6 other) {
@@ -184,6 +246,13 @@ int main(int count, char **words) {
     use("before");
     if (!strncmp(what, "filter", 6)) {
         filter(what);
+        use("filtered");
+        use_filtered(unused, unused_stream, other);
+    } else if (!strcmp(what, "vfork")) {
+        for (volatile int way = 0; way < 8; way++)
+            filtered_child(words, way);
+    } else if (!strcmp(what, "others")) {
+        filter_while_others_ask();
         use("filtered");
         use_filtered(unused, unused_stream, other);
     } else if (!strcmp(what, "privileges")) {

@@ -58,3 +58,22 @@ fn a_program_with_a_filter_that_kills() {
         }
     });
 }
+
+/// A filter of a vfork child is none of its parent's, who shares its memory only.
+#[test]
+fn a_child_with_a_filter_that_kills() {
+    with_place(|place| {
+        let counters = goes_on(place, "vfork");
+        assert_eq!(counters.get("pinned"), 3 + 8, "{}", counters.log);
+    });
+}
+
+/// Other threads make calls at the same time that install none: those are not what says
+/// that there is one.
+#[test]
+fn a_filter_while_other_threads_try() {
+    with_place(|place| {
+        let counters = goes_on(place, "others");
+        assert_eq!(counters.log, "");
+    });
+}

@@ -1,5 +1,7 @@
 //! Whose memory this is.
 
+use core::sync::atomic::AtomicU32;
+
 use crate::syscall::syscall;
 
 /// Whether this memory is that of the process that calls: a vfork child uses its
@@ -17,6 +19,15 @@ pub fn owns_memory() -> bool {
     let thread = unsafe { syscall(libc::SYS_gettid, [0; 6]) };
     // The id inverted, above three bits that say which clock.
     told == 0 && thread == Ok(!(clock >> 3) as usize)
+}
+
+/// Has the kernel clear a word when the process that calls leaves this memory, by exec or
+/// by its end, and somebody else has it still: what it does for a thread's id. Not for a
+/// thread of the C library's, which relies on that, but a vfork child has no such word.
+pub fn clear_when_left(word: Option<&'static AtomicU32>) {
+    let word = word.map_or(0, |word| core::ptr::from_ref(word) as usize);
+    // SAFETY: the word lives as long as the memory, and anybody may write to it.
+    let _ = unsafe { syscall(libc::SYS_set_tid_address, [word, 0, 0, 0, 0, 0]) };
 }
 
 #[cfg(test)]
