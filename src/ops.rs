@@ -29,16 +29,18 @@ static CHILDREN: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
 #[inline]
 pub(crate) fn is_barred() -> bool {
     let barred = BARRED.load(Ordering::Relaxed);
-    barred != 0 && (barred & !IN_A_CHILD != 0 || is_a_child_barred())
+    barred != 0 && is_barred_now(barred)
 }
 
-/// Whether it may be such a child that calls; other threads of its parent's are not
-/// told from it, for so long.
+/// The same where there is such a child, or was: it may be the one that calls. Other
+/// threads of its parent's are not told from it, for so long.
 #[cold]
-fn is_a_child_barred() -> bool {
-    CHILDREN
-        .iter()
-        .any(|child| child.load(Ordering::Relaxed) != 0)
+#[inline(never)]
+fn is_barred_now(barred: u32) -> bool {
+    barred != IN_A_CHILD
+        || CHILDREN
+            .iter()
+            .any(|child| child.load(Ordering::Relaxed) != 0)
 }
 
 /// A vfork child is about to install a filter for itself; `None` where it is this

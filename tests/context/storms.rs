@@ -77,9 +77,9 @@ fn forks(size: u32) {
 fn signals(seconds: u32) {
     Storm::Signals.rages(seconds, |reply| {
         let number = |key| reply.number(key);
-        // A slow machine runs fewer handlers; the timer does not wait for it.
-        let expired = number("runs") + number("late");
-        assert!(expired >= u64::from(seconds) * 8000, "{reply:?}");
+        // What has run, and not what the timer would have had: an overrun is no handler.
+        // How long that takes is the machine's affair, and `rate` says so.
+        assert!(number("runs") >= u64::from(seconds) * 10_000, "{reply:?}");
         assert!(number("in_library") >= number("runs") / 100, "{reply:?}");
         assert!(
             number("in_allocator") > 0 && number("jumps") > 0,
