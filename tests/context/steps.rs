@@ -29,7 +29,7 @@ fn a_signal_at_any_instruction() {
 /// And so does a child that has been forked there.
 #[test]
 fn a_fork_at_any_instruction() {
-    steps("fork", 0, 499, |reply| {
+    steps("fork", 0, 211, |reply| {
         assert!(reply.number("taken") > 100, "{reply:?}");
         assert_eq!(reply.number("children"), reply.number("taken"), "{reply:?}");
     });
