@@ -113,7 +113,8 @@ fn mark_of(address: [u64; 2], key: u64) -> u64 {
     (mixed ^ mixed >> 29) << 16
 }
 
-#[inline]
+// A call, on the way of every datagram, would be made with all in memory.
+#[inline(always)]
 fn pin(place: usize, words: &[u64; WORDS]) -> Pin {
     Pin {
         a: address_of([words[1], words[2]]),
@@ -190,20 +191,28 @@ impl PinTable {
     /// The pin in a place, if it is the one that [`Self::to`] finds: what was used last is
     /// most often what is used next. `None` says nothing about other places.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn to_in(&self, place: Place, remote: &Remote) -> Option<Pin> {
         let words = self.entry(place).pin.read()?;
         let same = words[0] & !IDLE == key(remote) && words[1..3] == words_of(remote.address);
-        same.then(|| pin(usize::from(place.0), &words))
+        if same {
+            Some(pin(usize::from(place.0), &words))
+        } else {
+            None
+        }
     }
 
     /// The same for [`Self::from`]: on one socket a U stands for one A.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn from_in(&self, place: Place, remote: &Remote) -> Option<Pin> {
         let words = self.entry(place).pin.read()?;
         let same = words[0] & !IDLE == key(remote) && words[3..5] == words_of(remote.address);
-        same.then(|| pin(usize::from(place.0), &words))
+        if same {
+            Some(pin(usize::from(place.0), &words))
+        } else {
+            None
+        }
     }
 
     /// Remembers what stands for a destination; where that is known already, what

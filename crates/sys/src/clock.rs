@@ -20,7 +20,7 @@ pub fn boottime() -> Duration {
 /// (`CLOCK_REALTIME_COARSE`): a fifth of the cost of [`boottime`], and it too goes on
 /// while the host sleeps. It can be set; what is measured with it must bear that.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn wall_coarse_ms() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
