@@ -10,6 +10,7 @@ use aarp_core::mapping::Answer;
 use aarp_core::probing::Ignored;
 use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::LogLevel;
+use aarp_core::state::ProcessState;
 use aarp_core::text::Text;
 use aarp_sys::ask::{AskError, Report};
 use aarp_sys::settings::SettingsError;
@@ -18,7 +19,7 @@ use aarp_sys::user::SocketAddress;
 use aarp_sys::{environment, errno, process};
 
 use crate::resolve::Target;
-use crate::{ops, settings};
+use crate::{ops, settings, state};
 
 static PINNED_FROM_MEMORY: AtomicU64 = AtomicU64::new(0);
 static MISSES: AtomicU64 = AtomicU64::new(0);
@@ -32,7 +33,33 @@ static BYPASSES: [AtomicU64; Bypass::ALL.len()] = [const { AtomicU64::new(0) }; 
 static IGNORED: [AtomicU64; Ignored::ALL.len()] = [const { AtomicU64::new(0) }; Ignored::ALL.len()];
 
 fn count(counter: &AtomicU64) {
+    begin_to_count();
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A forked child finds what its parent has counted, and that is not its own.
+#[inline]
+fn begin_to_count() {
+    if state::known().is_some_and(ProcessState::begins_to_count) {
+        forget();
+    }
+}
+
+#[cold]
+fn forget() {
+    let single = [
+        &PINNED_FROM_MEMORY,
+        &PINNED_BY_ASKING,
+        &MISSES,
+        &GIVEN,
+        &REWRITTEN,
+        &REFUSED,
+        &REFUTED,
+        &PROBES,
+    ];
+    for counter in single.into_iter().chain(&BYPASSES).chain(&IGNORED) {
+        counter.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The network had to be asked.
@@ -305,6 +332,7 @@ pub(crate) fn at_exit() {
     if !wanted {
         return;
     }
+    begin_to_count();
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // Most programs that a shell starts never connect to anything.
     let others = [

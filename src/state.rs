@@ -26,6 +26,8 @@ pub(crate) fn get() -> Option<&'static ProcessState> {
     let state: &ProcessState = STATE.get_or_init(|| fresh);
     // Known from the beginning: where it is not, a fork has wiped it.
     let _ = process_of(state);
+    // What was counted before is its own.
+    let _ = state.begins_to_count();
     Some(state)
 }
 

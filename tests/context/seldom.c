@@ -230,6 +230,23 @@ static void cancellation(void) {
         WRONG("cancelled before call %d", reached);
 }
 
+/* --- counters of children ---------------------------------------------------------- */
+
+static void children(void) {
+    kept_stream();
+    for (int child = 0; child < 3; child++) {
+        pid_t pid = MUST(fork());
+        if (pid == 0) {
+            if (child == 1)
+                kept_stream(), kept_stream();
+            exit(0);
+        }
+        int status;
+        if (waitpid(pid, &status, 0) != pid || status)
+            WRONG("a child");
+    }
+}
+
 int main(int count, char **words) {
     if (count != 3)
         return 64;
@@ -250,6 +267,8 @@ int main(int count, char **words) {
         elsewhere(words[2]);
     else if (!strcmp(words[2], "cancellation"))
         cancellation();
+    else if (!strcmp(words[2], "children"))
+        children();
     else
         return 64;
     puts("done");

@@ -73,3 +73,17 @@ fn syscall_is_no_cancellation_point() {
         done(place, "cancellation");
     });
 }
+
+/// What is counted is each process's own: a child that does nothing says nothing.
+#[test]
+fn children_count_for_themselves() {
+    with_place(|place| {
+        let log = done(place, "children").log;
+        let mut pinned: Vec<_> = log
+            .lines()
+            .filter_map(|line| line.split("pinned=").nth(1)?.split(' ').next())
+            .collect();
+        pinned.sort_unstable();
+        assert_eq!(pinned, ["1", "2"], "{log}");
+    });
+}

@@ -1,6 +1,6 @@
 //! What one process remembers.
 
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::mapping::MappingTable;
 use crate::refutation::RefutationTable;
@@ -20,6 +20,8 @@ pub struct ProcessState {
     pub stalls: StallLedger,
     /// The process's id; 0 before it was asked for.
     id: AtomicI32,
+    /// Whether it has begun to count what it does.
+    counts: AtomicBool,
 }
 
 impl ProcessState {
@@ -28,6 +30,13 @@ impl ProcessState {
     #[inline]
     pub fn known_process(&self) -> Option<i32> {
         Some(self.id.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    /// Whether this is the first time that the process, whose memory this is, counts
+    /// what it does.
+    #[inline]
+    pub fn begins_to_count(&self) -> bool {
+        !self.counts.load(Ordering::Relaxed) && !self.counts.swap(true, Ordering::Relaxed)
     }
 
     /// Notes the id of the process whose memory this is.
