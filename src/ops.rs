@@ -11,7 +11,7 @@ use aarp_sys::socket::{Progress, local_address, progress};
 use aarp_sys::{errno, process};
 
 use crate::connect::{cause, failed, refuted, refutes};
-use crate::sockets::{self, Kind, Limit, Phase, Record};
+use crate::sockets::{self, Flag, Kind, Limit, Phase, Record};
 use crate::{datagram, limits, report, settings, state};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
@@ -177,7 +177,7 @@ pub(crate) fn bound(fd: c_int) {
         local_address(fd).ok()
     };
     if source.is_none_or(|name| name.sin6_addr.s6_addr != [0; 16]) {
-        sockets::change(fd, |record| record.fixed_origin = true);
+        sockets::mark(fd, Flag::FixedOrigin, true);
     }
 }
 
@@ -208,14 +208,14 @@ pub(crate) fn option_set(fd: c_int, level: c_int, name: c_int) {
     const IPV6_UNICAST_IF: c_int = 76;
     match (level, name) {
         (libc::SOL_SOCKET, libc::SO_BINDTODEVICE | libc::SO_MARK | SO_BINDTOIFINDEX) => {
-            sockets::change(fd, |record| record.fixed_origin = true)
+            sockets::mark(fd, Flag::FixedOrigin, true)
         }
         // Datagrams then have a source, or a way, of their own.
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO | IPV6_UNICAST_IF | libc::IPV6_RTHDR) => {
             sockets::change(fd, |record| record.kind = Kind::Other);
         }
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => {
-            sockets::change(fd, |record| record.deferred = true);
+            sockets::mark(fd, Flag::Deferred, true);
         }
         _ => {
             if let Some(limit) = limit(level, name) {
@@ -239,7 +239,7 @@ pub(crate) fn limit(level: c_int, name: c_int) -> Option<Limit> {
 /// A TCP connection is about to be made with its first data (`MSG_FASTOPEN`): the call
 /// may return before it is made.
 pub(crate) fn opening_fast(fd: c_int) {
-    sockets::change(fd, |record| record.deferred = true);
+    sockets::mark(fd, Flag::Deferred, true);
 }
 
 /// A descriptor that is about to be closed, if the call is made and succeeds: only then
@@ -278,14 +278,14 @@ pub(crate) fn close_by<T>(fd: c_int, call: impl FnOnce() -> T) -> T {
 pub(crate) fn closed(fd: c_int, Closing { record, cause }: &Closing) {
     let error = errno::get();
     if is_barred() {
-        return sockets::clear_socket(fd, record.socket);
+        return sockets::clear_closed(fd, record);
     }
     if record.kind == Kind::Datagram {
         datagram::receive::closing(fd, record);
     } else if let Some(cause) = cause {
         refuted(record, *cause);
     }
-    sockets::clear_socket(fd, record.socket);
+    sockets::clear_closed(fd, record);
     errno::set(error);
 }
 
@@ -381,7 +381,7 @@ pub(crate) fn transferred(fd: c_int, count: isize, sent: bool) {
 /// `O_NONBLOCK` has been set or cleared.
 #[inline]
 pub(crate) fn nonblocking_set(fd: c_int, nonblocking: bool) {
-    sockets::change(fd, |record| record.nonblocking = nonblocking);
+    sockets::mark(fd, Flag::Nonblocking, nonblocking);
 }
 
 /// Whether [`controlled`] has to hear of a command.

@@ -147,7 +147,7 @@ pub(crate) fn record_of_inherited(fd: c_int) -> Result<Record, Bypass> {
     // the middle of something.
     let bound = socket::local_address(fd).is_ok_and(|name| name.sin6_port != 0);
     if kind == Kind::Datagram && bound {
-        sockets::set(fd, &Record::open(Kind::Other, nonblocking, false));
+        sockets::begin(fd, &Record::open(Kind::Other, nonblocking, false));
         return Err(Bypass::Policy);
     }
     let mut record = Record::open(kind, nonblocking, origin != Origin::default());

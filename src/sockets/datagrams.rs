@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use aarp_core::pins;
 
 use super::store::{
-    COPY, DUPLICATED, KIND, NUMBER, PINS, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place,
+    COPY, Flag, KIND, NUMBER, PINS, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place,
 };
 use super::{Kind, Phase, ring};
 
@@ -35,7 +35,7 @@ pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {
         place,
         socket: place[NUMBER].load(Ordering::Relaxed) as u32,
         connected: rest as u8 == Phase::Connected as u8,
-        duplicated: rest >> DUPLICATED & 1 != 0,
+        duplicated: Flag::Duplicated.is_in(rest),
     })
 }
 
@@ -107,12 +107,12 @@ impl Datagrams {
 
     #[cold]
     fn speaks_on_duplicates(&self, address: Ipv6Addr, port: u16) {
-        for (_, place) in ring::others(self.place, self.socket) {
+        ring::for_others(self.place, self.socket, |_, place| {
             let other = Datagrams { place, ..*self };
             for (word, bit) in other.spoken(address, port) {
                 word.fetch_or(bit, Ordering::Relaxed);
             }
-        }
+        });
     }
 
     /// Forgets what the descriptor had before, or takes it over from another.

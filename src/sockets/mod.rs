@@ -15,8 +15,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use aarp_sys::memory::leak_zeroed;
 
 use self::store::{
-    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, DUPLICATED, HELD, KIND, NUMBER, PROCESS, REST, place, read,
-    write,
+    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, HELD, KIND, NUMBER, PROCESS, Place, REST, place, read,
+    update, write,
 };
 
 mod datagrams;
@@ -26,6 +26,7 @@ mod store;
 
 pub(crate) use datagrams::{Datagrams, datagrams};
 pub(crate) use held::{Held, Limit, held, hold, release};
+pub(crate) use store::Flag;
 
 /// Where a socket is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,9 @@ pub(crate) struct Record {
     pub(crate) process: i32,
     /// The number of the socket, which its duplicates share.
     pub(crate) socket: u32,
+    /// The number of this one of them: a descriptor may be closed by one thread and
+    /// given again, for the same socket, to another.
+    pub(crate) duplicate: u32,
 }
 
 impl Record {
@@ -92,6 +96,7 @@ impl Record {
             port: 0,
             process: 0,
             socket: number(),
+            duplicate: 0,
         }
     }
 
@@ -158,7 +163,11 @@ pub(crate) fn set(fd: i32, record: &Record) -> bool {
 /// The same for this descriptor alone.
 fn set_alone(fd: i32, record: &Record) -> bool {
     if let Some(place) = place(fd) {
-        write(place, record);
+        if is(place, record.socket) {
+            update(place, record);
+        } else {
+            write(place, record);
+        }
         return true;
     }
     let number = usize::try_from(fd).unwrap_or(usize::MAX);
@@ -197,18 +206,18 @@ pub(crate) fn clear(fd: i32) {
     }
 }
 
-/// Forgets a descriptor that was this socket, unless another thread has been given the
-/// number meanwhile: what it has written is another record, by its checksum.
+/// Forgets a descriptor that was this, unless another thread has been given the number
+/// meanwhile: what it has written is another record, by its checksum.
 #[inline]
-pub(crate) fn clear_socket(fd: i32, socket: u32) {
+pub(crate) fn clear_closed(fd: i32, record: &Record) {
     let Some(place) = place(fd) else {
         return;
     };
     let [rest, number, checksum] =
         [REST, NUMBER, CHECKSUM].map(|at| place[at].load(Ordering::Relaxed));
-    if number == u64::from(socket) {
-        if rest >> DUPLICATED & 1 != 0 {
-            ring::leave(fd, socket);
+    if number == store::number(record) {
+        if Flag::Duplicated.is_in(rest) {
+            ring::leave(fd, record.socket);
         }
         place[HELD].store(0, Ordering::Relaxed);
         for (at, known) in [(CHECKSUM, checksum), (REST, rest)] {
@@ -224,14 +233,54 @@ pub(crate) fn is_known(fd: i32) -> bool {
     place(fd).is_some_and(|place| place[CHECKSUM].load(Ordering::Relaxed) != 0)
 }
 
-/// Changes what is known about a descriptor, if anything is.
+/// Whether a place has the record of this socket.
+#[inline]
+fn is(place: &Place, socket: u32) -> bool {
+    place[NUMBER].load(Ordering::Relaxed) as u32 == socket
+        && place[CHECKSUM].load(Ordering::Relaxed) != 0
+}
+
+/// Sets or clears a flag of a socket, if anything is known about the descriptor. Others
+/// may change what is known at the same moment, and nothing of that is lost.
+#[inline]
+pub(crate) fn mark(fd: i32, flag: Flag, on: bool) {
+    let Some(place) = place(fd) else {
+        return;
+    };
+    if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let rest = mark_place(place, flag, on);
+    if Flag::Duplicated.is_in(rest) {
+        mark_others(place, flag, on);
+    }
+}
+
+#[inline]
+fn mark_place(place: &Place, flag: Flag, on: bool) -> u64 {
+    if on {
+        place[REST].fetch_or(flag.bit(true), Ordering::Relaxed)
+    } else {
+        place[REST].fetch_and(!flag.bit(true), Ordering::Relaxed)
+    }
+}
+
+#[cold]
+fn mark_others(place: &'static Place, flag: Flag, on: bool) {
+    let socket = place[NUMBER].load(Ordering::Relaxed) as u32;
+    ring::for_others(place, socket, |_, other| {
+        mark_place(other, flag, on);
+    });
+}
+
+/// Changes what is known about a descriptor but for flags, if anything is.
 #[inline]
 pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {
     if let Some(place) = place(fd)
         && let Some(mut record) = read(place)
     {
         change(&mut record);
-        write(place, &record);
+        update(place, &record);
         if record.duplicated {
             share(fd, &record);
         }
@@ -244,11 +293,18 @@ fn share(fd: i32, record: &Record) {
     let Some(place) = place(fd) else {
         return;
     };
-    for (other, place) in ring::others(place, record.socket) {
-        if get(other).is_some_and(|other| other.socket == record.socket) {
-            write(place, record);
+    ring::for_others(place, record.socket, |other, place| {
+        if let Some(other) = get(other).filter(|other| other.socket == record.socket) {
+            let duplicate = other.duplicate;
+            update(
+                place,
+                &Record {
+                    duplicate,
+                    ..*record
+                },
+            );
         }
-    }
+    });
 }
 
 /// A descriptor has become a duplicate of another, of which this is known.
@@ -256,13 +312,14 @@ pub(crate) fn duplicate(fd: i32, copy: i32, record: &Record) {
     let alone = !record.duplicated;
     let shared = Record {
         duplicated: true,
+        duplicate: number(),
         ..*record
     };
     if !set_alone(copy, &shared) {
         return;
     }
     ring::join(fd, copy, alone);
-    change(fd, |record| record.duplicated = true);
+    mark(fd, Flag::Duplicated, true);
     if let (Some(from), Some(to)) = (datagrams(fd), datagrams(copy)) {
         to.begin(Some(&from));
     }
@@ -270,8 +327,7 @@ pub(crate) fn duplicate(fd: i32, copy: i32, record: &Record) {
 
 /// Whether the socket of a descriptor goes on when that is closed.
 pub(crate) fn has_duplicates(fd: i32, record: &Record) -> bool {
-    record.duplicated
-        && place(fd).is_some_and(|place| ring::others(place, record.socket).next().is_some())
+    record.duplicated && place(fd).is_some_and(|place| ring::has_others(place, record.socket))
 }
 
 /// The descriptors from `first` to `last` of which something is known.

@@ -9,8 +9,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::known;
-use super::store::{CHECKSUM, NEXT, NUMBER, Place, place};
+use super::store::{NEXT, Place, place};
+use super::{is, known};
 
 /// Nobody has more numbers for one socket; who has is looked for among all.
 const MOST: usize = 1 << 20;
@@ -19,41 +19,53 @@ static LOCK: AtomicBool = AtomicBool::new(false);
 /// A link that was made in another age is none.
 static AGE: AtomicU32 = AtomicU32::new(1);
 
-fn link_to(fd: i32) -> u64 {
-    u64::from(AGE.load(Ordering::Relaxed)) << 32 | fd as u32 as u64
+fn age() -> u32 {
+    AGE.load(Ordering::Acquire)
 }
 
-fn next(place: &Place) -> Option<(i32, &'static Place)> {
-    let link = place[NEXT].load(Ordering::Relaxed);
+/// From now on all rings are void.
+fn begin_another_age() {
+    AGE.fetch_add(1, Ordering::AcqRel);
+}
+
+fn link_to(fd: i32, age: u32) -> u64 {
+    u64::from(age) << 32 | u64::from(fd as u32)
+}
+
+fn next(place: &Place, age: u32) -> Option<(i32, &'static Place)> {
+    let link = place[NEXT].load(Ordering::Acquire);
     let fd = link as i32;
-    Some((fd, self::place(fd).filter(|_| link == link_to(fd))?))
-}
-
-fn links(from: &Place, to: i32) {
-    from[NEXT].store(link_to(to), Ordering::Relaxed);
-}
-
-/// Changes rings, if nobody else is at it.
-fn alone_at_it<T>(change: impl FnOnce() -> T) -> Option<T> {
-    if LOCK.swap(true, Ordering::Acquire) {
-        AGE.fetch_add(1, Ordering::Relaxed);
-        return None;
+    if link == link_to(fd, age) {
+        Some((fd, self::place(fd)?))
+    } else {
+        None
     }
-    let result = change();
-    LOCK.store(false, Ordering::Release);
-    Some(result)
 }
 
-fn is(place: &Place, socket: u32) -> bool {
-    place[NUMBER].load(Ordering::Relaxed) == u64::from(socket)
-        && place[CHECKSUM].load(Ordering::Relaxed) != 0
+fn links(from: &Place, to: i32, age: u32) {
+    from[NEXT].store(link_to(to, age), Ordering::Release);
+}
+
+/// Changes rings, if nobody else is at it: of the age that it is told, which may be over
+/// when it ends.
+fn alone_at_it(change: impl FnOnce(u32)) {
+    if LOCK.swap(true, Ordering::Acquire) {
+        begin_another_age();
+    } else {
+        change(age());
+        LOCK.store(false, Ordering::Release);
+    }
 }
 
 /// Along the ring, as far as it goes.
-fn along(from: &'static Place, socket: u32) -> impl Iterator<Item = (i32, &'static Place)> {
+fn along(
+    from: &'static Place,
+    socket: u32,
+    age: u32,
+) -> impl Iterator<Item = (i32, &'static Place)> {
     let mut at = from;
     let further = move || {
-        let (fd, to) = next(at)?;
+        let (fd, to) = next(at, age)?;
         at = to;
         (!core::ptr::eq(to, from) && is(to, socket)).then_some((fd, to))
     };
@@ -61,9 +73,9 @@ fn along(from: &'static Place, socket: u32) -> impl Iterator<Item = (i32, &'stat
 }
 
 /// Whether the ring comes back to where it begins.
-fn is_closed(from: &'static Place, socket: u32) -> bool {
-    let last = along(from, socket).last().map_or(from, |(_, last)| last);
-    next(last).is_some_and(|(_, to)| core::ptr::eq(to, from))
+fn is_closed(from: &'static Place, socket: u32, age: u32) -> bool {
+    let last = along(from, socket, age).last();
+    next(last.map_or(from, |(_, last)| last), age).is_some_and(|(_, to)| core::ptr::eq(to, from))
 }
 
 /// All descriptors of the socket, by a look at all that there are.
@@ -72,29 +84,48 @@ fn all(socket: u32) -> impl Iterator<Item = (i32, &'static Place)> {
     places.filter(move |(_, place)| is(place, socket))
 }
 
-/// Closes the ring of a socket anew, by who is alone at it. Whether it is closed then.
+/// Closes the ring of a socket anew.
 #[cold]
-fn close(from: &'static Place, socket: u32) -> bool {
-    let Some((first, mut before)) = all(socket).next() else {
-        return false;
+fn close(socket: u32, age: u32) {
+    // In one pass: others come and go meanwhile, and find the ring open again.
+    let mut found = all(socket);
+    let Some((first, mut before)) = found.next() else {
+        return;
     };
-    for (fd, place) in all(socket).skip(1) {
-        links(before, fd);
+    for (fd, place) in found {
+        links(before, fd, age);
         before = place;
     }
-    links(before, first);
-    is_closed(from, socket)
+    links(before, first, age);
 }
 
-/// The other descriptors of a socket that has, or has had, more than one.
-pub(super) fn others(
-    of: &'static Place,
-    socket: u32,
-) -> impl Iterator<Item = (i32, &'static Place)> {
-    let ring = is_closed(of, socket) || alone_at_it(|| close(of, socket)) == Some(true);
-    let along = ring.then(|| along(of, socket)).into_iter().flatten();
-    let all = (!ring).then(|| all(socket)).into_iter().flatten();
-    along.chain(all.filter(move |(_, other)| !core::ptr::eq(*other, of)))
+/// Whether a socket has another descriptor than this.
+pub(super) fn has_others(of: &'static Place, socket: u32) -> bool {
+    let other = |to: &'static Place| !core::ptr::eq(to, of);
+    match next(of, age()) {
+        // Alone, or with one that is there.
+        Some((_, to)) if !other(to) || is(to, socket) => other(to),
+        _ => {
+            alone_at_it(|age| close(socket, age));
+            all(socket).any(|(_, to)| other(to))
+        }
+    }
+}
+
+/// Does something, once or more, with each of the other descriptors of a socket that has,
+/// or has had, more than one.
+pub(super) fn for_others(of: &'static Place, socket: u32, act: impl Fn(i32, &'static Place)) {
+    let before = age();
+    if is_closed(of, socket, before) {
+        along(of, socket, before).for_each(|(fd, place)| act(fd, place));
+        // Nobody has made it void meanwhile.
+        if age() == before && is_closed(of, socket, before) {
+            return;
+        }
+    }
+    alone_at_it(|age| close(socket, age));
+    let others = all(socket).filter(|(_, place)| !core::ptr::eq(*place, of));
+    others.for_each(|(fd, place)| act(fd, place));
 }
 
 /// A descriptor has become a duplicate of another, which was the only one so far if it
@@ -103,18 +134,19 @@ pub(super) fn join(fd: i32, copy: i32, single: bool) {
     let (Some(at), Some(new)) = (place(fd), place(copy)) else {
         return;
     };
-    alone_at_it(|| {
+    alone_at_it(|age| {
+        let behind = next(at, age);
         // One that has left its ring unseen may be named there still.
-        if next(new).is_some() || single && next(at).is_some() {
-            AGE.fetch_add(1, Ordering::Relaxed);
+        if next(new, age).is_some() || single && behind.is_some() {
+            return begin_another_age();
         }
-        match next(at) {
-            Some((behind, _)) => links(new, behind),
-            None if single => links(new, fd),
+        match behind {
+            Some((behind, _)) => links(new, behind, age),
+            None if single => links(new, fd, age),
             // Void, and closed anew when it is needed.
             None => return,
         }
-        links(at, copy);
+        links(at, copy, age);
     });
 }
 
@@ -123,14 +155,16 @@ pub(super) fn leave(fd: i32, socket: u32) {
     let Some(gone) = place(fd) else {
         return;
     };
-    alone_at_it(|| {
-        if !is_closed(gone, socket) && !close(gone, socket) {
-            return;
+    alone_at_it(|age| {
+        if !is_closed(gone, socket, age) {
+            close(socket, age);
         }
-        let last = along(gone, socket).last();
-        if let (Some((_, before)), Some((behind, _))) = (last, next(gone)) {
-            links(before, behind);
+        let last = along(gone, socket, age).last();
+        match (last, next(gone, age)) {
+            (Some((_, before)), Some((behind, _))) => links(before, behind, age),
+            (None, Some((alone, _))) if alone == fd => {}
+            _ => begin_another_age(),
         }
-        gone[NEXT].store(0, Ordering::Relaxed);
+        gone[NEXT].store(0, Ordering::Release);
     });
 }

@@ -43,7 +43,7 @@ pub(super) static CHUNKS_OF_RECORDS: [OnceRef<'static, Chunk>; CHUNKS] =
 
 /// What the last word must be: products of the others by odd numbers, which do not
 /// wait for one another. Not zero for any record, so that memory full of zeros is
-/// none.
+/// none. Flags are left out: threads set each for itself.
 #[inline]
 fn checksum(words: &Words) -> u64 {
     const FACTORS: [u64; WORDS - 1] = [
@@ -54,6 +54,8 @@ fn checksum(words: &Words) -> u64 {
         0xa076_1d64_78bd_642f,
         0xe703_7ed1_a0b4_28db,
     ];
+    let mut words = *words;
+    words[REST] &= !FLAGS;
     let products = words
         .iter()
         .zip(FACTORS)
@@ -66,21 +68,38 @@ pub(super) fn read(place: &Place) -> Option<Record> {
     if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
         return None;
     }
-    whole_record(&place[..WORDS]).or_else(|| whole_record(&place[COPY..]))
+    let flags = place[REST].load(Ordering::Relaxed) & FLAGS;
+    whole_record(&place[..WORDS], flags).or_else(|| whole_record(&place[COPY..], flags))
 }
 
 #[inline]
-fn whole_record(place: &[AtomicU64]) -> Option<Record> {
+fn whole_record(place: &[AtomicU64], flags: u64) -> Option<Record> {
     let mut words = [0; WORDS];
     for (to, from) in words.iter_mut().zip(place) {
         *to = from.load(Ordering::Relaxed);
     }
-    (words[CHECKSUM] == checksum(&words)).then(|| decode(&words))?
+    if words[CHECKSUM] != checksum(&words) {
+        return None;
+    }
+    words[REST] = words[REST] & !FLAGS | flags;
+    decode(&words)
 }
 
 #[inline]
 pub(super) fn write(place: &Place, record: &Record) {
-    let words = encode(record);
+    write_words(place, encode(record));
+}
+
+/// The same for a socket that has a record: its flags stay as they are.
+#[inline]
+pub(super) fn update(place: &Place, record: &Record) {
+    let mut words = encode(record);
+    words[REST] = words[REST] & !FLAGS | place[REST].load(Ordering::Relaxed) & FLAGS;
+    write_words(place, words);
+}
+
+#[inline]
+fn write_words(place: &Place, words: Words) {
     // For what runs in this very thread the order is enough, and for its children.
     for at in [COPY, 0] {
         for (to, from) in place[at..].iter().zip(words) {
@@ -99,25 +118,52 @@ fn whole(halves: [u64; 2]) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(halves[0]) << 64 | u128::from(halves[1]))
 }
 
+/// Which descriptor of which socket it is.
+pub(super) fn number(record: &Record) -> u64 {
+    u64::from(record.duplicate) << 32 | u64::from(record.socket)
+}
+
 fn encode(record: &Record) -> Words {
     let (a, u) = (halves(record.a), halves(record.u));
     let rest = record.phase as u64
-        | u64::from(record.nonblocking) << 8
-        | u64::from(record.fixed_origin) << 9
-        | u64::from(record.duplicated) << DUPLICATED
-        | u64::from(record.deferred) << 11
+        | Flag::Nonblocking.bit(record.nonblocking)
+        | Flag::FixedOrigin.bit(record.fixed_origin)
+        | Flag::Duplicated.bit(record.duplicated)
+        | Flag::Deferred.bit(record.deferred)
         | (record.kind as u64) << KIND
         | u64::from(record.port) << 16
         | u64::from(record.process as u32) << PROCESS;
-    let mut words = [a[0], a[1], u[0], u[1], rest, u64::from(record.socket), 0];
+    let mut words = [a[0], a[1], u[0], u[1], rest, number(record), 0];
     words[CHECKSUM] = checksum(&words);
     words
 }
 
 /// Where the kind stands in the rest.
 pub(super) const KIND: u32 = 12;
-/// Whether there is another descriptor of the socket, or was.
-pub(super) const DUPLICATED: u32 = 10;
+/// Where the flags do.
+const FLAGS: u64 = 0xf << 8;
+
+/// What is set, or cleared, each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flag {
+    Nonblocking = 8,
+    FixedOrigin = 9,
+    Duplicated = 10,
+    Deferred = 11,
+}
+
+impl Flag {
+    #[inline]
+    pub(super) fn bit(self, on: bool) -> u64 {
+        u64::from(on) << self as u32
+    }
+
+    #[inline]
+    pub(super) fn is_in(self, rest: u64) -> bool {
+        rest & self.bit(true) != 0
+    }
+}
+
 /// And the process.
 pub(super) const PROCESS: u32 = 32;
 
@@ -138,15 +184,16 @@ fn decode(words: &Words) -> Option<Record> {
     Some(Record {
         kind,
         phase,
-        nonblocking: words[REST] >> 8 & 1 != 0,
-        fixed_origin: words[REST] >> 9 & 1 != 0,
-        duplicated: words[REST] >> DUPLICATED & 1 != 0,
-        deferred: words[REST] >> 11 & 1 != 0,
+        nonblocking: Flag::Nonblocking.is_in(words[REST]),
+        fixed_origin: Flag::FixedOrigin.is_in(words[REST]),
+        duplicated: Flag::Duplicated.is_in(words[REST]),
+        deferred: Flag::Deferred.is_in(words[REST]),
         a: whole([words[0], words[1]]),
         u: whole([words[2], words[3]]),
         port: (words[REST] >> 16) as u16,
         process: (words[REST] >> PROCESS) as i32,
         socket: words[NUMBER] as u32,
+        duplicate: (words[NUMBER] >> 32) as u32,
     })
 }
 

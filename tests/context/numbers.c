@@ -129,6 +129,38 @@ static void *churn(void *data) {
     return NULL;
 }
 
+/* All that a socket is told at the same time. */
+static int told;
+
+static void *tells(void *data) {
+    int at = (int)(long)data, on, mark = 0;
+    self = &workers[at];
+    for (int i = 0; i < 100000; i++) {
+        AT("FIONBIO, fcntl, setsockopt");
+        on = i % 2;
+        if (at == 1)
+            CLEAN(ioctl(told, FIONBIO, &on));
+        else if (at == 2)
+            CLEAN(fcntl(told, F_SETFL, on ? 0 : O_NONBLOCK));
+        else
+            CLEAN(ioctl(told, FIONBIO, &mark));
+    }
+    self->doing = NULL;
+    return NULL;
+}
+
+static void at_once(int fd) {
+    pthread_t threads[3];
+    told = fd;
+    for (long i = 0; i < 3; i++)
+        if (pthread_create(&threads[i], NULL, tells, (void *)(i + 1)))
+            exit(1);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    AT("told at once");
+    still(fd);
+}
+
 int main(int count, char **words) {
     if (count != 3)
         return 64;
@@ -150,7 +182,10 @@ int main(int count, char **words) {
     int stream = kept_stream(), peer = peer_of(echo), plain = udp(), early = under_way();
     int made = made_unheard();
     ask(plain);
-    if (!strcmp(words[2], "failing")) {
+    if (!strcmp(words[2], "at once")) {
+        at_once(stream);
+        at_once(peer);
+    } else if (!strcmp(words[2], "failing")) {
         failing(stream, 1);
         failing(peer, 1);
         failing(plain, 0);

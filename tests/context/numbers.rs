@@ -39,3 +39,12 @@ fn numbers_that_go_from_thread_to_thread() {
         assert_eq!(counters.get("refuted"), 0, "{}", counters.log);
     });
 }
+
+/// Threads that tell a socket several things at once.
+#[test]
+fn what_threads_say_at_once() {
+    with_place(|place| {
+        let counters = run(place, "at once").counters;
+        assert_eq!(counters.get("refuted"), 0, "{}", counters.log);
+    });
+}
