@@ -59,6 +59,9 @@ pub(crate) enum Unresolved {
     Bypass(Bypass),
     /// A signal came that interrupts the program's call.
     Interrupted,
+    /// The program has closed the descriptor meanwhile: its number may be another
+    /// socket's by now, which is not to be touched.
+    Closed,
 }
 
 impl Asker<'_> {
@@ -157,6 +160,9 @@ impl Asker<'_> {
             return Err(Unresolved::Bypass(Bypass::Reentrant));
         }
         report::miss();
+        // By the kernel's name for it: a number can be closed unseen, and what we know
+        // of it be wiped by a vfork child.
+        let socket = socket::cookie(self.fd);
         let asked = ask(&Inquiry {
             settings: self.settings,
             a: self.a,
@@ -168,8 +174,10 @@ impl Asker<'_> {
         });
         let ended = boottime();
         self.state.stalls.charge(thread(), now, ended);
+        let is_same = socket::cookie(self.fd) == socket;
         let told = match asked {
             Ok(told) => told,
+            Err(_) if !is_same => return Err(Unresolved::Closed),
             Err(AskError::Interrupted) => return Err(Unresolved::Interrupted),
             Err(error) => {
                 report::not_asked(self.a, &error);
@@ -185,6 +193,9 @@ impl Asker<'_> {
         let mapping = learned(self.state, self.a, &told, &plan.times, ended);
         if self.origin.is_none() {
             self.state.mappings.store(self.a, mapping);
+        }
+        if !is_same {
+            return Err(Unresolved::Closed);
         }
         let u = mapping
             .target(self.settings.times.budget)
@@ -202,14 +213,15 @@ impl Asker<'_> {
     /// Whether a U that has answered for A before still answers for itself. Where
     /// this thread may not be held any longer, nothing is held against it.
     #[cold]
-    pub(crate) fn is_alive(&self, u: Ipv6Addr, now: Duration) -> bool {
+    pub(crate) fn is_alive(&self, u: Ipv6Addr, now: Duration) -> Result<bool, Unresolved> {
         let plan = plan(self.settings, self.a, self.interest, self.patience);
         let stalls = &self.state.stalls;
         // The other half is for A.
         let allowance = stalls.allowance(thread(), now, plan.budget) / 2;
         if allowance < LEAST || !has_stack_for_a_question() {
-            return true;
+            return Ok(true);
         }
+        let socket = socket::cookie(self.fd);
         let asked = ask(&Inquiry {
             settings: self.settings,
             a: u,
@@ -220,7 +232,10 @@ impl Asker<'_> {
             interruptible: self.interruptible(),
         });
         stalls.charge(thread(), now, boottime());
-        match asked {
+        if socket::cookie(self.fd) != socket {
+            return Err(Unresolved::Closed);
+        }
+        Ok(match asked {
             Ok(told) => {
                 report::asked(u, &told);
                 !matches!(told.answer, Answer::None { .. })
@@ -229,7 +244,7 @@ impl Asker<'_> {
                 report::not_asked(u, &error);
                 false
             }
-        }
+        })
     }
 
     /// The kernel restarts connect(2) only on a socket without a time limit.

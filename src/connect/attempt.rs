@@ -7,7 +7,7 @@ use aarp_sys::clock::boottime;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{errno, socket};
 
-use super::{TRIES, cause, interrupted, is_doubtful, refutes, unpinned, with_address};
+use super::{TRIES, cause, closed, interrupted, is_doubtful, refutes, unpinned, with_address};
 use crate::limits::Limits;
 use crate::resolve::{Asker, Target, Unresolved};
 use crate::sockets::{self, Phase, Record};
@@ -59,6 +59,12 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
                 Outcome::Told(result) => return result,
                 Outcome::Failed(error) => error,
             };
+            // Closed meanwhile: what has the number now is none of ours, and this is
+            // what a connect() under way says that has failed.
+            if !self.is_still() {
+                errno::set(error);
+                return -1;
+            }
             let now = boottime();
             if limits.is_over(now) {
                 // Of a connect() that `SO_SNDTIMEO` has ended the program expects that
@@ -76,9 +82,20 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
                 Ok(another) => target = another,
                 Err(Unresolved::Bypass(_)) => break,
                 Err(Unresolved::Interrupted) => return interrupted(self.fd, self.to, self.real),
+                Err(Unresolved::Closed) => return closed(),
             }
         }
         limits.within_what_is_left(self.fd, || self.at_last_a(reason))
+    }
+
+    fn is_still(&self) -> bool {
+        sockets::is_still(self.fd, self.record.socket)
+    }
+
+    /// Changes the record, if it still is that of this socket. What others have changed
+    /// while it was waited for stays.
+    fn change(&self, apply: impl FnOnce(&mut Record)) -> bool {
+        sockets::change_of(self.fd, self.record.socket, apply)
     }
 
     /// connect() with a U, and what is remembered of it. With `limited`, a connection
@@ -86,16 +103,19 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
     fn connect_to(&self, target: &Target, limited: bool) -> Outcome {
         let u = target.u;
         let to = with_address(self.to, u);
-        let record = Record {
+        let process = state::process_of(self.asker.state);
+        let connecting = |record: &Record| Record {
             phase: Phase::Connecting,
             a: self.asker.a,
             u,
             port: self.asker.port,
-            process: state::process_of(self.asker.state),
-            ..self.record
+            process,
+            ..*record
         };
+        // Where nobody was waited for, the record is what it was a moment ago.
+        let known = !target.remembered && self.change(|record| *record = connecting(record));
         // Without a record the program would learn of U.
-        if !sockets::set(self.fd, &record) {
+        if !known && !sockets::set(self.fd, &connecting(&self.record)) {
             let settings = Some(self.asker.settings);
             return Outcome::Told(unpinned(
                 self.fd,
@@ -108,29 +128,25 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
         let result = (self.real)(&to);
         if result == 0 {
             // A connection that is made with the first data is not made yet.
-            if !record.deferred {
-                sockets::set(
-                    self.fd,
-                    &Record {
-                        phase: Phase::Connected,
-                        ..record
-                    },
-                );
-            }
+            self.change(|record| {
+                if !record.deferred {
+                    record.phase = Phase::Connected;
+                }
+            });
             report::pinned("connect", self.fd, self.to, target);
             errno::set(self.errno);
             return Outcome::Told(result);
         }
         let error = errno::get();
-        let late = limited && error == libc::EINPROGRESS;
+        let late = limited && error == libc::EINPROGRESS && self.is_still();
         let outcome = if late && socket::disconnect(self.fd).is_ok() || refutes(error) {
-            sockets::set(self.fd, &self.record);
+            self.change(|record| *record = record.reopened());
             if self.asker.origin.is_none() {
                 self.asker.refute(u, cause(error));
             }
             Outcome::Failed(error)
         } else if is_doubtful(error) {
-            sockets::set(self.fd, &self.record);
+            self.change(|record| *record = record.reopened());
             Outcome::Failed(error)
         } else if matches!(error, libc::EINPROGRESS | libc::EINTR) {
             report::pinned("connect", self.fd, self.to, target);
@@ -138,7 +154,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
         } else {
             // Nothing that U has to do with: the socket is connected already, or no
             // socket at all.
-            sockets::set(self.fd, &self.record);
+            self.change(|record| *record = record.reopened());
             Outcome::Told(result)
         };
         errno::set(error);

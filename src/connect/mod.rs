@@ -103,6 +103,7 @@ pub(crate) fn connect(
             Ok(target) => attempt.nonblocking(&target),
             Err(Unresolved::Bypass(reason)) => unpinned(fd, Some(settings), reason, to, &real),
             Err(Unresolved::Interrupted) => interrupted(fd, to, &real),
+            Err(Unresolved::Closed) => closed(),
         };
     }
     // Three system calls, which a program that goes to A by what is remembered is spared.
@@ -118,6 +119,7 @@ pub(crate) fn connect(
             };
         }
         Err(Unresolved::Interrupted) => return interrupted(fd, to, &real),
+        Err(Unresolved::Closed) => return closed(),
         Err(Unresolved::Bypass(reason)) => reason,
     };
     let to_a = || unpinned(fd, Some(settings), reason, to, &real);
@@ -199,19 +201,30 @@ pub(crate) fn unpinned(
     if let Some(datagrams) = sockets::datagrams(fd) {
         datagram::speaks_with(fd, &datagrams, to);
     }
+    let socket = sockets::socket_of(fd);
     let result = real(to);
     if result != 0 {
-        passed(fd, to);
+        passed(fd, socket, to);
     }
     result
+}
+
+/// The program has closed the descriptor while it waited for us, and its number may be
+/// another socket's by now: as if it had done so before the call.
+#[cold]
+pub(crate) fn closed() -> c_int {
+    errno::set(libc::EBADF);
+    -1
 }
 
 /// A connection to A itself may be under way: the program asks about it by further
 /// calls of connect(), which are not new ones.
 #[cold]
-fn passed(fd: c_int, to: &SocketAddress) {
-    if matches!(errno::get(), libc::EINPROGRESS | libc::EINTR) && !ops::belongs_to_another(fd) {
-        sockets::change(fd, |record| {
+fn passed(fd: c_int, socket: Option<u32>, to: &SocketAddress) {
+    if let (Some(socket), libc::EINPROGRESS | libc::EINTR) = (socket, errno::get())
+        && !ops::belongs_to_another(fd)
+    {
+        sockets::change_of(fd, socket, |record| {
             if record.kind != Kind::Stream {
                 return;
             }
@@ -263,11 +276,14 @@ fn again(
         real(&with_address(to, record.u))
     };
     let error = if result == 0 { 0 } else { errno::get() };
+    let change = |apply: &dyn Fn(&mut Record)| {
+        sockets::change_of(fd, record.socket, apply);
+    };
     match error {
-        0 if passed => sockets::change(fd, |record| *record = record.reopened()),
-        0 => sockets::change(fd, |record| record.phase = Phase::Connected),
+        0 if passed => change(&|record| *record = record.reopened()),
+        0 => change(&|record| record.phase = Phase::Connected),
         libc::EALREADY | libc::EINPROGRESS | libc::EINTR | libc::EISCONN => {}
-        _ if passed => sockets::change(fd, |record| *record = record.reopened()),
+        _ if passed => change(&|record| *record = record.reopened()),
         _ if refutes(error) => failed(fd, record, cause(error)),
         _ => {}
     }
@@ -281,7 +297,7 @@ fn again(
 /// for another attempt.
 #[cold]
 pub(crate) fn failed(fd: c_int, record: &Record, cause: Cause) {
-    sockets::set(fd, &record.reopened());
+    sockets::change_of(fd, record.socket, |record| *record = record.reopened());
     refuted(record, cause);
 }
 
@@ -362,7 +378,7 @@ fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> 
     }
     let result = real(to);
     if result != 0 {
-        passed(fd, to);
+        passed(fd, sockets::socket_of(fd), to);
     }
     let error = errno::get();
     // The option was set a moment ago, and is set again.

@@ -55,6 +55,9 @@ pub(crate) enum Course {
     Moved(Pin),
     /// Nowhere: `EHOSTUNREACH`, as it is configured.
     Refused,
+    /// Nowhere: the program has closed the descriptor while somebody was asked, and its
+    /// number may be another's by now. `EBADF`.
+    Closed,
 }
 
 fn remote_of(socket: u32, to: &SocketAddress) -> Remote {

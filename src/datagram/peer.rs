@@ -11,7 +11,7 @@ use aarp_sys::{errno, socket};
 
 use super::sending::{Decision, Sending};
 use super::{Course, PINS, gives_up, idle_seconds, pins, refute, remote_of};
-use crate::connect::{cause, refutes, unpinned, with_address};
+use crate::connect::{cause, closed, refutes, unpinned, with_address};
 use crate::ops::is_barred;
 use crate::report;
 use crate::sockets::{self, Datagrams, Phase, Record};
@@ -51,6 +51,7 @@ pub(crate) fn connect(
                 errno::set(libc::EHOSTUNREACH);
                 return -1;
             }
+            Decision::Closed => return closed(),
         },
     };
     let mut result = real(&with_address(to, u));
@@ -109,24 +110,24 @@ pub(crate) fn is_connected(fd: c_int) -> bool {
     sockets::datagrams(fd).is_some_and(|datagrams| datagrams.connected)
 }
 
-/// A datagram is sent on a connected socket, without a destination. Whether it may
-/// be: `false` is `EHOSTUNREACH`, as it is configured.
+/// A datagram is sent on a connected socket, without a destination. Its course, which
+/// is its own also where U is the peer: that is what the kernel knows.
 #[inline]
-pub(crate) fn sending(fd: c_int) -> bool {
+pub(crate) fn sending(fd: c_int) -> Course {
     match sockets::datagrams(fd) {
         Some(datagrams) if datagrams.connected => sending_to_peer(fd, &datagrams),
-        _ => true,
+        _ => Course::Own,
     }
 }
 
-fn sending_to_peer(fd: c_int, datagrams: &Datagrams) -> bool {
+fn sending_to_peer(fd: c_int, datagrams: &Datagrams) -> Course {
     let Some((pins, pin)) = pin(fd, datagrams).filter(|(_, pin)| pin.is_moved()) else {
-        return true;
+        return Course::Own;
     };
     let now = wall_coarse_ms();
     if !pins.silence(pin.place).is_suspicious(now) || is_barred() {
         pins.sent(pin.place, now);
-        return true;
+        return Course::Own;
     }
     doubted(fd, datagrams, pins, &pin, now)
 }
@@ -148,7 +149,7 @@ pub(super) fn pin(fd: c_int, datagrams: &Datagrams) -> Option<(&'static PinTable
 }
 
 #[cold]
-fn doubted(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u64) -> bool {
+fn doubted(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u64) -> Course {
     let saved = errno::get();
     let name = socket::peer_address(fd);
     errno::set(saved);
@@ -159,7 +160,7 @@ fn doubted(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u6
             if error.0 == libc::ENOTSOCK {
                 sockets::clear(fd);
             }
-            return true;
+            return Course::Own;
         }
     };
     name.sin6_addr.s6_addr = pin.a.octets();
@@ -173,7 +174,10 @@ fn doubted(fd: c_int, datagrams: &Datagrams, pins: &PinTable, pin: &Pin, now: u6
         port: pin.port,
     };
     let sending = Sending::new(fd, datagrams, remote, &to, 0);
-    !matches!(sending.renewed(pins, pin, now), Course::Refused)
+    match sending.renewed(pins, pin, now) {
+        Course::Moved(_) => Course::Own,
+        course => course,
+    }
 }
 
 /// A call that sends to the peer has failed. Whether it is to be made again, because

@@ -29,6 +29,9 @@ pub(super) struct Sending<'c> {
     flags: c_int,
 }
 
+/// The program has closed the descriptor while somebody was asked.
+struct Closed;
+
 /// Whom a datagram is sent to.
 pub(super) enum Decision {
     /// To U.
@@ -37,6 +40,8 @@ pub(super) enum Decision {
     Own(Bypass),
     /// Nowhere.
     Refused,
+    /// Nowhere: the program has closed the descriptor meanwhile.
+    Closed,
 }
 
 impl<'c> Sending<'c> {
@@ -110,6 +115,7 @@ impl<'c> Sending<'c> {
                 }
             }
             Decision::Refused => Course::Refused,
+            Decision::Closed => Course::Closed,
         }
     }
 
@@ -134,11 +140,15 @@ impl<'c> Sending<'c> {
                 let cause = if silence.is_proven() {
                     self.held_against(settings, pins, pin, now)
                 } else {
-                    Some(Cause::Silent)
+                    Ok(Some(Cause::Silent))
                 };
-                let Some(cause) = cause else {
-                    pins.excused(pin.place, now);
-                    return self.goes(pins, pin, now);
+                let cause = match cause {
+                    Ok(Some(cause)) => cause,
+                    Ok(None) => {
+                        pins.excused(pin.place, now);
+                        return self.goes(pins, pin, now);
+                    }
+                    Err(Closed) => return Course::Closed,
                 };
                 refute(self.fd, pin, cause);
             }
@@ -159,6 +169,7 @@ impl<'c> Sending<'c> {
                 pin.a
             }
             Decision::Refused => return Course::Refused,
+            Decision::Closed => return Course::Closed,
         };
         if u == pin.u {
             return self.goes(pins, pin, now);
@@ -204,13 +215,16 @@ impl<'c> Sending<'c> {
         match self.resolve(settings) {
             Ok(target) if self.is_ambiguous(pins, target.u) => Decision::Own(Bypass::Ambiguous),
             Ok(target) => Decision::U(target),
-            Err(reason) => {
+            Err(Unresolved::Bypass(reason)) => {
                 if reason.is_failure() && settings.on_failure == OnFailure::Refuse {
                     report::refused("send", self.fd, self.to, reason);
                     return Decision::Refused;
                 }
                 Decision::Own(reason)
             }
+            // Sending does not wait, so that no signal interrupts it.
+            Err(Unresolved::Interrupted) => Decision::Own(Bypass::Budget),
+            Err(Unresolved::Closed) => Decision::Closed,
         }
     }
 
@@ -250,13 +264,9 @@ impl<'c> Sending<'c> {
         })
     }
 
-    fn resolve(&self, settings: &Settings) -> Result<resolve::Target, Bypass> {
-        match self.asker(settings)?.resolve(boottime(), || Duration::MAX) {
-            Ok(target) => Ok(target),
-            Err(Unresolved::Bypass(reason)) => Err(reason),
-            // Sending does not wait, so that no signal interrupts it.
-            Err(Unresolved::Interrupted) => Err(Bypass::Budget),
-        }
+    fn resolve(&self, settings: &Settings) -> Result<resolve::Target, Unresolved> {
+        let asker = self.asker(settings).map_err(Unresolved::Bypass)?;
+        asker.resolve(boottime(), || Duration::MAX)
     }
 
     /// What is held against a U that has served this socket, and is silent; `None` is
@@ -269,22 +279,25 @@ impl<'c> Sending<'c> {
         pins: &PinTable,
         pin: &Pin,
         now: u64,
-    ) -> Option<Cause> {
+    ) -> Result<Option<Cause>, Closed> {
         let Ok(asker) = self.asker(settings) else {
-            return Some(Cause::Silent);
+            return Ok(Some(Cause::Silent));
         };
         // What is remembered may be what has failed by now.
-        let now_leads_to = asker.resolve_anew(boottime(), Duration::MAX);
-        if now_leads_to.is_ok_and(|target| target.u == pin.u) {
-            return None;
+        match asker.resolve_anew(boottime(), Duration::MAX) {
+            Ok(target) if target.u == pin.u => return Ok(None),
+            Err(Unresolved::Closed) => return Err(Closed),
+            _ => {}
         }
         if pins.silence(pin.place).lasts(now) >= u64::from(pin.idle) * 1000 {
-            return Some(Cause::Silent);
+            return Ok(Some(Cause::Silent));
         }
-        if !asker.is_alive(pin.u, boottime()) {
-            return Some(Cause::Dead);
+        match asker.is_alive(pin.u, boottime()) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Some(Cause::Dead)),
+            Err(_) => return Err(Closed),
         }
         report::excused(self.fd, self.to, pin.u);
-        None
+        Ok(None)
     }
 }

@@ -11,7 +11,7 @@ use aarp_sys::user::{SocketAddress, family, is_known_readable, is_readable, sock
 use libc::{iovec, size_t, sockaddr, socklen_t, ssize_t};
 
 use super::behind;
-use crate::connect::with_address;
+use crate::connect::{closed, with_address};
 use crate::datagram::at_once::{self, AtOnce};
 use crate::datagram::{self, Course, peer};
 use crate::symbols::Symbol;
@@ -56,8 +56,10 @@ fn send_by_course(fd: c_int, made: usize, call: impl Fn() -> ssize_t) -> ssize_t
     }
     let saved = errno::get();
     for turn in 1 + made..TRIES {
-        if !peer::sending(fd) {
-            return unreachable();
+        match peer::sending(fd) {
+            Course::Refused => return unreachable(),
+            Course::Closed => return closed() as ssize_t,
+            Course::Own | Course::Moved(_) => {}
         }
         let sent = call();
         if sent >= 0 && turn > 1 {
@@ -128,6 +130,7 @@ pub(super) unsafe fn send_to<const MADE: usize>(
         let mut moved = None;
         sent = match datagram::course(fd, &to, flags) {
             Course::Refused => return unreachable(),
+            Course::Closed => return closed() as ssize_t,
             Course::Moved(pin) if turn < TRIES => {
                 let to = with_address(&to, pin.u);
                 moved = Some(pin);

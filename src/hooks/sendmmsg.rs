@@ -11,6 +11,7 @@ use libc::{mmsghdr, msghdr};
 use super::behind;
 use super::send::{TRIES, destination, unreachable};
 use super::sendmsg::{goes_its_own_way, message_of};
+use crate::connect::closed;
 use crate::datagram::{self, Course, peer};
 use crate::symbols::Symbol;
 use crate::{ops, sockets};
@@ -130,6 +131,8 @@ unsafe fn send_some(
             match course {
                 Course::Own => {}
                 Course::Refused if at == 0 => return unreachable() as c_int,
+                // Those before it have no socket to go by either.
+                Course::Closed => return closed(),
                 Course::Refused => {
                     whole = at as c_uint;
                     break;
@@ -213,11 +216,7 @@ fn are_writable(fd: c_int, messages: *mut mmsghdr, count: c_uint) -> bool {
 /// As for sendmmsg(2).
 unsafe fn course_of(fd: c_int, message: &msghdr, flags: c_int) -> Course {
     if message.msg_name.is_null() || message.msg_namelen == 0 {
-        return if peer::sending(fd) {
-            Course::Own
-        } else {
-            Course::Refused
-        };
+        return peer::sending(fd);
     }
     // A whole address: a shorter one is left as it is.
     // SAFETY: by the promise.

@@ -287,6 +287,35 @@ pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {
     }
 }
 
+/// The number of the socket that a descriptor is known to be.
+#[inline]
+pub(crate) fn socket_of(fd: i32) -> Option<u32> {
+    let place = place(fd)?;
+    let known = place[CHECKSUM].load(Ordering::Relaxed) != 0;
+    known.then(|| place[NUMBER].load(Ordering::Relaxed) as u32)
+}
+
+/// Whether, as far as the hooks have seen, a descriptor still is this socket: it may
+/// have been closed, and its number be another's, while a call of ours waited.
+#[inline]
+pub(crate) fn is_still(fd: i32, socket: u32) -> bool {
+    // Where there is no room for a record nothing is ever seen.
+    place(fd).is_none() || socket_of(fd) == Some(socket)
+}
+
+/// Changes what is known about a descriptor, if it still is this socket. Whether it is.
+#[inline]
+pub(crate) fn change_of(fd: i32, socket: u32, apply: impl FnOnce(&mut Record)) -> bool {
+    let mut is_same = false;
+    change(fd, |record| {
+        is_same = record.socket == socket;
+        if is_same {
+            apply(record);
+        }
+    });
+    is_same
+}
+
 /// What is known about a socket is known by all its descriptors.
 #[cold]
 fn share(fd: i32, record: &Record) {

@@ -7,6 +7,7 @@ mod beside;
 #[path = "../common/mod.rs"]
 #[allow(dead_code)]
 mod common;
+mod flight;
 mod given_up;
 mod limits;
 mod memory;

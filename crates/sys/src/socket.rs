@@ -38,6 +38,15 @@ fn set_option<T: Copy>(fd: i32, level: i32, name: i32, value: &T) -> Result<(), 
     unsafe { syscall(libc::SYS_setsockopt, arguments) }.map(drop)
 }
 
+/// What names a socket for as long as the host runs (`SO_COOKIE`), by whatever number
+/// it is known.
+///
+/// # Errors
+/// What getsockopt(2) says.
+pub fn cookie(fd: i32) -> Result<u64, Errno> {
+    option(fd, libc::SOL_SOCKET, libc::SO_COOKIE)
+}
+
 /// Whether this is a TCP socket over IPv6.
 #[must_use]
 pub fn is_tcp6(fd: i32) -> bool {
