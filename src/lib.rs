@@ -7,6 +7,7 @@
 //! connect/     the life of one connect()
 //! datagram/    the life of datagrams: what is sent, connected sockets, what comes
 //!              back, and what is known of most at once
+//! flight.rs    what is open while the network is asked, and other threads
 //! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking
@@ -24,6 +25,7 @@
 
 mod connect;
 mod datagram;
+mod flight;
 mod hooks;
 mod limits;
 mod names;

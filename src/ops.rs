@@ -12,7 +12,7 @@ use aarp_sys::{errno, process};
 
 use crate::connect::{cause, failed, refuted, refutes};
 use crate::sockets::{self, Flag, Kind, Limit, Phase, Record};
-use crate::{datagram, limits, report, settings, state};
+use crate::{datagram, flight, limits, report, settings, state};
 
 /// Whether the program has installed a seccomp filter: then no system call of ours
 /// may be made.
@@ -254,6 +254,12 @@ pub(crate) struct Closing {
 /// A descriptor is about to be closed; `None` where nothing follows from that.
 #[inline]
 pub(crate) fn closing(fd: c_int) -> Option<Closing> {
+    flight::closing(fd as u32, fd as u32);
+    closing_known(fd)
+}
+
+#[inline]
+fn closing_known(fd: c_int) -> Option<Closing> {
     let record = sockets::get(fd)?;
     if record.is_pinned() || record.process != 0 || sockets::held(fd).is_some() {
         return closing_pinned(fd, &record);
@@ -297,6 +303,7 @@ pub(crate) fn closes_range(flags: u32) -> bool {
 
 /// A range of descriptors is about to be closed.
 pub(crate) fn closing_range(first: u32, last: u32) {
+    flight::closing(first, last);
     for fd in sockets::known(first, last) {
         close_by(fd, || ());
     }
@@ -409,7 +416,11 @@ pub(crate) fn controlled(fd: c_int, command: c_int, argument: c_long, result: c_
 /// call succeeds.
 #[inline]
 pub(crate) fn replacing(fd: c_int, to: c_int) -> Option<Closing> {
-    if fd == to { None } else { closing(to) }
+    if fd == to {
+        return None;
+    }
+    flight::replacing(fd, to);
+    closing_known(to)
 }
 
 /// The call has returned the number that is a duplicate now.

@@ -18,7 +18,7 @@ use aarp_sys::route::Origin;
 use aarp_sys::socket;
 
 use crate::connect::TCP;
-use crate::report;
+use crate::{flight, report};
 
 /// What is less is too little for any network, and not worth a probe.
 const LEAST: Duration = Duration::from_millis(5);
@@ -160,6 +160,7 @@ impl Asker<'_> {
             return Err(Unresolved::Bypass(Bypass::Reentrant));
         }
         report::miss();
+        flight::begins(self.state);
         // By the kernel's name for it: a number can be closed unseen, and what we know
         // of it be wiped by a vfork child.
         let socket = socket::cookie(self.fd);
@@ -221,6 +222,7 @@ impl Asker<'_> {
         if allowance < LEAST || !has_stack_for_a_question() {
             return Ok(true);
         }
+        flight::begins(self.state);
         let socket = socket::cookie(self.fd);
         let asked = ask(&Inquiry {
             settings: self.settings,
@@ -355,6 +357,7 @@ fn prefetch_in(
         return;
     }
     report::miss();
+    flight::begins(state);
     if all {
         ask_all(inquiries, reports);
     } else {

@@ -25,7 +25,7 @@ pub(crate) fn get() -> Option<&'static ProcessState> {
     let fresh = leak_zeroed(true).ok()?;
     let state: &ProcessState = STATE.get_or_init(|| fresh);
     // Known from the beginning: where it is not, a fork has wiped it.
-    let _ = process_of(state);
+    state.set_swept(process_of(state));
     // What was counted before is its own.
     let _ = state.begins_to_count();
     Some(state)

@@ -23,7 +23,7 @@ use core::mem::transmute;
 use libc::stack_t;
 
 use crate::symbols::Symbol;
-use crate::{namespace, ops, report};
+use crate::{flight, namespace, ops, report};
 
 /// Declares the symbol behind a hook, and its type.
 macro_rules! behind {
@@ -116,6 +116,46 @@ pub unsafe extern "C" fn prctl(
         return ops::install_filter(call);
     }
     call()
+}
+
+/// fork(2), whose child has what other threads have open to ask.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fork() -> libc::pid_t {
+    let real = behind!(c"fork", fn() -> libc::pid_t);
+    // SAFETY: no arguments.
+    let child = unsafe { real() };
+    if child == 0 {
+        flight::forked();
+    }
+    child
+}
+
+/// fork(2) by another of its names.
+///
+/// # Safety
+/// As for fork(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __fork() -> libc::pid_t {
+    // SAFETY: no arguments.
+    unsafe { fork() }
+}
+
+/// fork(2) without what others have registered for it.
+///
+/// # Safety
+/// As for the function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _Fork() -> libc::pid_t {
+    let real = behind!(c"_Fork", fn() -> libc::pid_t);
+    // SAFETY: no arguments.
+    let child = unsafe { real() };
+    if child == 0 {
+        flight::forked();
+    }
+    child
 }
 
 /// chroot(2)

@@ -156,6 +156,134 @@ static void reused(const char *how, const char *expected) {
     untouched(fd);
 }
 
+/* --- descriptors --------------------------------------------------------------- */
+
+/* The program's own, when somebody begins to ask. */
+static char own[NUMBERS];
+
+/* A thread asks about who is silent. */
+static pthread_t begin_asking(void) {
+    to = unknown(9);
+    to.sin6_addr.s6_addr[7] = 2;
+    waiting = tcp();
+    snapshot(own);
+    return begin_waiting(SYS_ppoll);
+}
+
+static int regular(void) { return MUST(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)); }
+
+static ino_t inode(int fd) {
+    struct stat status;
+    if (fstat(fd, &status))
+        WRONG("descriptor %d: %s", fd, strerrorname_np(errno));
+    return status.st_ino;
+}
+
+/* What is closed all at once is closed, and what is opened behind it stays open. */
+static void range(const char *how) {
+    int files[FILES];
+    ino_t inodes[FILES];
+    char before[NUMBERS];
+    pthread_t thread = begin_asking();
+    if (strstr(how, "closefrom"))
+        closefrom(3);
+    else if (strstr(how, "each"))
+        for (int fd = 3; fd < NUMBERS; fd++)
+            close(fd);
+    else
+        CLEAN(close_range(3, ~0U, 0));
+    for (int i = 0; i < FILES; i++) {
+        files[i] = i % 2 ? regular() : tcp();
+        inodes[i] = inode(files[i]);
+        if (files[i] != 3 + i)
+            WRONG("the %dth is %d", i, files[i]);
+    }
+    snapshot(before);
+    end_waiting(thread, "EBADF");
+    same(before, "behind the question");
+    for (int i = 0; i < FILES; i++)
+        if (inode(files[i]) != inodes[i])
+            WRONG("%d is another file", files[i]);
+}
+
+/* Every number that is not the program's is made the program's. */
+static void onto(const char *unused) {
+    char during[NUMBERS];
+    int file = regular(), count = 0;
+    pthread_t thread = begin_asking();
+    snapshot(during);
+    for (int fd = 0; fd < NUMBERS; fd++)
+        if (during[fd] && !own[fd]) {
+            if (count++ % 2)
+                CLEAN(dup2(file, fd));
+            else
+                CLEAN(dup3(file, fd, O_CLOEXEC));
+            own[fd] = 2;
+        }
+    if (count < 2)
+        WRONG("nothing was open");
+    /* This replaces nothing. */
+    if (dup2(NUMBERS - 1, file) != -1 || errno != EBADF)
+        WRONG("dup2 of nothing");
+    end_waiting(thread, "ECONNREFUSED");
+    same(during, "behind the question");
+    for (int fd = 0; fd < NUMBERS; fd++)
+        if (own[fd] == 2 && inode(fd) != inode(file))
+            WRONG("%d is another file", fd);
+    (void)unused;
+}
+
+/* The lowest free number is the program's, also while somebody asks. */
+static void lowest(const char *unused) {
+    pthread_t thread = begin_asking();
+    int fds[FILES];
+    for (int i = 0, lowest = 0; i < FILES; i++, lowest++) {
+        while (own[lowest])
+            lowest++;
+        if ((fds[i] = regular()) != lowest)
+            WRONG("the %dth is %d", i, fds[i]);
+    }
+    end_waiting(thread, "ECONNREFUSED");
+    (void)unused;
+}
+
+/* A child has what the program has opened, and nothing else. */
+static void child(const char *how) {
+    int status;
+    pthread_t thread = begin_asking();
+    pid_t pid = strstr(how, "_Fork") ? _Fork() : strstr(how, "clone") ?
+        (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
+    if (pid == 0) {
+        /* Unseen: known by the first call that closes something. */
+        if (strstr(how, "clone"))
+            close(NUMBERS - 1);
+        same(own, "in a child");
+        _exit(0);
+    }
+    AT("waitpid");
+    MUST(pid);
+    MUST(waitpid(pid, &status, 0));
+    if (status)
+        WRONG("a child: %#x", status);
+    end_waiting(thread, "ECONNREFUSED");
+}
+
+/* A child with this memory closes what it has, and takes nothing from its parent. */
+static void vfork_child(const char *unused) {
+    int status;
+    pthread_t thread = begin_asking();
+    pid_t pid = vfork();
+    if (pid == 0) {
+        close_range(3, ~0U, 0);
+        _exit(0);
+    }
+    AT("waitpid");
+    MUST(pid);
+    MUST(waitpid(pid, &status, 0));
+    end_waiting(thread, "ECONNREFUSED");
+    (void)unused;
+}
+
 int main(int count, char **words) {
     if (count != 3)
         return 64;
@@ -164,6 +292,16 @@ int main(int count, char **words) {
     watched(60);
     if (!strncmp(what, "reused", 6))
         reused(what, strstr(what, "trying") ? "ETIMEDOUT" : "EBADF");
+    if (!strncmp(what, "range", 5))
+        range(what);
+    if (!strcmp(what, "onto"))
+        onto(what);
+    if (!strcmp(what, "lowest"))
+        lowest(what);
+    if (!strncmp(what, "child", 5))
+        child(what);
+    if (!strcmp(what, "vfork"))
+        vfork_child(what);
     CLEAN(write(1, "done\n", 5));
     return 0;
 }

@@ -36,3 +36,50 @@ fn a_number_used_again_while_a_u_is_tried() {
         assert_eq!(counters.get("refuted"), 2, "{}", counters.log);
     });
 }
+
+/// All is closed while A is asked, or replaced, and other files are opened: those stay.
+#[test]
+fn descriptors_taken_while_a_is_asked() {
+    with_place(|place| {
+        for how in ["range", "range-closefrom", "range-each", "onto"] {
+            let counters = goes_well(place, how);
+            let busy = counters.get("bypass.busy");
+            assert_eq!(busy, u64::from(how == "onto"), "{how}: {}", counters.log);
+        }
+    });
+}
+
+/// What is open meanwhile has none of the numbers that the program would get.
+#[test]
+fn the_lowest_number_is_the_program_s() {
+    with_place(|place| {
+        let counters = goes_well(place, "lowest");
+        assert_eq!(counters.get("bypass.no-answer"), 1, "{}", counters.log);
+    });
+}
+
+/// A child has what the program has opened, and the question goes on.
+fn child_made(kinds: &[&str]) {
+    with_place(|place| {
+        for how in kinds {
+            let counters = goes_well(place, how);
+            assert_eq!(
+                counters.get("bypass.no-answer"),
+                1,
+                "{how}: {}",
+                counters.log
+            );
+        }
+    });
+}
+
+#[test]
+fn children_forked_while_a_is_asked() {
+    child_made(&["child", "child-_Fork"]);
+}
+
+/// One that no hook has seen, and one that has its parent's memory.
+#[test]
+fn children_of_other_kinds_made_while_a_is_asked() {
+    child_made(&["child-clone", "vfork"]);
+}

@@ -9,11 +9,13 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 48] = [
+const EXPORTED: [&str; 51] = [
+    "_Fork",
     "__close",
     "__connect",
     "__dup2",
     "__fcntl",
+    "__fork",
     "__read",
     "__read_chk",
     "__recv_chk",
@@ -35,6 +37,7 @@ const EXPORTED: [&str; 48] = [
     "fclose",
     "fcntl",
     "fcntl64",
+    "fork",
     "getaddrinfo",
     "getpeername",
     "getsockopt",

@@ -22,6 +22,8 @@ pub struct ProcessState {
     id: AtomicI32,
     /// Whether it has begun to count what it does.
     counts: AtomicBool,
+    /// The process that has nothing of another's open; 0 before anybody has seen to it.
+    swept: AtomicI32,
 }
 
 impl ProcessState {
@@ -42,5 +44,16 @@ impl ProcessState {
     /// Notes the id of the process whose memory this is.
     pub fn belongs_to(&self, id: i32) {
         self.id.store(id, Ordering::Relaxed);
+    }
+
+    /// The process that has nothing open that another has opened to ask, if there is one.
+    #[must_use]
+    pub fn swept(&self) -> Option<i32> {
+        Some(self.swept.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    /// This process has nothing open that another has opened to ask.
+    pub fn set_swept(&self, id: i32) {
+        self.swept.store(id, Ordering::Relaxed);
     }
 }

@@ -30,6 +30,9 @@ use crate::syscall::Errno;
 /// forged ones does not hold the caller beyond its budget.
 const BATCH: usize = 64;
 
+/// How often it is looked whether the question may go on.
+const GLANCE: Duration = Duration::from_millis(20);
+
 fn failed(call: &'static str) -> impl FnOnce(Errno) -> AskError {
     move |errno| AskError::System(call, errno)
 }
@@ -60,6 +63,13 @@ pub(crate) struct Open {
 struct Sockets {
     routes: RouteSocket,
     probes: [Option<ProbeSocket>; METHODS],
+}
+
+impl Sockets {
+    /// Whether the program has taken the number of none.
+    fn are_ours(&self) -> bool {
+        self.probes.iter().flatten().all(ProbeSocket::is_ours)
+    }
 }
 
 /// How far the questions were driven.
@@ -285,6 +295,10 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
 
     fn drive(&mut self, sockets: &mut Sockets, signals: &HeldSignals) -> Result<Ran, AskError> {
         loop {
+            // What is known without them decides nothing.
+            if !sockets.are_ours() {
+                return Err(AskError::System("probe socket", Errno(libc::EBADF)));
+            }
             let now = boottime();
             let mut next: Option<Duration> = None;
             for at in 0..self.inquiries.len() {
@@ -306,6 +320,8 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
                 self.hurry(now);
                 continue;
             }
+            // Nothing wakes who waits when another thread takes its descriptors.
+            let next = next.min(now + GLANCE);
             match wait(&sockets.probes, next, signals).map_err(failed("ppoll"))? {
                 Waited::Ready => self.take_what_came(sockets)?,
                 Waited::TimedOut => {}

@@ -29,8 +29,8 @@ pub fn open(path: &str) -> Result<Option<File>, Errno> {
         0,
     ];
     // SAFETY: the name ends with a zero.
-    match unsafe { syscall(libc::SYS_openat, arguments) } {
-        Ok(number) => Ok(Some(File(Fd::adopt(number)?))),
+    match Fd::open(|| unsafe { syscall(libc::SYS_openat, arguments) }) {
+        Ok(fd) => Ok(Some(File(fd))),
         Err(Errno(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
         Err(error) => Err(error),
     }
@@ -48,16 +48,10 @@ impl File {
             if rest.is_empty() {
                 return Err(Errno(libc::E2BIG));
             }
-            let arguments = [
-                self.0.number() as usize,
-                rest.as_mut_ptr() as usize,
-                rest.len(),
-                0,
-                0,
-                0,
-            ];
+            let (to, len) = (rest.as_mut_ptr() as usize, rest.len());
             // SAFETY: the pointer and the length are those of a slice.
-            match unsafe { syscall(libc::SYS_read, arguments) } {
+            let read = |fd| unsafe { syscall(libc::SYS_read, [fd as usize, to, len, 0, 0, 0]) };
+            match self.0.using(read) {
                 Ok(0) => return Ok(&buffer[..filled]),
                 Ok(count) => filled += count,
                 Err(Errno(libc::EINTR)) => {}
@@ -93,10 +87,11 @@ pub fn append(path: &str, line: &[u8]) -> Result<(), Errno> {
         0,
     ];
     // SAFETY: the name ends with a zero.
-    let opened = unsafe { syscall(libc::SYS_openat, arguments) };
-    let fd = opened.and_then(Fd::adopt)?;
-    crate::process::write(fd.number(), line);
-    Ok(())
+    let fd = Fd::open(|| unsafe { syscall(libc::SYS_openat, arguments) })?;
+    fd.using(|number| {
+        crate::process::write(number, line);
+        Ok(())
+    })
 }
 
 #[cfg(test)]

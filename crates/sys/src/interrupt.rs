@@ -131,8 +131,8 @@ impl HeldSignals {
         let from = (&raw const this.held) as usize;
         let flags = (libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) as usize;
         // SAFETY: the pointer is that of a set.
-        let number = unsafe { syscall(libc::SYS_signalfd4, [usize::MAX, from, 8, flags, 0, 0]) }?;
-        this.watch = Some(Fd::adopt(number)?);
+        let open = || unsafe { syscall(libc::SYS_signalfd4, [usize::MAX, from, 8, flags, 0, 0]) };
+        this.watch = Some(Fd::open_high(open)?);
         Ok(this)
     }
 

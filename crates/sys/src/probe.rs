@@ -112,9 +112,9 @@ impl ProbeSocket {
         let flags = (kind_flag | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as usize;
         let arguments = [libc::AF_INET6 as usize, flags, protocol as usize, 0, 0, 0];
         // SAFETY: no pointers.
-        let number = unsafe { syscall(libc::SYS_socket, arguments) }?;
+        let open = || unsafe { syscall(libc::SYS_socket, arguments) };
         let socket = Self {
-            fd: Fd::adopt(number)?,
+            fd: Fd::open_high(open)?,
             kind,
         };
         match kind {
@@ -149,10 +149,16 @@ impl ProbeSocket {
     /// The port, or identifier, of a socket that has sent; 0 where there is none.
     #[must_use]
     pub fn port(&self) -> u16 {
-        match (self.kind, local_address(self.fd.number())) {
+        match (self.kind, self.fd.using(local_address)) {
             (Kind::Ping | Kind::Udp, Ok(name)) => u16::from_be(name.sin6_port),
             _ => 0,
         }
+    }
+
+    /// Whether its number is still ours.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.fd.is_ours()
     }
 
     /// Which socket it is.
@@ -163,18 +169,21 @@ impl ProbeSocket {
 
     fn set<T>(&self, level: i32, name: i32, value: &T) -> Result<(), Errno> {
         let from = core::ptr::from_ref(value) as usize;
-        let fd = self.fd.number() as usize;
-        let arguments = [fd, level as usize, name as usize, from, size_of::<T>(), 0];
-        // SAFETY: the pointer and the length are those of a value.
-        unsafe { syscall(libc::SYS_setsockopt, arguments) }.map(drop)
+        let (level, name) = (level as usize, name as usize);
+        self.fd.using(|fd| {
+            let arguments = [fd as usize, level, name, from, size_of::<T>(), 0];
+            // SAFETY: the pointer and the length are those of a value.
+            unsafe { syscall(libc::SYS_setsockopt, arguments) }.map(drop)
+        })
     }
 
     fn bind(&self, source: Ipv6Addr, port: u16) -> Result<(), Errno> {
         let name = socket_name(source, port, 0, 0);
         let (from, len) = ((&raw const name) as usize, size_of::<libc::sockaddr_in6>());
-        let arguments = [self.fd.number() as usize, from, len, 0, 0, 0];
-        // SAFETY: the pointer and the length are those of an address.
-        unsafe { syscall(libc::SYS_bind, arguments) }.map(drop)
+        self.fd.using(|fd| {
+            // SAFETY: the pointer and the length are those of an address.
+            unsafe { syscall(libc::SYS_bind, [fd as usize, from, len, 0, 0, 0]) }.map(drop)
+        })
     }
 
     /// Sends a message to a port (0 but for UDP) of `to`, in its scope, with the
@@ -190,13 +199,14 @@ impl ProbeSocket {
         message: &[u8],
     ) -> Result<(), Errno> {
         let name = socket_name(to, port, scope, origin.flow_label);
-        let fd = self.fd.number() as usize;
         let (from, len) = ((&raw const name) as usize, size_of::<libc::sockaddr_in6>());
         let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as usize;
         let octets = message.as_ptr() as usize;
-        let arguments = [fd, octets, message.len(), flags, from, len];
-        // SAFETY: the pointers and lengths are those of a slice and of an address.
-        unsafe { syscall(libc::SYS_sendto, arguments) }.map(drop)
+        self.fd.using(|fd| {
+            let arguments = [fd as usize, octets, message.len(), flags, from, len];
+            // SAFETY: the pointers and lengths are those of a slice and of an address.
+            unsafe { syscall(libc::SYS_sendto, arguments) }.map(drop)
+        })
     }
 
     /// Takes the next that has come in: messages first, then errors. What does not
@@ -269,13 +279,12 @@ impl ProbeSocket {
         header.msg_controllen = room as _;
         let flags = (flags | libc::MSG_DONTWAIT) as usize;
         let to = (&raw mut header) as usize;
-        let arguments = [self.fd.number() as usize, to, flags, 0, 0, 0];
-        // SAFETY: the header describes room that is there; what the kernel does not
-        // write of the address stays zero.
-        let (count, name) = unsafe {
-            let count = syscall(libc::SYS_recvmsg, arguments)?;
-            (count, name.assume_init())
-        };
+        let count = self.fd.using(|fd| {
+            // SAFETY: the header describes room that is there.
+            unsafe { syscall(libc::SYS_recvmsg, [fd as usize, to, flags, 0, 0, 0]) }
+        })?;
+        // SAFETY: what the kernel does not write of the address stays zero.
+        let name = unsafe { name.assume_init() };
         let told = room.min(header.msg_controllen as usize);
         // SAFETY: within the control messages' room, whose octets are all written.
         let control = unsafe { core::slice::from_raw_parts(control.as_ptr().cast(), told) };

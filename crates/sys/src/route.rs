@@ -45,9 +45,9 @@ impl RouteSocket {
             0,
         ];
         // SAFETY: no pointers.
-        let number = unsafe { syscall(libc::SYS_socket, arguments) }?;
+        let open = || unsafe { syscall(libc::SYS_socket, arguments) };
         Ok(Self {
-            fd: Fd::adopt(number)?,
+            fd: Fd::open_high(open)?,
             sequence: 0,
         })
     }
@@ -77,18 +77,24 @@ impl RouteSocket {
         // SAFETY: a zeroed netlink address is the kernel's.
         let mut kernel: libc::sockaddr_nl = unsafe { core::mem::zeroed() };
         kernel.nl_family = libc::AF_NETLINK as u16;
-        let fd = self.fd.number() as usize;
         let address = (&raw const kernel) as usize;
         let len = size_of::<libc::sockaddr_nl>();
-        let arguments = [fd, octets.as_ptr() as usize, octets.len(), 0, address, len];
-        // SAFETY: the pointers and lengths are those of a slice and of an address.
-        unsafe { syscall(libc::SYS_sendto, arguments) }?;
+        let (from, count) = (octets.as_ptr() as usize, octets.len());
+        self.fd.using(|fd| {
+            let arguments = [fd as usize, from, count, 0, address, len];
+            // SAFETY: the pointers and lengths are those of a slice and of an address.
+            unsafe { syscall(libc::SYS_sendto, arguments) }
+        })?;
         let mut answer = [0u8; 2048];
         for _ in 0..8 {
             let flags = libc::MSG_DONTWAIT as usize;
-            let arguments = [fd, answer.as_mut_ptr() as usize, answer.len(), flags, 0, 0];
-            // SAFETY: the pointer and the length are those of an array.
-            let count = match unsafe { syscall(libc::SYS_recvfrom, arguments) } {
+            let (to, len) = (answer.as_mut_ptr() as usize, answer.len());
+            let received = self.fd.using(|fd| {
+                let arguments = [fd as usize, to, len, flags, 0, 0];
+                // SAFETY: the pointer and the length are those of an array.
+                unsafe { syscall(libc::SYS_recvfrom, arguments) }
+            });
+            let count = match received {
                 Err(Errno(libc::EINTR)) => continue,
                 count => count?,
             };

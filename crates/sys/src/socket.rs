@@ -61,6 +61,14 @@ pub fn is_udp6(fd: i32) -> bool {
         && option::<i32>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Ok(libc::IPPROTO_UDP)
 }
 
+/// Whether a descriptor is open, whatever it is.
+#[must_use]
+pub fn is_open(fd: i32) -> bool {
+    let arguments = [fd as usize, libc::F_GETFD as usize, 0, 0, 0, 0];
+    // SAFETY: no pointers.
+    unsafe { syscall(libc::SYS_fcntl, arguments) }.is_ok()
+}
+
 /// Whether `O_NONBLOCK` is set.
 ///
 /// # Errors
@@ -108,8 +116,8 @@ pub fn namespace_of_thread() -> Result<u64, Errno> {
     let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as usize;
     let arguments = [libc::AF_INET6 as usize, kind, 0, 0, 0, 0];
     // SAFETY: no pointers.
-    let fd = Fd::adopt(unsafe { syscall(libc::SYS_socket, arguments) }?)?;
-    namespace(fd.number())
+    let fd = Fd::open(|| unsafe { syscall(libc::SYS_socket, arguments) })?;
+    fd.using(namespace)
 }
 
 type Name = libc::sockaddr_in6;
