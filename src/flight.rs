@@ -1,16 +1,57 @@
 //! What is open while the network is asked, and what other threads do meanwhile: they
-//! close numbers, and fork.
+//! close numbers, fork, and install filters.
 
 use core::ffi::c_int;
+use core::sync::atomic::{Ordering, fence};
+use core::time::Duration;
 
 use aarp_core::state::ProcessState;
-use aarp_sys::{fd, process, socket};
+use aarp_sys::clock::boottime;
+use aarp_sys::{ask, fd, process, socket};
 
 use crate::ops::is_barred;
 use crate::state;
 
+/// For how long who installs a filter waits for those who ask, at most: they look every
+/// 20 ms whether they may go on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs `ask`, which makes system calls of ours and waits for answers; `None` where no
+/// system call of ours may be made. When it returns, that may have come to be so.
+pub(crate) fn question<T>(state: &ProcessState, ask: impl FnOnce() -> T) -> Option<T> {
+    state.begin_question();
+    // Who installs a filter either finds this question, or is found by it.
+    fence(Ordering::SeqCst);
+    let asked = (!is_barred()).then(|| {
+        begins(state);
+        ask()
+    });
+    state.end_question();
+    asked
+}
+
+/// No system call of ours is to be made any more: those who ask end, and are waited for.
+#[cold]
+pub(crate) fn halt() {
+    ask::halt(true);
+    fence(Ordering::SeqCst);
+    let Some(state) = state::known() else {
+        return;
+    };
+    let until = boottime() + PATIENCE;
+    while state.questions() != 0 && boottime() < until {
+        process::pause();
+    }
+}
+
+/// There is no filter after all.
+#[cold]
+pub(crate) fn resume() {
+    ask::halt(false);
+}
+
 /// A question begins: this process has nothing open that its parent had.
-pub(crate) fn begins(state: &ProcessState) {
+fn begins(state: &ProcessState) {
     if state.swept().is_none() {
         sweep(state);
     }

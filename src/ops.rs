@@ -67,14 +67,15 @@ pub(crate) fn barred_connect(len: libc::socklen_t) {
 }
 
 /// Runs a call by which the program installs a seccomp filter, if it does: from
-/// before it until the program's end no system call of ours is made. A call that
-/// fails has installed none; programs make such calls to see what the kernel has. The
-/// filter of a vfork child is none of its parent's.
+/// before it until the program's end no system call of ours is made, in any thread,
+/// since it may be for all of them. A call that fails has installed none; programs make
+/// such calls to see what the kernel has. The filter of a vfork child is none of its
+/// parent's.
 #[cold]
 pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) -> T {
     let child = enter_as_child();
-    if child.is_none() {
-        BARRED.fetch_add(1, Ordering::Relaxed);
+    if child.is_none() && BARRED.fetch_add(1, Ordering::SeqCst) & !IN_A_CHILD == 0 {
+        flight::halt();
     }
     let result = call();
     if result < T::default() {
@@ -84,7 +85,9 @@ pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) 
                 child.store(0, Ordering::Relaxed);
             }
             None => {
-                BARRED.fetch_sub(1, Ordering::Relaxed);
+                if BARRED.fetch_sub(1, Ordering::SeqCst) & !IN_A_CHILD == 1 {
+                    flight::resume();
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use aarp_core::bypass::Bypass;
 use aarp_core::mapping::{Answer, Mapping};
-use aarp_core::policy::{Interest, Patience, interest, plan};
+use aarp_core::policy::{Interest, Patience, Plan, interest, plan};
 use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::{Settings, Times};
 use aarp_core::state::ProcessState;
@@ -156,29 +156,24 @@ impl Asker<'_> {
         if allowance < LEAST {
             return Err(Unresolved::Bypass(Bypass::Stalled));
         }
-        if !has_stack_for_a_question() {
-            return Err(Unresolved::Bypass(Bypass::Reentrant));
-        }
-        report::miss();
-        flight::begins(self.state);
-        // By the kernel's name for it: a number can be closed unseen, and what we know
-        // of it be wiped by a vfork child.
-        let socket = socket::cookie(self.fd);
-        let asked = ask(&Inquiry {
-            settings: self.settings,
-            a: self.a,
-            scope: self.scope,
-            plan,
-            budget: allowance,
-            origin: self.origin.unwrap_or_default(),
-            interruptible: self.interruptible(),
+        let asked = flight::question(self.state, || {
+            if !has_stack_for_a_question() {
+                return None;
+            }
+            report::miss();
+            Some(self.ask(self.a, plan, allowance))
         });
         let ended = boottime();
+        let (asked, is_same) = match asked {
+            Some(Some(asked)) => asked,
+            Some(None) => return Err(Unresolved::Bypass(Bypass::Reentrant)),
+            None => return Err(Unresolved::Bypass(Bypass::Seccomp)),
+        };
         self.state.stalls.charge(thread(), now, ended);
-        let is_same = socket::cookie(self.fd) == socket;
         let told = match asked {
             Ok(told) => told,
             Err(_) if !is_same => return Err(Unresolved::Closed),
+            Err(AskError::Halted) => return Err(Unresolved::Bypass(Bypass::Seccomp)),
             Err(AskError::Interrupted) => return Err(Unresolved::Interrupted),
             Err(error) => {
                 report::not_asked(self.a, &error);
@@ -211,6 +206,23 @@ impl Asker<'_> {
         }
     }
 
+    /// Asks, and whether the descriptor is the same socket behind it: by the kernel's
+    /// name, since a number can be closed unseen, and what we know of it be wiped by a
+    /// vfork child.
+    fn ask(&self, a: Ipv6Addr, plan: Plan, budget: Duration) -> (Result<Report, AskError>, bool) {
+        let socket = socket::cookie(self.fd);
+        let asked = ask(&Inquiry {
+            settings: self.settings,
+            a,
+            scope: self.scope,
+            plan,
+            budget,
+            origin: self.origin.unwrap_or_default(),
+            interruptible: self.interruptible(),
+        });
+        (asked, socket::cookie(self.fd) == socket)
+    }
+
     /// Whether a U that has answered for A before still answers for itself. Where
     /// this thread may not be held any longer, nothing is held against it.
     #[cold]
@@ -219,22 +231,17 @@ impl Asker<'_> {
         let stalls = &self.state.stalls;
         // The other half is for A.
         let allowance = stalls.allowance(thread(), now, plan.budget) / 2;
-        if allowance < LEAST || !has_stack_for_a_question() {
+        if allowance < LEAST {
             return Ok(true);
         }
-        flight::begins(self.state);
-        let socket = socket::cookie(self.fd);
-        let asked = ask(&Inquiry {
-            settings: self.settings,
-            a: u,
-            scope: self.scope,
-            plan,
-            budget: allowance,
-            origin: self.origin.unwrap_or_default(),
-            interruptible: self.interruptible(),
+        let asked = flight::question(self.state, || {
+            has_stack_for_a_question().then(|| self.ask(u, plan, allowance))
         });
+        let Some(Some((asked, is_same))) = asked else {
+            return Ok(true);
+        };
         stalls.charge(thread(), now, boottime());
-        if socket::cookie(self.fd) != socket {
+        if !is_same {
             return Err(Unresolved::Closed);
         }
         Ok(match asked {
@@ -242,6 +249,7 @@ impl Asker<'_> {
                 report::asked(u, &told);
                 !matches!(told.answer, Answer::None { .. })
             }
+            Err(AskError::Halted) => true,
             Err(error) => {
                 report::not_asked(u, &error);
                 false
@@ -353,15 +361,23 @@ fn prefetch_in(
         count += 1;
     }
     let (inquiries, reports) = (&inquiries[..count], &mut reports[..count]);
-    if inquiries.iter().all(|inquiry| inquiry.budget < LEAST) || !has_stack_for_a_question() {
+    if inquiries.iter().all(|inquiry| inquiry.budget < LEAST) {
         return;
     }
-    report::miss();
-    flight::begins(state);
-    if all {
-        ask_all(inquiries, reports);
-    } else {
-        ask_most(inquiries, reports);
+    let asked = flight::question(state, || {
+        if !has_stack_for_a_question() {
+            return false;
+        }
+        report::miss();
+        if all {
+            ask_all(inquiries, reports);
+        } else {
+            ask_most(inquiries, reports);
+        }
+        true
+    });
+    if asked != Some(true) {
+        return;
     }
     let ended = boottime();
     state.stalls.charge(thread(), now, ended);

@@ -9,6 +9,7 @@ use aarp_sys::{errno, socket};
 
 use super::{TRIES, cause, closed, interrupted, is_doubtful, refutes, unpinned, with_address};
 use crate::limits::Limits;
+use crate::ops::is_barred;
 use crate::resolve::{Asker, Target, Unresolved};
 use crate::sockets::{self, Phase, Record};
 use crate::{report, state};
@@ -138,7 +139,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             return Outcome::Told(result);
         }
         let error = errno::get();
-        let late = limited && error == libc::EINPROGRESS && self.is_still();
+        let late = limited && error == libc::EINPROGRESS && self.is_still() && !is_barred();
         let outcome = if late && socket::disconnect(self.fd).is_ok() || refutes(error) {
             self.change(|record| *record = record.reopened());
             if self.asker.origin.is_none() {

@@ -18,6 +18,7 @@ use aarp_sys::{errno, process, socket};
 use self::attempt::Attempt;
 use crate::limits::{self, Limits};
 use crate::names::interest;
+use crate::ops::is_barred;
 use crate::resolve::{Asker, Unresolved};
 use crate::sockets::{self, Kind, Limit, Phase, Record};
 use crate::{datagram, namespace, ops, report, settings, state};
@@ -367,6 +368,9 @@ pub(crate) fn with_address(to: &SocketAddress, address: Ipv6Addr) -> SocketAddre
 #[cold]
 fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> c_int) -> c_int {
     report::interrupted();
+    if is_barred() {
+        return real(to);
+    }
     let Ok(timeout) = socket::send_timeout(fd) else {
         return real(to);
     };

@@ -97,7 +97,8 @@ pub(super) fn connect_again(fd: c_int, to: &SocketAddress, failed: &Pin, u: core
         name.sin6_addr.s6_addr == failed.u.octets() && u16::from_be(name.sin6_port) == failed.port
     };
     // Where that fails, the next datagram tells the program so.
-    if socket::peer_address(fd).is_ok_and(is_failed)
+    if !is_barred()
+        && socket::peer_address(fd).is_ok_and(is_failed)
         && socket::connect(fd, &with_address(to, u).raw).is_ok()
     {
         sockets::change(fd, |record| record.u = u);

@@ -284,6 +284,51 @@ static void vfork_child(const char *unused) {
     (void)unused;
 }
 
+/* --- filters ------------------------------------------------------------------- */
+
+#define KILL_ON(call)                                                               \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1),                          \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
+
+/* A filter for all threads, which kills on what none of them does any more. */
+static void filter(const char *how) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        KILL_ON(socket), KILL_ON(sendto), KILL_ON(recvmsg), KILL_ON(recvfrom),
+        KILL_ON(ppoll), KILL_ON(setsockopt), KILL_ON(getsockopt), KILL_ON(close),
+        KILL_ON(fcntl), KILL_ON(getpid), KILL_ON(getsockname), KILL_ON(getpeername),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    struct sock_fprog bad = {0, NULL};
+    int trying = strstr(how, "trying") != NULL, limit = 2100;
+    pthread_t thread;
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (trying) {
+        to = with_port(served, SILENT);
+        waiting = tcp();
+        MUST(setsockopt(waiting, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit));
+        thread = begin_waiting(SYS_connect);
+    } else if (strstr(how, "datagram")) {
+        to = unknown(9);
+        to.sin6_addr.s6_addr[7] = 2;
+        is_datagram = 1;
+        waiting = udp();
+        thread = begin_waiting(SYS_ppoll);
+    } else {
+        thread = begin_asking();
+    }
+    if (strstr(how, "failing")) {
+        /* That ends what is asked, and nothing else. */
+        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &bad) != -1)
+            WRONG("a filter of nothing");
+        end_waiting(thread, "ECONNREFUSED");
+        thread = begin_asking();
+    }
+    MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program));
+    end_waiting(thread, trying ? "ETIMEDOUT" : is_datagram ? "0" : "ECONNREFUSED");
+}
+
 int main(int count, char **words) {
     if (count != 3)
         return 64;
@@ -302,6 +347,8 @@ int main(int count, char **words) {
         child(what);
     if (!strcmp(what, "vfork"))
         vfork_child(what);
+    if (!strncmp(what, "filter", 6))
+        filter(what);
     CLEAN(write(1, "done\n", 5));
     return 0;
 }

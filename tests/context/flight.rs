@@ -83,3 +83,21 @@ fn children_forked_while_a_is_asked() {
 fn children_of_other_kinds_made_while_a_is_asked() {
     child_made(&["child-clone", "vfork"]);
 }
+
+/// A filter that another thread installs for all of them: what is asked ends first, and
+/// no system call of ours is made behind it. Nothing is said at the end either.
+#[test]
+fn a_filter_installed_while_a_is_asked() {
+    with_place(|place| {
+        for how in ["filter", "filter-datagram", "filter-failing"] {
+            assert_eq!(goes_well(place, how).log, "", "{how}");
+        }
+    });
+}
+
+#[test]
+fn a_filter_installed_while_a_u_is_tried() {
+    with_place(|place| {
+        assert_eq!(goes_well(place, "filter-trying").log, "");
+    });
+}

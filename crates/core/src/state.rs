@@ -1,6 +1,6 @@
 //! What one process remembers.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use crate::mapping::MappingTable;
 use crate::refutation::RefutationTable;
@@ -24,6 +24,8 @@ pub struct ProcessState {
     counts: AtomicBool,
     /// The process that has nothing of another's open; 0 before anybody has seen to it.
     swept: AtomicI32,
+    /// How many threads ask the network.
+    questions: AtomicU32,
 }
 
 impl ProcessState {
@@ -55,5 +57,24 @@ impl ProcessState {
     /// This process has nothing open that another has opened to ask.
     pub fn set_swept(&self, id: i32) {
         self.swept.store(id, Ordering::Relaxed);
+    }
+
+    /// How many threads ask the network.
+    #[must_use]
+    pub fn questions(&self) -> u32 {
+        self.questions.load(Ordering::SeqCst)
+    }
+
+    /// A thread begins to ask.
+    pub fn begin_question(&self) {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// And ends. In a child that was forked meanwhile nobody has begun.
+    pub fn end_question(&self) {
+        let one_less = |questions: u32| questions.checked_sub(1);
+        let _ = self
+            .questions
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
     }
 }

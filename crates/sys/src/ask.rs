@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use aarp_core::accept::Refusal;
@@ -82,6 +83,8 @@ pub enum AskError {
     TooMany,
     /// A signal came that interrupts the program's call.
     Interrupted,
+    /// No system call may be made any more: see [`halt`].
+    Halted,
     /// The named system call failed.
     System(&'static str, Errno),
 }
@@ -98,6 +101,7 @@ impl fmt::Display for AskError {
                 f.write_str("neither a ping socket nor a raw socket is permitted")
             }
             AskError::TooMany => f.write_str("too many addresses at once"),
+            AskError::Halted => f.write_str("no system call may be made any more"),
             AskError::Interrupted => f.write_str("interrupted by a signal"),
             AskError::System(call, errno) => write!(f, "{call}: {errno}"),
         }
@@ -105,6 +109,18 @@ impl fmt::Display for AskError {
 }
 
 impl core::error::Error for AskError {}
+
+static HALTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether all questions of this process end as soon as they can, with
+/// [`AskError::Halted`].
+pub fn halt(halted: bool) {
+    HALTED.store(halted, Ordering::SeqCst);
+}
+
+pub(crate) fn is_halted() -> bool {
+    HALTED.load(Ordering::SeqCst)
+}
 
 /// Asks, and waits for the answer as long as the budget lasts.
 ///

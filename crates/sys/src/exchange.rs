@@ -18,7 +18,7 @@ use aarp_core::unreach::Unreach;
 use aarp_wire::probe::Method;
 use aarp_wire::route::{RouteRepr, RouteType};
 
-use crate::ask::{ADDRESSES, AskError, Inquiry, Report};
+use crate::ask::{ADDRESSES, AskError, Inquiry, Report, is_halted};
 use crate::clock::boottime;
 use crate::interrupt::HeldSignals;
 use crate::probe::{Kind, ProbeSocket, Received, Waited, is_from_icmp, wait};
@@ -295,6 +295,9 @@ impl<'i, 's, 'r> Exchange<'i, 's, 'r> {
 
     fn drive(&mut self, sockets: &mut Sockets, signals: &HeldSignals) -> Result<Ran, AskError> {
         loop {
+            if is_halted() {
+                return Err(AskError::Halted);
+            }
             // What is known without them decides nothing.
             if !sockets.are_ours() {
                 return Err(AskError::System("probe socket", Errno(libc::EBADF)));

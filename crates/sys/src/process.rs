@@ -54,6 +54,17 @@ pub fn has_stack_for_a_question() -> bool {
     !has(libc::SS_ONSTACK) || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
 }
 
+/// Lets a millisecond pass.
+pub fn pause() {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    let time = (&raw const time) as usize;
+    // SAFETY: the pointer is that of a time, and there are no descriptors.
+    let _ = unsafe { syscall(libc::SYS_ppoll, [0, 0, time, 0, 8, 0]) };
+}
+
 /// Fills `buffer` with random octets.
 ///
 /// # Errors
