@@ -281,6 +281,8 @@ static void vfork_child(const char *unused) {
     MUST(pid);
     MUST(waitpid(pid, &status, 0));
     end_waiting(thread, "ECONNREFUSED");
+    if (option(waiting, IPPROTO_TCP, TCP_USER_TIMEOUT))
+        WRONG("TCP_USER_TIMEOUT is %d", option(waiting, IPPROTO_TCP, TCP_USER_TIMEOUT));
     (void)unused;
 }
 
