@@ -64,10 +64,16 @@ fn sweep(state: &ProcessState) {
     state.set_swept(process);
 }
 
+/// Whether anything of ours may be open.
+#[inline]
+pub(crate) fn is_any_open() -> bool {
+    fd::is_any_open()
+}
+
 /// The numbers from `first` to `last` are about to be closed.
 #[inline]
 pub(crate) fn closing(first: u32, last: u32) {
-    if fd::is_any_open() {
+    if is_any_open() {
         strike(first, last);
     }
 }
@@ -89,7 +95,7 @@ fn strike(first: u32, last: u32) {
 /// A descriptor is about to be replaced by a duplicate of another.
 #[inline]
 pub(crate) fn replacing(from: c_int, to: c_int) {
-    if fd::is_any_open() {
+    if is_any_open() {
         replace(from, to);
     }
 }
@@ -106,7 +112,7 @@ fn replace(from: c_int, to: c_int) {
 /// its own, and it has but one.
 #[cold]
 pub(crate) fn forked() {
-    if !fd::is_any_open() || is_barred() {
+    if !is_any_open() || is_barred() {
         return;
     }
     fd::sweep(process::id(), true);

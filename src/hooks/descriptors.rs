@@ -8,7 +8,7 @@ use libc::FILE;
 
 use super::behind;
 use crate::symbols::Symbol;
-use crate::{ops, sockets};
+use crate::{flight, ops, sockets};
 
 /// close(2)
 ///
@@ -18,7 +18,7 @@ use crate::{ops, sockets};
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     // SAFETY: no pointers.
     unsafe {
-        if !sockets::is_known(fd) {
+        if !sockets::is_known(fd) && !flight::is_any_open() {
             return real_close()(fd);
         }
         close_known(fd)
@@ -30,8 +30,8 @@ fn real_close() -> unsafe extern "C" fn(c_int) -> c_int {
     behind!(c"close", fn(c_int) -> c_int)
 }
 
-/// The rest of [`close`], of a descriptor of which something is known: without it the
-/// call behind is a jump.
+/// The rest of [`close`], of a descriptor of which something is known, or that may be
+/// ours: without it the call behind is a jump.
 ///
 /// # Safety
 /// As for the function of this name.
