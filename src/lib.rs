@@ -8,6 +8,7 @@
 //! datagram/    the life of datagrams: what is sent, connected sockets, what comes
 //!              back, and what is known of most at once
 //! flight.rs    what is open while the network is asked, and other threads
+//! filter.rs    once the program has a seccomp filter, no system call of ours
 //! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
 //! resolve.rs   from A to U: policy, what is remembered, asking
@@ -25,6 +26,7 @@
 
 mod connect;
 mod datagram;
+mod filter;
 mod flight;
 mod hooks;
 mod limits;
