@@ -263,6 +263,22 @@ fuzz() {
     part lines "fuzzing, $seconds s each target" tests/fuzz.sh "$seconds"
 }
 
+# The crates without system calls, in an interpreter that knows the memory model: few
+# cases of the properties, and none of the tests that would take minutes.
+interpreted() {
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        skip "Miri" "no nightly Rust (rustup toolchain install nightly)"
+        return
+    fi
+    if ! cargo +nightly miri --version >/dev/null 2>&1 &&
+        ! rustup component add --toolchain nightly miri rust-src >/dev/null 2>&1; then
+        skip "Miri" "rustup component add --toolchain nightly miri rust-src"
+        return
+    fi
+    part cargo "Miri" env PROPTEST_CASES=2 MIRIFLAGS=-Zmiri-disable-isolation \
+        cargo +nightly miri test --locked -p aarp-wire -p aarp-core --lib
+}
+
 # again TIMES NAME COMMAND...: the same tests several times.
 again() {
     local times=$1 name=$2 turn
@@ -298,10 +314,11 @@ if [ "$tier" != first ]; then
         ! is_root || part lines "docs/programs.md, every row" \
             tests/compatibility.py check "$AARP_RECORDS" --whole
     fi
-    again 3 "tests that depend on timing" \
+    again 2 "tests that depend on timing" \
         "${together[@]}" -p aarp -p aarp-lab -p aarp-responder
     part lines "public suites" tests/suites/run.sh
-    fuzz 60
+    interpreted
+    fuzz 45
 fi
 if [ "$tier" = long ]; then
     limit=7200

@@ -597,7 +597,6 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "takes minutes under Miri")]
-    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn a_full_table_takes_no_more_and_what_was_used_lately_stays() {
         let table = table();
         let sources = (0..20_000u32).map(|n| remote(n + 1, A));

@@ -184,6 +184,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn many_refutations_leave_the_newest() {
         let table = RefutationTable::new();
         for port in 1..=5000 {

@@ -127,6 +127,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn no_second_holds_more_than_one_budget() {
         let ledger = StallLedger::new();
         let mut holds = Vec::new();
