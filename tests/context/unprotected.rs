@@ -14,8 +14,9 @@ use crate::{Place, stage, with_place};
 const TAKEN_OUT: [(&str, Storm, u32, &str); 7] = [
     // A child has its parent's memory, and is none of the processes that it knows.
     ("wiping", Storm::Forks, 20_000, "WRONG: "),
-    // A lock that a thread held at the fork is held for ever.
-    ("try-lock", Storm::Forks, 20_000, "STUCK: child "),
+    // A lock that a thread held at the fork is held for ever: a child is stuck by it, and
+    // who waits for the child.
+    ("try-lock", Storm::Forks, 20_000, "STUCK: "),
     // And so is one that the interrupted thread holds itself.
     (
         "try-lock",
