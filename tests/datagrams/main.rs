@@ -267,6 +267,7 @@ macro_rules! transfers {
             use super::*;
 
             #[test]
+            #[ignore = "long: in tests/run.sh --full"]
             fn breaks_without_us() {
                 rootless::test(|| transfer::breaks_without_us(Transfer::$transfer));
             }

@@ -131,6 +131,7 @@ fn a_narrow_path_to_the_initiator() {
 /// Near 1280 octets an inner packet of 1280, which nobody may be asked to make smaller,
 /// goes in outer fragments.
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_path_of_1280_takes_outer_fragments() {
     networked(|| {
         let (site, octets) = site(2);

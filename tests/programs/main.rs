@@ -192,6 +192,7 @@ macro_rules! programs {
             }
 
             #[test]
+            #[ignore = "long: in tests/run.sh --full"]
             fn with_nothing_configured_at_80_ms() {
                 in_lab(Program::$program, || with_nothing_configured(Program::$program, FAR));
             }
