@@ -211,6 +211,7 @@ fn a_u_that_dies_makes_place_for_another() {
             let (vain, said) = asks_until_answered(&mut program, how);
             assert!((3..=4).contains(&vain), "{vain}: {}", program.log());
             assert!(said.starts_with(&format!("{A} s2 {U2} ")), "{said}");
+            program.does("s timeout 20");
             program.asks(&format!("s {how} after"), Node::S2, U2);
             assert!(sent(&site, program.began, A).is_empty());
             program.end();
