@@ -221,7 +221,6 @@ part lines "licences" bash -o pipefail -c licences
 part one "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 part one "clippy, the library as it is shipped" \
     cargo clippy --locked --profile preload -p aarp -- -D warnings
-part one "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 part one "build and install a stage" env PREFIX="$stage" ./install.sh
 # With the tests of every package, and the kept inputs of the fuzz targets.
 part cargo "tests of the workspace" "${together[@]}" --workspace
@@ -301,6 +300,8 @@ advisories() {
 if [ "$tier" != first ]; then
     limit=3600
     advisories
+    part one "documentation" \
+        env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
     part lines "instructions of each hooked call" benches/instructions.sh
     part cargo "property tests, more cases" env PROPTEST_CASES=10000 \
         cargo test --locked -p aarp-wire -p aarp-core
