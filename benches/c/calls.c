@@ -22,7 +22,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -59,6 +62,8 @@ static struct sockaddr_in6 peer;
 static socklen_t peer_len = sizeof peer;
 static int option;
 static socklen_t option_len = sizeof option;
+static struct iovec part = { &option, sizeof option };
+static struct mmsghdr several = { { .msg_iov = &part, .msg_iovlen = 1 }, 0 };
 
 BAD_FD(sys_connect_unix, connect(-1, ADDRESS(local)))
 BAD_FD(sys_connect_inet, connect(-1, ADDRESS(inet)))
@@ -250,6 +255,19 @@ STUBBED(stub_getpeername, getpeername(real_socket, (struct sockaddr *)&peer, &pe
 STUBBED(stub_getsockopt, getsockopt(real_socket, SOL_SOCKET, SO_ERROR, &option, &option_len))
 STUBBED(stub_getsockopt_other, getsockopt(real_socket, SOL_SOCKET, SO_TYPE, &option, &option_len))
 STUBBED(stub_fcntl, fcntl(real_socket, F_GETFL, 0))
+STUBBED(stub_fcntl_flags, fcntl(real_socket, F_SETFL, 0))
+STUBBED(stub_ioctl, ioctl(real_socket, FIONREAD, &option))
+STUBBED(stub_setsockopt, setsockopt(real_socket, SOL_SOCKET, SO_KEEPALIVE, &option, option_len))
+STUBBED(stub_bind, bind(1000, (const struct sockaddr *)&loopback, sizeof loopback))
+STUBBED(stub_accept, accept(real_socket, NULL, NULL))
+STUBBED(stub_dup_close, close(dup(real_socket)))
+STUBBED(stub_dup2, dup2(1000, OTHER))
+STUBBED(stub_readv, readv(real_socket, &part, 1))
+STUBBED(stub_writev, writev(real_socket, &part, 1))
+STUBBED(stub_sendmmsg, sendmmsg(real_socket, &several, 1, 0))
+STUBBED(stub_recvmmsg, recvmmsg(real_socket, &several, 1, 0, NULL))
+STUBBED(stub_syscall_gettid, syscall(SYS_gettid))
+STUBBED(stub_syscall_read, syscall(SYS_read, real_socket, &option, sizeof option))
 STUBBED(stub_socket, socket(AF_INET6, SOCK_STREAM, 0))
 STUBBED(stub_socket_unix, socket(AF_UNIX, SOCK_STREAM, 0))
 STUBBED(stub_socket_close, close(socket(AF_INET6, SOCK_STREAM, 0)))
@@ -371,7 +389,10 @@ static const struct row rows[] = {
     ROW(stub_connect_loopback), ROW(stub_connect_elsewhere),
     ROW(stub_connect_elsewhere_heap), ROW(stub_close_unknown), ROW(stub_close_beyond),
     ROW(stub_getpeername), ROW(stub_getsockopt), ROW(stub_getsockopt_other),
-    ROW(stub_fcntl), ROW(stub_socket), ROW(stub_socket_unix), ROW(stub_socket_close),
+    ROW(stub_fcntl), ROW(stub_fcntl_flags), ROW(stub_ioctl), ROW(stub_setsockopt),
+    ROW(stub_bind), ROW(stub_accept), ROW(stub_dup_close), ROW(stub_dup2), ROW(stub_readv),
+    ROW(stub_writev), ROW(stub_sendmmsg), ROW(stub_recvmmsg), ROW(stub_syscall_gettid),
+    ROW(stub_syscall_read), ROW(stub_socket), ROW(stub_socket_unix), ROW(stub_socket_close),
     ROW(stub_direct), ROW(stub_hit_nonblocking), ROW(stub_hit_nonblocking_heap),
     ROW(stub_hit_blocking), ROW(sys_socket_close), ROW(sys_connection_blocking),
     ROW(sys_connection_nonblocking), ROW(sys_getpeername_connected),

@@ -15,6 +15,10 @@ extern int close(int fd);
 extern ssize_t read(int fd, void *data, size_t count);
 extern ssize_t write(int fd, const void *data, size_t count);
 extern int fcntl(int fd, int command, long argument);
+extern int dup(int fd);
+extern int dup2(int fd, int to);
+extern int ioctl(int fd, unsigned long request, void *argument);
+extern long syscall(long number, long a, long b, long c, long d, long e, long f);
 
 struct stub aarp_bench_stub;
 #define stub aarp_bench_stub
@@ -61,6 +65,62 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 int fcntl(int fd, int command, long argument)
 {
     return stub.mode == PASS ? REAL(fcntl, fd, command, argument) : 0;
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+    return stub.mode == PASS ? REAL(bind, fd, address, len) : 0;
+}
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+    return stub.mode == PASS ? REAL(setsockopt, fd, level, name, value, len) : 0;
+}
+
+int ioctl(int fd, unsigned long request, void *argument)
+{
+    return stub.mode == PASS ? REAL(ioctl, fd, request, argument) : 0;
+}
+
+int accept(int fd, struct sockaddr *address, socklen_t *len)
+{
+    return stub.mode == PASS ? REAL(accept, fd, address, len) : OTHER;
+}
+
+int dup(int fd)
+{
+    return stub.mode == PASS ? REAL(dup, fd) : OTHER;
+}
+
+int dup2(int fd, int to)
+{
+    return stub.mode == PASS ? REAL(dup2, fd, to) : to;
+}
+
+ssize_t readv(int fd, const struct iovec *parts, int count)
+{
+    return stub.mode == PASS ? REAL(readv, fd, parts, count) : 1;
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    return stub.mode == PASS ? REAL(writev, fd, parts, count) : (ssize_t)parts->iov_len;
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
+{
+    return stub.mode == PASS ? REAL(sendmmsg, fd, messages, count, flags) : (int)count;
+}
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
+    struct timespec *timeout)
+{
+    return stub.mode == PASS ? REAL(recvmmsg, fd, messages, count, flags, timeout) : (int)count;
+}
+
+long syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    return stub.mode == PASS ? REAL(syscall, number, a, b, c, d, e, f) : 1;
 }
 
 /* What was sent: everything. */

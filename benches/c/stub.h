@@ -7,6 +7,9 @@ enum mode {
     NOTE,   /* answer, and keep the address that was given to a call */
 };
 
+/* What accept() and dup() give. */
+enum { OTHER = 900 };
+
 struct stub {
     enum mode mode;
     int fd;     /* what socket() gives */
