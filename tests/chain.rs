@@ -96,9 +96,12 @@ impl Run {
 
 fn run(lab: &Lab, preload: &[&Path]) -> Run {
     let server = lab.host("server").expect("it is in the network");
+    // A port of its own: a program that another thread is just starting has this socket,
+    // too, until it begins.
     let listener = server
-        .enter(|| TcpListener::bind("[::]:80"))
+        .enter(|| TcpListener::bind("[::]:0"))
         .expect("a listening socket");
+    let port = listener.local_addr().expect("it is bound").port();
     let answering = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
         let mut request = [0; 1024];
@@ -115,7 +118,7 @@ fn run(lab: &Lab, preload: &[&Path]) -> Run {
         .command("curl")
         .args(["--silent", "--show-error", "--max-time", "20"])
         .args(["--noproxy", "*", "--write-out", "%{remote_ip}"])
-        .arg(format!("http://[{A}]/"))
+        .arg(format!("http://[{A}]:{port}/"))
         .env("LD_PRELOAD", preload.join(":"))
         .env("AARP_PREFIXES", format!("{A}/128"))
         .env("AARP_BUDGET_NONBLOCKING", "5s")
