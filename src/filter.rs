@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use aarp_core::bypass::Bypass;
 use aarp_sys::owner::clear_when_left;
 use aarp_sys::process;
+use aarp_sys::user::remember_stack;
 
 use crate::{flight, report, state};
 
@@ -67,6 +68,9 @@ pub(crate) fn barred_connect(len: libc::socklen_t) {
 #[cold]
 pub(crate) fn install_filter<T: PartialOrd + Default>(call: impl FnOnce() -> T) -> T {
     let child = enter_as_child();
+    if child.is_none() && !is_barred() {
+        remember_stack();
+    }
     if child.is_none() && BARRED.fetch_add(1, Ordering::SeqCst) & !IN_A_CHILD == 0 {
         flight::halt();
     }

@@ -236,7 +236,7 @@ pub(super) unsafe fn receive_message(
             return receive_error(fd, message, flags, || call(message));
         }
         let Some(copy) = message_of(fd, message) else {
-            return call(message);
+            return receive_unseen(fd, message, flags, call);
         };
         let (name, space) = (copy.msg_name.cast::<sockaddr>(), copy.msg_namelen as usize);
         if name.is_null() && datagrams::needs_source(fd) && !ops::is_barred() {
@@ -250,6 +250,48 @@ pub(super) unsafe fn receive_message(
             show(fd, flags, name, Some(space), (*message).msg_namelen);
         }
         received
+    }
+}
+
+/// Receives a message whose header may not be looked at before: there is none, or nobody
+/// may find that out. What the kernel has filled in can be read, and a whole name is
+/// looked for.
+///
+/// # Safety
+/// As for [`receive_message`].
+#[cold]
+#[inline(never)]
+unsafe fn receive_unseen(
+    fd: c_int,
+    message: *mut msghdr,
+    flags: c_int,
+    call: impl Fn(*mut msghdr) -> ssize_t,
+) -> ssize_t {
+    // SAFETY: what is changed lies where the kernel has just written.
+    unsafe {
+        let received = call(message);
+        if received < 0 {
+            noted(fd, flags, received);
+        } else {
+            show_unseen(fd, message, flags);
+        }
+        received
+    }
+}
+
+/// # Safety
+/// The kernel must just have written this header, and the name.
+#[cold]
+unsafe fn show_unseen(fd: c_int, message: *const msghdr, flags: c_int) {
+    // SAFETY: by the promise.
+    unsafe {
+        let message = message.read_unaligned();
+        let name = message.msg_name.cast::<sockaddr>();
+        if name.is_null() || message.msg_namelen == 0 {
+            noted(fd, flags, 0);
+        } else {
+            show(fd, flags, name, None, message.msg_namelen);
+        }
     }
 }
 
@@ -305,6 +347,9 @@ unsafe fn receive_error(
                 let room = before.msg_namelen as usize;
                 show(fd, flags, name, Some(room), (*message).msg_namelen);
             }
+            show_offender(fd, &*message);
+        } else if received >= 0 {
+            show_unseen(fd, message, flags);
             show_offender(fd, &*message);
         }
         received
@@ -389,6 +434,8 @@ pub(super) unsafe fn receive_many(
     if !datagrams::is_watched(fd) {
         return call();
     }
+    /// Nobody may look.
+    const UNSEEN: u8 = u8::MAX;
     // The room that each has for a name: none is more than the longest.
     let mut rooms = [0u8; MESSAGES_MAX];
     let seen = (count as usize).min(MESSAGES_MAX);
@@ -396,7 +443,11 @@ pub(super) unsafe fn receive_many(
         // SAFETY: by the promise.
         let message = unsafe { message_of(fd, messages.wrapping_add(at).cast()) };
         let Some(message) = message else {
-            break;
+            if !ops::is_barred() {
+                break;
+            }
+            *room = UNSEEN;
+            continue;
         };
         if !message.msg_name.is_null() {
             *room = message.msg_namelen.min(SIN6) as u8;
@@ -417,6 +468,10 @@ pub(super) unsafe fn receive_many(
         }
         // SAFETY: the kernel has just written this header, and the address.
         unsafe {
+            if *room == UNSEEN {
+                show_unseen(fd, messages.wrapping_add(at).cast(), flags);
+                continue;
+            }
             let message = (*messages.wrapping_add(at)).msg_hdr;
             let (name, len) = (message.msg_name.cast(), message.msg_namelen);
             show(fd, flags, name, Some((*room).into()), len);

@@ -27,6 +27,78 @@ static void from_a(int fd, int with_name) {
         WRONG("recv: %s", strerrorname_np(errno));
 }
 
+/* Memory that nobody has handed over before, a page apart. */
+static struct {
+    _Alignas(4096) struct sockaddr_in6 from;
+    _Alignas(4096) struct mmsghdr header;
+} fresh[2];
+
+/* An answer that is read by a header, and has a name, in such memory. */
+static void from_a_to_new_memory(int fd, int many) {
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    struct iovec part = {(char[8]){0}, 8};
+    struct sockaddr_in6 *from = &fresh[many].from;
+    struct mmsghdr *header = &fresh[many].header;
+    header->msg_hdr = (struct msghdr){from, sizeof *from, &part, 1, NULL, 0, 0};
+    if (poll(&entry, 1, 30000) != 1)
+        WRONG("no answer");
+    if (many ? recvmmsg(fd, header, 1, 0, NULL) != 1 : recvmsg(fd, &header->msg_hdr, 0) != 8)
+        WRONG("%s: %s", many ? "recvmmsg" : "recvmsg", strerrorname_np(errno));
+    if (!is_a(from))
+        WRONG("an answer from another, to new memory");
+}
+
+/* recvmsg(2), past everybody who could have a hand in it. */
+static long kernel_receives(int fd, struct msghdr *message) {
+    long result;
+#if defined __x86_64__
+    asm volatile("syscall"
+                 : "=a"(result)
+                 : "0"((long)SYS_recvmsg), "D"((long)fd), "S"(message), "d"(0L)
+                 : "rcx", "r11", "memory");
+#else
+    register long number asm("x8") = SYS_recvmsg;
+    register long first asm("x0") = fd, third asm("x2") = 0;
+    register void *second asm("x1") = message;
+    asm volatile("svc 0" : "+r"(first) : "r"(number), "r"(second), "r"(third) : "memory");
+    result = first;
+#endif
+    return result;
+}
+
+/* An answer that has come from another than A, as the kernel sees it. */
+static void from_u(int fd) {
+    struct sockaddr_in6 from;
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    struct iovec part = {(char[8]){0}, 8};
+    struct msghdr message = {&from, sizeof from, &part, 1, NULL, 0, 0};
+    if (poll(&entry, 1, 30000) != 1)
+        WRONG("no answer");
+    if (kernel_receives(fd, &message) != 8 || is_a(&from))
+        WRONG("not sent to U");
+}
+
+/* A question with an address, and its answer, in every place that a page of the stack
+ * has for them. */
+static void use_deeper(int depth) {
+    volatile char room[56];
+    struct iovec part = {"question", 8};
+    struct sockaddr_in6 to = echo;
+    struct msghdr message = {&to, sizeof to, &part, 1, NULL, 0, 0};
+    room[0] = 0;
+    CLEAN(sendto(plain, "question", 8, 0, SA(&to), sizeof to));
+    from_a(plain, 1);
+    CLEAN(sendto(plain, "question", 8, 0, SA(&to), sizeof to));
+    from_u(plain);
+    CLEAN(sendmsg(plain, &message, 0));
+    from_a(plain, 1);
+    CLEAN(sendmsg(plain, &message, 0));
+    from_u(plain);
+    if (depth)
+        use_deeper(depth - 1);
+    room[1] = room[0];
+}
+
 /* All that may be done with the sockets that there are. */
 static void use(const char *when) {
     struct iovec part = {"question", 8};
@@ -219,6 +291,13 @@ static void use_filtered(int unused, int unused_stream, struct sockaddr_in6 othe
     AT("filtered: a stream");
     CLEAN(connect(unused_stream, SA(&served), sizeof served));
     shows_a(unused_stream);
+    AT("filtered: to new memory");
+    for (int many = 0; many < 1 + may_ask_the_kernel; many++) {
+        CLEAN(sendto(plain, "question", 8, 0, SA(&echo), sizeof echo));
+        from_a_to_new_memory(plain, many);
+    }
+    AT("filtered: anywhere on the stack");
+    use_deeper(60);
     /* Long enough for any patience with silence. */
     AT("filtered: to who is silent");
     for (int i = 0; i < 15; i++) {
@@ -233,7 +312,20 @@ static void use_filtered(int unused, int unused_stream, struct sockaddr_in6 othe
     CLEAN(close(unused_stream));
 }
 
+static int unused, unused_stream;
+static struct sockaddr_in6 other;
+
+/* A filter, and all that may be done behind it. */
+static void *behind_a_filter(void *how) {
+    self = &workers[0];
+    filter(how);
+    use("filtered");
+    use_filtered(unused, unused_stream, other);
+    return how;
+}
+
 int main(int count, char **words) {
+    pthread_t thread;
     if (count != 4)
         return 64;
     const char *what = words[2];
@@ -241,13 +333,15 @@ int main(int count, char **words) {
     watched(60);
     echo = with_port(served, ECHO);
     begin_anew();
-    int unused = udp(), unused_stream = tcp();
-    struct sockaddr_in6 other = unknown(ECHO);
+    unused = udp(), unused_stream = tcp();
+    other = unknown(ECHO);
     use("before");
-    if (!strncmp(what, "filter", 6)) {
-        filter(what);
-        use("filtered");
-        use_filtered(unused, unused_stream, other);
+    if (!strncmp(what, "filter-thread", 13)) {
+        if (pthread_create(&thread, NULL, behind_a_filter, (void *)what))
+            exit(1);
+        pthread_join(thread, NULL);
+    } else if (!strncmp(what, "filter", 6)) {
+        behind_a_filter((void *)what);
     } else if (!strcmp(what, "vfork")) {
         for (volatile int way = 0; way < 8; way++)
             filtered_child(words, way);

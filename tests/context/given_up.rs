@@ -51,7 +51,9 @@ fn a_program_without_privileges() {
 #[test]
 fn a_program_with_a_filter_that_kills() {
     with_place(|place| {
-        for how in ["prctl", "syscall", "strict-prctl", "strict-syscall"] {
+        let ways = ["prctl", "syscall", "strict-prctl", "strict-syscall"];
+        // In the thread that has installed it, wherever its stack lies.
+        for how in ways.iter().chain(&["thread-prctl"]) {
             // Nothing is said at the end: that would be a system call of ours.
             let counters = goes_on(place, &format!("filter-{how}"));
             assert_eq!(counters.log, "", "{how}");

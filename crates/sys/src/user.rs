@@ -77,7 +77,47 @@ fn is_in_readable_page(start: usize, len: usize) -> bool {
 #[inline]
 #[must_use]
 pub fn is_known_readable(start: *const u8, len: usize) -> bool {
-    is_on_stack(start as usize, len) || is_in_readable_page(start as usize, len)
+    let start = start as usize;
+    is_on_stack(start, len) || is_in_readable_page(start, len) || is_known_elsewhere(start, len)
+}
+
+#[cold]
+fn is_known_elsewhere(start: usize, len: usize) -> bool {
+    let Some(end) = start.checked_add(len).filter(|_| len > 0) else {
+        return len == 0;
+    };
+    let known = |at: usize| place_of(at / PAGE).load(Ordering::Relaxed) == at / PAGE + 1;
+    is_on_main_stack(start, end) || (len <= PAGE && known(start) && known(end - 1))
+}
+
+/// As much of the main thread's stack as is looked at.
+const MAIN_STACK: usize = 1 << 20;
+
+/// Whether that is between the stack pointer and the end of the main thread's stack,
+/// which is in one piece. The kernel has put random octets there, behind all frames
+/// (getauxval(3)).
+fn is_on_main_stack(start: usize, end: usize) -> bool {
+    let here = stack_pointer();
+    // SAFETY: reads what the kernel told this program at its start.
+    let behind = unsafe { libc::getauxval(libc::AT_RANDOM) } as usize;
+    let used = behind.wrapping_sub(here);
+    used <= MAIN_STACK && start >= here && end <= behind
+}
+
+/// Remembers which pages of this thread's stack can be read, for a time when the kernel
+/// may not be asked any more: some, from the one of the stack pointer upwards, and the
+/// next ones below.
+#[cold]
+pub fn remember_stack() {
+    const ABOVE: usize = 64;
+    const BELOW: usize = 8;
+    let here = stack_pointer() / PAGE;
+    let readable = |page: &usize| kernel_can_read(page * PAGE);
+    let above = (here..here + ABOVE).take_while(readable);
+    let below = (1..=BELOW).map(|count| here - count).take_while(readable);
+    for page in above.chain(below) {
+        place_of(page).store(page + 1, Ordering::Relaxed);
+    }
 }
 
 /// Whether `len` octets at `start` can be read. Up to 256 are looked at.
@@ -93,6 +133,9 @@ fn is_readable_elsewhere(start: usize, len: usize) -> bool {
     let Some(end) = start.checked_add(len).filter(|_| len > 0) else {
         return len == 0;
     };
+    if is_on_main_stack(start, end) {
+        return true;
+    }
     let (first, last) = (start / PAGE, (end - 1) / PAGE);
     let known = |page: usize| place_of(page).load(Ordering::Relaxed) == page + 1;
     let read = |page: usize| {
