@@ -2,15 +2,96 @@
 //!
 //! A reader never waits: it sees a whole record, or none. A writer that finds
 //! another at work gives up. All-zero memory is an empty slot.
+//!
+//! The protocol is that of a sequence lock: the sequence is odd while the record is
+//! written, and a reader looks at it before and after. The words are atomics, so that
+//! what a reader sees of a record in the making is old or new, word by word, and the
+//! fences bring it to notice that it was one. It is written over [`Word`], so that the
+//! model checker runs these very lines (table/model.rs).
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
+/// A word of memory that several threads, or processes, see at a time.
+pub trait Word: Sync {
+    /// Reads it.
+    fn load(&self, order: Ordering) -> u64;
+    /// Writes it.
+    fn store(&self, value: u64, order: Ordering);
+    /// Replaces `current` by `new`; whether it was `current`. Then what comes after
+    /// comes after; otherwise nothing is ordered.
+    fn acquire(&self, current: u64, new: u64) -> bool;
+    /// A fence among the threads that see such words.
+    fn fence(order: Ordering);
+}
+
+impl Word for AtomicU64 {
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    #[inline(always)]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    #[inline(always)]
+    fn acquire(&self, current: u64, new: u64) -> bool {
+        self.compare_exchange(current, new, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    #[inline(always)]
+    fn fence(order: Ordering) {
+        fence(order);
+    }
+}
+
+/// Before a record is read: its sequence, or `None` while it is being written.
+#[inline(always)]
+pub(crate) fn begin<T: Word>(sequence: &T) -> Option<u64> {
+    Some(sequence.load(Ordering::Acquire)).filter(|before| before & 1 == 0)
+}
+
+/// After a record was read: whether nobody has written it since [`begin`].
+#[inline(always)]
+pub(crate) fn is_whole<T: Word>(sequence: &T, before: u64) -> bool {
+    T::fence(Ordering::Acquire);
+    sequence.load(Ordering::Relaxed) == before
+}
+
+/// The words as they are, which may be of two records.
+#[inline(always)]
+pub(crate) fn words<T: Word, const W: usize>(words: &[T; W]) -> [u64; W] {
+    core::array::from_fn(|at| words[at].load(Ordering::Relaxed))
+}
+
+/// Writes a record, of whose words nobody else is a writer.
+#[inline]
+pub(crate) fn write<T: Word, const W: usize>(sequence: &T, words: &[T; W], record: [u64; W]) {
+    // Foreign memory may hold an odd one.
+    let before = sequence.load(Ordering::Relaxed) & !1;
+    sequence.store(before | 1, Ordering::Relaxed);
+    fill(sequence, words, record, before);
+}
+
+/// Writes a record whose sequence was made odd, and ends that.
+#[inline]
+fn fill<T: Word, const W: usize>(sequence: &T, words: &[T; W], record: [u64; W], before: u64) {
+    // Who sees one of the words sees the odd sequence.
+    T::fence(Ordering::Release);
+    for (to, from) in words.iter().zip(record) {
+        to.store(from, Ordering::Relaxed);
+    }
+    sequence.store(before.wrapping_add(2), Ordering::Release);
+}
+
 /// A record of `W` words.
 #[derive(Debug)]
-pub struct Slot<const W: usize> {
+pub struct Slot<const W: usize, T: Word = AtomicU64> {
     /// Odd while the record is being written.
-    sequence: AtomicU64,
-    words: [AtomicU64; W],
+    sequence: T,
+    words: [T; W],
 }
 
 impl<const W: usize> Slot<W> {
@@ -22,47 +103,32 @@ impl<const W: usize> Slot<W> {
             words: [const { AtomicU64::new(0) }; W],
         }
     }
+}
 
+impl<const W: usize, T: Word> Slot<W, T> {
     /// The record, or `None` while it is being written.
     #[must_use]
     #[inline]
     pub fn read(&self) -> Option<[u64; W]> {
-        let before = self.sequence.load(Ordering::Acquire);
-        if before & 1 != 0 {
-            return None;
-        }
-        let mut record = [0; W];
-        for (to, from) in record.iter_mut().zip(&self.words) {
-            *to = from.load(Ordering::Relaxed);
-        }
-        fence(Ordering::Acquire);
-        (self.sequence.load(Ordering::Relaxed) == before).then_some(record)
+        let before = begin(&self.sequence)?;
+        let record = words(&self.words);
+        is_whole(&self.sequence, before).then_some(record)
     }
 
     /// Replaces the record by what `change` makes of it, if `change` wants to and
     /// nobody else is at work. Whether it was replaced.
     pub fn update(&self, change: impl FnOnce([u64; W]) -> Option<[u64; W]>) -> bool {
         let before = self.sequence.load(Ordering::Relaxed);
-        let free = before & 1 == 0
-            && self
-                .sequence
-                .compare_exchange(before, before + 1, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok();
-        if !free {
+        if before & 1 != 0 || !self.sequence.acquire(before, before + 1) {
             return false;
         }
-        fence(Ordering::Release);
-        let mut record = [0; W];
-        for (to, from) in record.iter_mut().zip(&self.words) {
-            *to = from.load(Ordering::Relaxed);
+        let changed = change(words(&self.words));
+        match changed {
+            Some(record) => fill(&self.sequence, &self.words, record, before),
+            None => self
+                .sequence
+                .store(before.wrapping_add(2), Ordering::Release),
         }
-        let changed = change(record);
-        if let Some(record) = changed {
-            for (to, from) in self.words.iter().zip(record) {
-                to.store(from, Ordering::Relaxed);
-            }
-        }
-        self.sequence.store(before + 2, Ordering::Release);
         changed.is_some()
     }
 }
