@@ -32,5 +32,6 @@ pub mod silence;
 pub mod slot;
 pub mod stall;
 pub mod state;
+pub mod table;
 pub mod text;
 pub mod unreach;

@@ -153,8 +153,22 @@ pub(crate) fn address_of(words: [u64; 2]) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(words[0]) << 64 | u128::from(words[1]))
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The state of a record, by its number.
+pub(crate) fn state_of(number: u8) -> Option<State> {
+    State::of(number)
+}
+
+/// The method of a record, by its number.
+pub(crate) fn method_of(number: u8) -> Option<Method> {
+    Some(match number {
+        1 => Method::Echo,
+        2 => Method::Unreach,
+        _ => return None,
+    })
 }
 
 impl Mapping {
@@ -170,16 +184,10 @@ impl Mapping {
 
     fn from_words(words: [u64; WORDS]) -> Option<Self> {
         let rest = words[5];
-        let state = State::of(rest as u8)?;
-        let method = match (rest >> 8) as u8 {
-            1 => Method::Echo,
-            2 => Method::Unreach,
-            _ => return None,
-        };
         Some(Self {
-            state,
+            state: state_of(rest as u8)?,
             u: address_of([words[2], words[3]]),
-            method,
+            method: method_of((rest >> 8) as u8)?,
             expiry: Duration::from_nanos(words[4]),
             rtt: Duration::from_micros(rest >> 32),
             failures: (rest >> 16) as u8,
