@@ -25,6 +25,7 @@ pub mod route;
 pub mod settings;
 pub mod socket;
 pub mod syscall;
+pub mod table;
 pub mod user;
 
 #[cfg(feature = "std")]

@@ -1,0 +1,295 @@
+use std::fs;
+use std::net::Ipv6Addr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aarp_core::mapping::{Mapping as Known, State};
+use aarp_core::table::{Invalid, Stored};
+use aarp_wire::probe::Method;
+
+use super::create::{CreateError, Created, Options, Previous, create};
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A folder that is removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("test").replace("::", "-");
+        let name = format!("aarp-table-{}-{test}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn table(&self) -> PathBuf {
+        self.0.join("table")
+    }
+
+    /// The names in it.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn own() -> u32 {
+    fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn a(n: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, n)
+}
+
+fn known(n: u16, expiry: Duration) -> Known {
+    Known {
+        state: State::Pinned,
+        u: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, n),
+        method: Method::Echo,
+        expiry,
+        rtt: Duration::from_micros(1234),
+        failures: 0,
+    }
+}
+
+fn make(path: &Path) -> Result<Created, CreateError> {
+    create(&Options {
+        path,
+        capacity: 100,
+        mode: 0o644,
+        trusted: &[own()],
+        longest: HOUR,
+    })
+}
+
+fn made(path: &Path) -> (OwnTable, Previous) {
+    let created = make(path).unwrap();
+    (created.table, created.previous)
+}
+
+fn attach(to: &Attachment, path: &Path) -> Result<(), AttachError> {
+    to.attach(path.to_str().unwrap(), &[own()])
+}
+
+fn refused(path: &Path) -> AttachError {
+    attach(&Attachment::none(), path).unwrap_err()
+}
+
+fn lookup(reader: &Attachment, n: u16) -> Option<Known> {
+    let hit = reader.table()?.lookup(a(n), boottime())?;
+    Some(hit.mapping)
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let reader = Attachment::none();
+    assert!(reader.table().is_none());
+    assert_eq!(attach(&reader, &path), Err(AttachError::Absent));
+    let (mut table, previous) = made(&path);
+    assert_eq!(previous, Previous::None);
+    assert_eq!(folder.names(), ["table", "table.lock"]);
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+    assert_eq!(attach(&reader, &path), Ok(()));
+    let mapping = known(1, boottime() + HOUR);
+    assert_eq!(lookup(&reader, 1), None);
+    assert_eq!(table.store(a(1), &mapping, SECOND, boottime()), Stored::New);
+    assert_eq!(lookup(&reader, 1), Some(mapping));
+    let identity = reader.table().unwrap().header().identity();
+    assert_eq!(identity.pid, std::process::id());
+    assert!(identity.started > 0 && identity.key != [0, 0]);
+    table.end().unwrap();
+    assert_eq!(lookup(&reader, 1), None);
+    assert!(folder.names().is_empty());
+    assert_eq!(refused(&path), AttachError::Absent);
+    reader.detach();
+    assert!(reader.table().is_none());
+}
+
+#[test]
+fn a_new_table_takes_the_place_of_the_old() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let (mut old, _) = made(&path);
+    let now = boottime();
+    old.store(a(1), &known(1, now + HOUR), SECOND, now);
+    old.bump_epoch();
+    old.store(a(2), &known(2, now + HOUR), 2 * SECOND, now);
+    old.store(a(3), &known(3, now), SECOND, now);
+    old.store(a(4), &known(4, now + 2 * HOUR), SECOND, now);
+    let reader = Attachment::none();
+    attach(&reader, &path).unwrap();
+    let view = reader.table().unwrap();
+    // As after a kill: the lock is gone, the file is not.
+    drop(old);
+    assert_eq!(
+        view.lookup(a(2), now).unwrap().mapping,
+        known(2, now + HOUR)
+    );
+    let (new, previous) = made(&path);
+    // What is fresh in the last epoch, and does not hold for longer than it may.
+    assert_eq!(previous, Previous::Taken(1));
+    assert!(view.header().is_retired());
+    assert_eq!(lookup(&reader, 2), None);
+    attach(&reader, &path).unwrap();
+    assert_eq!(lookup(&reader, 2), Some(known(2, now + HOUR)));
+    assert_eq!(reader.table().unwrap().get(a(2)).unwrap().due, 2000);
+    assert_eq!([1, 3, 4].map(|n| lookup(&reader, n)), [None; 3]);
+    // Who looks at the old one still finds nothing.
+    assert_eq!(view.entries(0..usize::MAX).count(), 0);
+    assert_eq!(view.header().heartbeat(), Duration::ZERO);
+    drop(new);
+}
+
+#[test]
+fn one_table_has_one_writer() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let (table, _) = made(&path);
+    let error = make(&path).unwrap_err();
+    let line = format!(
+        "{}.lock: another process writes this table: process {}",
+        path.display(),
+        std::process::id()
+    );
+    assert_eq!(error.to_string(), line);
+    assert!(attach(&Attachment::none(), &path).is_ok());
+    drop(table);
+    assert!(make(&path).is_ok());
+}
+
+#[test]
+fn files_that_are_no_tables() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let (table, _) = made(&path);
+    drop(table);
+    let whole = fs::read(&path).unwrap();
+    let write = |octets: &[u8]| {
+        fs::write(&path, octets).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        refused(&path)
+    };
+    let cut = |words: usize| AttachError::Invalid(Invalid::Length(words));
+    for octets in [0, 1, 4095, 4096, 4104, whole.len() - 64, whole.len() - 1] {
+        assert_eq!(write(&whole[..octets]), cut(octets / 8), "{octets}");
+    }
+    assert_eq!(write(&[&whole[..], &[0]].concat()), cut(whole.len() / 8));
+    for (at, octet, expected) in [
+        (0, b'a', AttachError::Invalid(Invalid::Magic)),
+        (8, 2, AttachError::Invalid(Invalid::Version(2))),
+        (12, 56, AttachError::Invalid(Invalid::EntrySize(56))),
+        (16, 64, AttachError::Invalid(Invalid::Slots(64))),
+        (48, whole[48] ^ 1, AttachError::Namespace),
+        (56, whole[56] ^ 1, AttachError::Namespace),
+        (72, 1, AttachError::Retired),
+        (96, whole[96] ^ 1, AttachError::Boot),
+        (112, 1, AttachError::Invalid(Invalid::Clock(1))),
+        (128 + 7, 0x7f, AttachError::Clock),
+    ] {
+        let mut changed = whole.clone();
+        changed[at] = octet;
+        assert_eq!(write(&changed), expected, "octet {at}");
+    }
+    // A hole as long as a table.
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(whole.len() as u64).unwrap();
+    assert_eq!(refused(&path), AttachError::Sparse);
+    assert_eq!(
+        write(&vec![0; whole.len()]),
+        AttachError::Invalid(Invalid::Magic)
+    );
+    // And the whole one is taken, by a writer too.
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(attach(&Attachment::none(), &path), Ok(()));
+    assert_eq!(made(&path).1, Previous::Taken(0));
+}
+
+#[test]
+fn files_that_are_not_trusted() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let (table, _) = made(&path);
+    let reader = Attachment::none();
+    let name = path.to_str().unwrap();
+    let own = own();
+    assert_eq!(
+        reader.attach(name, &[own + 1, own + 2]),
+        Err(AttachError::Owner(own))
+    );
+    assert_eq!(reader.attach(name, &[own + 1, own]), Ok(()));
+    for mode in [0o664, 0o646, 0o666, 0o622] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(refused(&path), AttachError::Writable(mode));
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(attach(&reader, &path), Ok(()));
+    let link = folder.0.join("link");
+    symlink(&path, &link).unwrap();
+    assert_eq!(refused(&link), AttachError::Link);
+    assert_eq!(refused(&folder.0), AttachError::Kind);
+    assert_eq!(refused(Path::new("/dev/null")), AttachError::Kind);
+    assert_eq!(
+        refused(Path::new(&"x/".repeat(300))),
+        AttachError::Open(Errno(libc::ENAMETOOLONG))
+    );
+    // What was read before is read on.
+    assert!(reader.table().is_some());
+    drop(table);
+}
+
+#[test]
+fn what_cannot_be_taken_over_is_replaced() {
+    let folder = Folder::new();
+    let path = folder.table();
+    fs::write(&path, "something else").unwrap();
+    let (table, previous) = made(&path);
+    let length = Invalid::Length("something else".len() / 8);
+    assert_eq!(previous, Previous::Refused(AttachError::Invalid(length)));
+    drop(table);
+    fs::remove_file(&path).unwrap();
+    symlink("/etc/passwd", &path).unwrap();
+    // What a writer has left that was killed in the midst.
+    fs::write(folder.0.join("table.new"), "half").unwrap();
+    let (table, previous) = made(&path);
+    assert_eq!(previous, Previous::Refused(AttachError::Link));
+    assert!(attach(&Attachment::none(), &path).is_ok());
+    assert_eq!(folder.names(), ["table", "table.lock"]);
+    drop(table);
+    // A folder in its place stays, and nothing is left behind.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = make(&path).unwrap_err().to_string();
+    assert!(error.starts_with("put in place /"), "{error}");
+    assert_eq!(folder.names(), ["table"]);
+}
+
+#[test]
+fn a_boot_has_an_identity() {
+    assert_eq!(boot(), boot());
+    assert_ne!(boot().unwrap(), [0, 0]);
+    let text = b"01234567-89ab-cdef-0123-456789ABCDEF\n";
+    assert_eq!(
+        uuid(text),
+        Some([0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef])
+    );
+    for wrong in [&text[1..], b"", b"g", &[text, &text[..]].concat()] {
+        assert_eq!(uuid(wrong), None);
+    }
+}
