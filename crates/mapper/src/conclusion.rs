@@ -1,0 +1,164 @@
+//! What becomes of a question: what is remembered, who is told, and whether it is asked
+//! again.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use aarp_core::mapping::{Answer, Mapping, State};
+use aarp_core::resolution::RANKING;
+use aarp_core::table::Entry;
+
+use crate::event::Event;
+use crate::mapper::{Mapper, Reply};
+use crate::questions::{Phase, Why};
+
+/// How often in a row a U that is in use may not answer before it is given up.
+const TRIES: u8 = 3;
+/// How soon A is asked again when a U that was doubted has not answered.
+const DOUBT_PAUSE: Duration = Duration::from_millis(500);
+/// What is less is left to the end of the mapping.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// For how long an answer is taken that comes too late.
+const LATE: Duration = Duration::from_secs(5);
+/// How soon the same A may be doubted again.
+const DOUBT_AGAIN: Duration = Duration::from_secs(1);
+/// The part of its time before the end of a mapping in which it is asked again: one in so
+/// many.
+const AHEAD: u32 = 5;
+
+impl Mapper<'_> {
+    /// A question has ended.
+    pub(crate) fn conclude(&mut self, a: Ipv6Addr, now: Duration) {
+        let Some(open) = self.questions.get(a) else {
+            return;
+        };
+        let Some(asked) = &open.asked else { return };
+        let (why, times, tries) = (open.why, open.plan.times, open.tries);
+        let (answer, rank) = asked.resolution.answer(now, times.budget);
+        let (refused, sent) = (asked.refused, asked.resolution.sent());
+        let previous = self.known(a);
+        let pinned = previous.filter(|entry| entry.mapping.state == State::Pinned);
+        self.count(&answer);
+        let is_answered = matches!(answer, Answer::Pinned { .. } | Answer::Direct { .. });
+        if !is_answered
+            && let Some(entry) = pinned.filter(|entry| self.is_fresh(entry, now))
+            && let Some(pause) = pause(why, tries, entry.mapping.expiry - now)
+        {
+            // Nobody forgets U yet.
+            for asker in self.questions.take_waiters(a) {
+                self.tell(asker, Reply::Mapping(a, entry.mapping));
+            }
+            if let Some(open) = self.questions.get_mut(a) {
+                open.tries += 1;
+                open.phase = Phase::Pausing;
+            }
+            return self.questions.wake(a, Some(now + pause));
+        }
+        let known = previous.map(|entry| entry.mapping);
+        let mapping = Mapping::after(answer, a, RANKING[rank], known.as_ref(), &times, now);
+        let used = match (why, previous) {
+            (Why::Epoch, Some(entry)) => entry.used,
+            _ => u32::try_from(now.as_secs()).unwrap_or(u32::MAX),
+        };
+        let ahead = match mapping.state {
+            State::Pinned => (times.ttl / AHEAD).as_millis(),
+            _ => 0,
+        };
+        let entry = Entry {
+            a,
+            mapping,
+            epoch: self.table.view().header().epoch() as u8,
+            used,
+            due: u32::try_from(ahead).unwrap_or(u32::MAX),
+        };
+        self.table.store_entry(&entry, now);
+        for asker in self.questions.take_waiters(a) {
+            self.tell(asker, Reply::Mapping(a, mapping));
+        }
+        self.announce(a, known, &mapping, refused.map(|(_, refusal)| refusal));
+        // Another answer to another attempt is no forgery.
+        let mut until = match (is_answered, sent > 1) {
+            (true, true) => Some(now + times.budget),
+            (true, false) => None,
+            (false, _) => Some(now + LATE),
+        };
+        if why == Why::Doubt {
+            until = until.max(Some(now + DOUBT_AGAIN));
+        }
+        match (until, is_answered) {
+            (None, _) => self.questions.remove(a),
+            (Some(until), true) => self.questions.end(a, Phase::Answered, until),
+            (Some(until), false) => self.questions.end(a, Phase::Lingering, until),
+        }
+    }
+
+    fn count(&mut self, answer: &Answer) {
+        let counters = &mut self.counters;
+        match answer {
+            Answer::Pinned { rtt, .. } => {
+                counters.pinned += 1;
+                counters.round_trips.count(*rtt);
+            }
+            Answer::Direct { rtt } => {
+                counters.direct += 1;
+                counters.round_trips.count(*rtt);
+            }
+            Answer::Untrusted { .. } => counters.untrusted += 1,
+            Answer::None { .. } => counters.unanswered += 1,
+        }
+    }
+
+    /// Tells what is different from what was known.
+    fn announce(
+        &mut self,
+        a: Ipv6Addr,
+        known: Option<Mapping>,
+        mapping: &Mapping,
+        refusal: Option<aarp_core::accept::Refusal>,
+    ) {
+        let before = known.filter(|known| known.state == State::Pinned);
+        let Mapping { state, u, rtt, .. } = *mapping;
+        match (before, state) {
+            (None, State::Pinned) => self.happened(Event::Learned { a, u, rtt }),
+            (Some(before), State::Pinned) if before.u != u => {
+                self.counters.changes += 1;
+                let (from, to) = (before.u, u);
+                self.happened(Event::Changed { a, from, to, rtt });
+            }
+            (Some(_), State::Pinned) | (None, _) => {}
+            (Some(before), _) => {
+                self.counters.gone += 1;
+                let u = before.u;
+                self.happened(Event::Gone { a, u, state });
+            }
+        }
+        let is_known = known.is_some_and(|known| (known.state, known.u) == (state, u));
+        if state == State::Untrusted && !is_known {
+            self.happened(Event::Untrusted { a, u, refusal });
+        }
+    }
+
+    /// A cannot be asked, and what is known of it is of another epoch: nobody uses it.
+    pub(crate) fn forget_outdated(&mut self, a: Ipv6Addr) {
+        let epoch = self.table.view().header().epoch() as u8;
+        let Some(entry) = self.known(a).filter(|entry| entry.epoch != epoch) else {
+            return;
+        };
+        self.table.remove(a);
+        if entry.mapping.state == State::Pinned {
+            self.counters.gone += 1;
+            let (u, state) = (entry.mapping.u, State::Unanswered);
+            self.happened(Event::Gone { a, u, state });
+        }
+    }
+}
+
+/// When A is asked again whose U has not answered, while the mapping still holds for
+/// `left`; `None` when that was the last time.
+fn pause(why: Why, tries: u8, left: Duration) -> Option<Duration> {
+    let pause = match why {
+        Why::Doubt => DOUBT_PAUSE,
+        _ => left / 3,
+    };
+    (tries + 1 < TRIES && PAUSE_MIN <= pause && pause < left).then_some(pause)
+}

@@ -1,0 +1,37 @@
+//! The decisions of aarpd, the Anycast Address Mapper of a host (seed 002) and its
+//! caching agent (seed 003, §4.2): what is asked for whom, when and how often, and what
+//! is remembered.
+//!
+//! No I/O and no clock. A [`Mapper`] is told what has happened, and says by
+//! [`Mapper::next`] what is to be done, until there is nothing more, and by
+//! [`Mapper::due`] when it wants to be asked again. A time is a `Duration` of
+//! `CLOCK_BOOTTIME`.
+//!
+//! * One question to one A serves all who ask.
+//! * Probes leave at a limited rate, in total and for each /48 ([`pace`]).
+//! * Users have a share each, and those who are neither root nor the daemon's own ask
+//!   about `prefixes` alone ([`users`]).
+//! * A mapping that is used is asked again before its end; one that is not ends.
+//! * Who says that a U has failed makes A be asked again, and nobody forget anything.
+#![forbid(unsafe_code)]
+
+mod asking;
+mod conclusion;
+pub mod counters;
+pub mod event;
+mod mapper;
+pub mod pace;
+mod questions;
+mod requests;
+mod sweep;
+pub mod users;
+
+pub use counters::Counters;
+pub use event::Event;
+pub use mapper::{Action, Asker, Failed, Limits, Mapper, Probe, Reply, Start, Unasked};
+pub use questions::Why;
+pub use sweep::{Cause, Changed};
+pub use users::User;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! The mapper, and what goes in and out.
+
+use std::collections::VecDeque;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use aarp_core::mapping::Mapping;
+use aarp_core::probing::MESSAGE_MAX;
+use aarp_core::resolution::Rank;
+use aarp_core::settings::{Methods, Settings};
+use aarp_core::table::{Entry, TableWriter};
+use aarp_wire::route::RouteRepr;
+
+use crate::counters::Counters;
+use crate::event::Event;
+use crate::pace::{Paces, Rate};
+use crate::questions::{Phase, Questions};
+use crate::sweep::Sweep;
+use crate::users::Shares;
+
+/// How much is done at once and in a second.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Questions that begin, of all.
+    pub total: Rate,
+    /// Questions that begin, to one /48.
+    pub site: Rate,
+    /// Questions that one user may cause who is neither root nor the daemon's own.
+    pub user: Rate,
+    /// Questions at the same time.
+    pub open: usize,
+    /// Askers that wait at the same time.
+    pub waiters: usize,
+    /// For how long a question may wait for its turn; one that would for longer is
+    /// refused.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            total: Rate::new(2000, 500),
+            site: Rate::new(500, 100),
+            user: Rate::new(50, 200),
+            open: 8192,
+            waiters: 16384,
+            patience: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Who waits for an answer: a connection, and the number of the request on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Asker {
+    /// The connection; numbers are not used twice.
+    pub client: u64,
+    /// The request.
+    pub request: u32,
+}
+
+/// Why nobody was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unasked {
+    /// The configuration does not ask about it, or this kind of address.
+    Policy,
+    /// This user may ask about `prefixes` only.
+    NotForUser,
+    /// This user has used up its share for now.
+    UserLimit,
+    /// Too much is being asked already.
+    Busy,
+    /// It is an address of this host.
+    Local,
+    /// There is no route to it.
+    NoRoute,
+    /// The kernel permits no socket to ask with.
+    NotPermitted,
+    /// Something of the system failed.
+    System,
+}
+
+impl Unasked {
+    /// How many there are.
+    pub const COUNT: usize = 8;
+    /// All, in the order of their numbers.
+    pub const ALL: [Unasked; Unasked::COUNT] = [
+        Unasked::Policy,
+        Unasked::NotForUser,
+        Unasked::UserLimit,
+        Unasked::Busy,
+        Unasked::Local,
+        Unasked::NoRoute,
+        Unasked::NotPermitted,
+        Unasked::System,
+    ];
+
+    /// The name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Unasked::Policy => "policy",
+            Unasked::NotForUser => "not-for-user",
+            Unasked::UserLimit => "user-limit",
+            Unasked::Busy => "busy",
+            Unasked::Local => "local",
+            Unasked::NoRoute => "no-route",
+            Unasked::NotPermitted => "no-permission",
+            Unasked::System => "system",
+        }
+    }
+}
+
+/// What an asker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// What is known.
+    Mapping(Ipv6Addr, Mapping),
+    /// Why nobody was asked.
+    Unasked(Ipv6Addr, Unasked),
+}
+
+/// A message to A.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// A.
+    pub to: Ipv6Addr,
+    /// The port; 0 for a method without ports.
+    pub port: u16,
+    /// The method's rank.
+    pub rank: Rank,
+    pub(crate) message: [u8; MESSAGE_MAX],
+    pub(crate) length: usize,
+}
+
+impl Probe {
+    /// The octets to send.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message[..self.length]
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Look for the route to A, and call [`Mapper::begin`].
+    Begin(Ipv6Addr),
+    /// Send this, and call [`Mapper::not_sent`] where the host will not have it.
+    Send(Probe),
+    /// Tell somebody who waits; who has left misses nothing.
+    Tell(Asker, Reply),
+    /// Tell whoever follows.
+    Happened(Event),
+}
+
+/// With what a question begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// The route to A, where there is one.
+    pub route: Option<RouteRepr>,
+    /// Which methods there are sockets for.
+    pub methods: Methods,
+    /// The identifier of echo requests, where it is ours to choose.
+    pub ident: Option<u16>,
+    /// Random bits.
+    pub random: [u8; 34],
+}
+
+/// What a program says of a U.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// The anycast address.
+    pub a: Ipv6Addr,
+    /// The unicast address that failed.
+    pub u: Ipv6Addr,
+    /// The transport protocol.
+    pub protocol: u8,
+    /// The port.
+    pub port: u16,
+    /// The number of errno(3); 0 for silence.
+    pub errno: i32,
+}
+
+/// The mapper of one network namespace.
+#[derive(Debug)]
+pub struct Mapper<'m> {
+    pub(crate) table: TableWriter<'m>,
+    pub(crate) settings: Box<Settings>,
+    pub(crate) limits: Limits,
+    pub(crate) questions: Questions,
+    pub(crate) paces: Paces,
+    pub(crate) shares: Shares,
+    pub(crate) counters: Counters,
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) sweep: Option<Sweep>,
+}
+
+impl<'m> Mapper<'m> {
+    /// A mapper that keeps what it learns in `table`.
+    #[must_use]
+    pub fn new(table: TableWriter<'m>, settings: Box<Settings>, limits: Limits) -> Self {
+        Self {
+            table,
+            settings,
+            limits,
+            questions: Questions::default(),
+            paces: Paces::default(),
+            shares: Shares::default(),
+            counters: Counters::default(),
+            actions: VecDeque::new(),
+            sweep: None,
+        }
+    }
+
+    /// Where mappings are kept.
+    #[must_use]
+    pub fn table(&self) -> &TableWriter<'m> {
+        &self.table
+    }
+
+    /// The same, for signs of life and its end.
+    pub fn table_mut(&mut self) -> &mut TableWriter<'m> {
+        &mut self.table
+    }
+
+    /// What is known about `a`, fresh or not.
+    pub(crate) fn known(&self, a: Ipv6Addr) -> Option<Entry> {
+        self.table.view().get(a)
+    }
+
+    /// Whether programs use it.
+    pub(crate) fn is_fresh(&self, entry: &Entry, now: Duration) -> bool {
+        entry.is_fresh(self.table.view().header().epoch(), now)
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many questions there are, and how many wait for their answers.
+    #[must_use]
+    pub fn open(&self) -> (usize, usize) {
+        (self.questions.active(), self.questions.waiters())
+    }
+
+    pub(crate) fn tell(&mut self, asker: Asker, reply: Reply) {
+        self.actions.push_back(Action::Tell(asker, reply));
+    }
+
+    pub(crate) fn happened(&mut self, event: Event) {
+        self.actions.push_back(Action::Happened(event));
+    }
+
+    /// When [`next`](Self::next) has something to do, if nothing happens before.
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        if !self.actions.is_empty() || self.is_sweeping() {
+            return Some(Duration::ZERO);
+        }
+        self.questions.due()
+    }
+
+    /// What is to be done now.
+    pub fn next(&mut self, now: Duration) -> Option<Action> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            match self.questions.take_due(now) {
+                Some(a) => self.pursue(a, now),
+                None if self.is_sweeping() => self.sweep(now),
+                None => return None,
+            }
+        }
+    }
+
+    /// Does what is due about a question.
+    fn pursue(&mut self, a: Ipv6Addr, now: Duration) {
+        match self.questions.get(a).map(|open| open.phase) {
+            Some(Phase::AwaitsSite | Phase::Pausing) => {
+                self.await_turn(a, Phase::AwaitsTotal, now);
+            }
+            Some(Phase::AwaitsTotal) => {
+                if let Some(open) = self.questions.get_mut(a) {
+                    open.phase = Phase::Beginning;
+                    self.actions.push_back(Action::Begin(a));
+                }
+            }
+            Some(Phase::Asking) => self.drive(a, now),
+            Some(Phase::Beginning | Phase::Lingering | Phase::Answered) | None => {}
+        }
+    }
+
+    pub(crate) fn await_turn(&mut self, a: Ipv6Addr, phase: Phase, now: Duration) {
+        let turn = self.paces.reserve_total(&self.limits.total, now);
+        if let Some(open) = self.questions.get_mut(a) {
+            open.phase = phase;
+            self.questions.wake(a, Some(turn));
+        }
+    }
+}

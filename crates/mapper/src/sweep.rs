@@ -1,0 +1,174 @@
+//! What becomes of all mappings at once: a new epoch, other settings, a flush.
+
+use std::time::Duration;
+
+use aarp_core::accept::judge_address;
+use aarp_core::mapping::State;
+use aarp_core::policy::{Patience, interest, plan};
+use aarp_core::prefix::Prefix;
+use aarp_core::settings::Settings;
+use aarp_core::table::Entry;
+
+use crate::event::Event;
+use crate::mapper::Mapper;
+use crate::questions::{Phase, Why};
+
+/// Places of the table that are looked at in one go.
+const PLACES: usize = 1024;
+/// Only so many parts of all questions are asked because of a new epoch: the rest is for
+/// those who wait.
+const SHARE: usize = 4;
+/// The default route, or one of the few that stand in for it together.
+const DEFAULT_BITS: u8 = 3;
+
+/// Why an epoch ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A route has changed that matters.
+    Routes,
+    /// An address of this host has come or gone.
+    Addresses,
+    /// The host was suspended.
+    Resume,
+}
+
+impl Cause {
+    /// The name in events.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Routes => "routes",
+            Cause::Addresses => "addresses",
+            Cause::Resume => "resume",
+        }
+    }
+}
+
+/// What routes have changed.
+#[derive(Debug, Clone, Copy)]
+pub enum Changed<'p> {
+    /// Those to these prefixes.
+    Prefixes(&'p [Prefix]),
+    /// Nobody knows: too many at once.
+    Unknown,
+}
+
+/// How far the table was looked through since the epoch began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sweep {
+    place: usize,
+}
+
+impl Mapper<'_> {
+    /// Routes have changed; whether that matters, and a new epoch has begun.
+    pub fn routes_changed(&mut self, changed: Changed<'_>, now: Duration) -> bool {
+        let matters = match changed {
+            Changed::Unknown => true,
+            Changed::Prefixes(prefixes) => {
+                prefixes.iter().any(|p| p.len_bits() <= DEFAULT_BITS) || self.any_in(prefixes, now)
+            }
+        };
+        if matters {
+            self.begin_epoch(Cause::Routes, now);
+        }
+        matters
+    }
+
+    /// Whether anything that is known, or is being found out, is in one of these.
+    fn any_in(&self, prefixes: &[Prefix], now: Duration) -> bool {
+        let within = |address| prefixes.iter().any(|prefix| prefix.contains(address));
+        if self.questions.addresses().any(within) {
+            return true;
+        }
+        let table = self.table.view();
+        let mut fresh = table
+            .entries(0..table.slots())
+            .filter(|e| self.is_fresh(e, now));
+        fresh.any(|entry| within(entry.a) || within(entry.mapping.u))
+    }
+
+    /// What was found out before is in doubt: nobody uses it, and what is in use is asked
+    /// about at once.
+    pub fn begin_epoch(&mut self, cause: Cause, now: Duration) {
+        let epoch = self.table.bump_epoch();
+        self.counters.epochs += 1;
+        self.happened(Event::Epoch { epoch, cause });
+        // An answer that is on its way may have come from where A was before.
+        for a in self.questions.outdated() {
+            self.await_turn(a, Phase::AwaitsTotal, now);
+        }
+        self.sweep = Some(Sweep { place: 0 });
+    }
+
+    /// Whether there is more of the table to look through, and room for what is found.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.sweep.is_some() && self.questions.active() < self.limits.open / SHARE
+    }
+
+    /// Looks through a part of the table: what is in use is asked about.
+    pub(crate) fn sweep(&mut self, now: Duration) {
+        let Some(Sweep { place }) = self.sweep else {
+            return;
+        };
+        let table = self.table.view();
+        let epoch = table.header().epoch() as u8;
+        for entry in table.entries(place..place + PLACES) {
+            // Where it cannot be asked now, who uses it next has it asked.
+            if entry.epoch != epoch && self.is_used(&entry, now) {
+                self.ask_by_itself(entry.a, Why::Epoch, now);
+            }
+        }
+        let next = place + PLACES;
+        self.sweep = (next < table.slots()).then_some(Sweep { place: next });
+    }
+
+    /// Whether a mapping was used in the time that it holds.
+    fn is_used(&self, entry: &Entry, now: Duration) -> bool {
+        let Ok(interest) = interest(&self.settings, entry.a) else {
+            return false;
+        };
+        let ttl = plan(&self.settings, entry.a, interest, Patience::Blocking)
+            .times
+            .ttl;
+        entry.mapping.state == State::Pinned
+            && entry.mapping.is_fresh(now)
+            && now.saturating_sub(Duration::from_secs(entry.used.into())) <= ttl
+    }
+
+    /// Goes on with other settings: mappings that they do not permit are forgotten, the
+    /// others kept. How many were forgotten.
+    pub fn reload(&mut self, settings: Box<Settings>) -> usize {
+        let slots = 0..self.table.view().slots();
+        let removed = self.table.retain(slots, |entry| {
+            let refuses = || judge_address(&settings, entry.a, entry.mapping.u).is_some();
+            let is_pinned = entry.mapping.state == State::Pinned;
+            interest(&settings, entry.a).is_ok() && !(is_pinned && refuses())
+        });
+        self.settings = settings;
+        removed
+    }
+
+    /// Forgets what is known about every A in a prefix; how many there were.
+    pub fn flush(&mut self, prefix: Prefix) -> usize {
+        let slots = 0..self.table.view().slots();
+        let count = match prefix.len_bits() {
+            128 => usize::from(self.table.remove(prefix.address())),
+            _ => self.table.retain(slots, |entry| !prefix.contains(entry.a)),
+        };
+        self.happened(Event::Flushed { prefix, count });
+        count
+    }
+
+    /// How many mappings there are that hold, by the number of the state from 1.
+    #[must_use]
+    pub fn census(&self, now: Duration) -> [u64; State::ALL.len()] {
+        let mut states = [0; State::ALL.len()];
+        let table = self.table.view();
+        for entry in table.entries(0..table.slots()) {
+            if self.is_fresh(&entry, now) {
+                states[entry.mapping.state as usize - 1] += 1;
+            }
+        }
+        states
+    }
+}

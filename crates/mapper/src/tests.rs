@@ -1,0 +1,7 @@
+//! What a mapper does, in a world with a clock of its own.
+
+mod askers;
+mod changes;
+mod invariants;
+mod refreshes;
+mod world;

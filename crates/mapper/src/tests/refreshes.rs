@@ -1,0 +1,195 @@
+//! Mappings that are used, that are not, and that have failed.
+
+use std::time::Duration;
+
+use aarp_core::mapping::State;
+
+use super::world::*;
+use crate::{Event, Failed, Limits, User, Why};
+
+fn learned() -> World {
+    let mut world = World::new(PREFIXES, Limits::default());
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(1, User::Own, a(0));
+    world.run(ms(10));
+    world
+}
+
+#[test]
+fn what_is_used_is_asked_again_before_its_end() {
+    let mut world = learned();
+    // A program connects every second, for ten minutes: it never waits.
+    for _ in 0..600 {
+        assert_eq!(world.look(a(0)), Some(u(0)));
+        world.run(ms(1000));
+    }
+    // Every 48 seconds or a little later, when somebody has used it.
+    let refreshes = world.mapper.counters().questions[Why::Refresh as usize];
+    assert_eq!((world.sent.len(), refreshes), (13, 12));
+    assert_eq!(world.events.len(), 1, "{:?}", world.events);
+    assert!(world.mapper.counters().used < 20);
+}
+
+#[test]
+fn what_is_not_used_is_not_asked_again() {
+    let mut world = learned();
+    world.run(ms(40_000));
+    assert_eq!(world.look(a(0)), Some(u(0)));
+    world.run(ms(30_000));
+    assert_eq!((world.look(a(0)), world.sent.len()), (None, 1));
+}
+
+#[test]
+fn another_responder_is_an_event_and_serves_the_next() {
+    let mut world = learned();
+    world.answers.insert(a(0), (u(1), ms(15)));
+    world.run(ms(50_000));
+    let told = world.now;
+    assert_eq!(
+        world.look(a(0)),
+        Some(u(0)),
+        "served while it is asked again"
+    );
+    world.run(ms(15));
+    assert_eq!(world.look(a(0)), Some(u(1)));
+    let changed = Event::Changed {
+        a: a(0),
+        from: u(0),
+        to: u(1),
+        rtt: ms(15),
+    };
+    assert_eq!(world.events[1..], [(told + ms(15), changed)]);
+    assert_eq!(world.mapper.counters().changes, 1);
+}
+
+#[test]
+fn a_silent_responder_is_gone_within_its_time() {
+    let mut world = learned();
+    world.answers.clear();
+    let expiry = world.known(a(0)).unwrap().mapping.expiry;
+    let mut gone = None;
+    for _ in 0..120 {
+        world.look(a(0));
+        world.run(ms(1000));
+        gone = gone.or(world.events.get(1).copied());
+    }
+    let (at, event) = gone.unwrap();
+    let expected = Event::Gone {
+        a: a(0),
+        u: u(0),
+        state: State::Unanswered,
+    };
+    assert_eq!(event, expected);
+    assert!(
+        at <= expiry && at > expiry - ms(12_000),
+        "{at:?} {expiry:?}"
+    );
+    // Asked three times, with two retransmissions each, and once more an hour later.
+    assert_eq!(world.sent.len(), 1 + 9);
+    assert_eq!(world.mapper.counters().gone, 1);
+}
+
+#[test]
+fn one_lost_refresh_is_no_matter() {
+    let mut world = learned();
+    world.answers.clear();
+    world.run(ms(50_000));
+    assert_eq!(world.look(a(0)), Some(u(0)));
+    world.run(ms(1500));
+    world.answers.insert(a(0), (u(0), ms(10)));
+    assert_eq!(world.look(a(0)), Some(u(0)));
+    world.run(ms(7000));
+    let expiry = world.known(a(0)).unwrap().mapping.expiry;
+    assert!(expiry > world.now + ms(50_000));
+    assert_eq!(world.events.len(), 1);
+}
+
+fn failed(u: std::net::Ipv6Addr) -> Failed {
+    Failed {
+        a: a(0),
+        u,
+        protocol: 6,
+        port: 443,
+        errno: 111,
+    }
+}
+
+#[test]
+fn a_failure_has_a_asked_again_and_forgets_nothing() {
+    let mut world = learned();
+    world.run(ms(1000));
+    for _ in 0..100 {
+        world
+            .mapper
+            .failed(User::Other(7), &failed(u(0)), world.now);
+        assert_eq!(world.look(a(0)), Some(u(0)));
+    }
+    world.run(ms(100));
+    assert_eq!((world.sent.len(), world.look(a(0))), (2, Some(u(0))));
+    // Whoever goes on saying so is heard once a second.
+    for _ in 0..100 {
+        world.mapper.failed(User::Own, &failed(u(0)), world.now);
+        world.run(ms(10));
+    }
+    assert_eq!(world.sent.len(), 3);
+    // Of another U nobody wants to know.
+    world.run(ms(2000));
+    world.mapper.failed(User::Own, &failed(u(3)), world.now);
+    world.run(ms(100));
+    assert_eq!(world.sent.len(), 3);
+    let told = |event: &Event| {
+        matches!(
+            event,
+            Event::Failed {
+                port: 443,
+                errno: 111,
+                ..
+            }
+        )
+    };
+    let events = world.events.iter().filter(|(_, event)| told(event));
+    assert_eq!(events.count(), 2);
+    assert_eq!(world.mapper.counters().doubts, 2);
+}
+
+#[test]
+fn a_failure_finds_the_next_responder_at_once() {
+    let mut world = learned();
+    world.run(ms(1000));
+    world.answers.insert(a(0), (u(1), ms(10)));
+    world.mapper.failed(User::Own, &failed(u(0)), world.now);
+    world.run(ms(11));
+    assert_eq!(world.look(a(0)), Some(u(1)));
+}
+
+#[test]
+fn a_dead_responder_is_gone_soon_after_a_failure() {
+    let mut world = learned();
+    world.run(ms(1000));
+    world.answers.clear();
+    world.mapper.failed(User::Own, &failed(u(0)), world.now);
+    world.run(ms(1000));
+    assert_eq!(
+        world.look(a(0)),
+        Some(u(0)),
+        "not before it was asked three times"
+    );
+    world.run(ms(3100));
+    assert_eq!(world.found(a(0)).unwrap().state, State::Unanswered);
+    assert!(matches!(world.events.last(), Some((_, Event::Gone { .. }))));
+}
+
+#[test]
+fn who_asks_the_daemon_keeps_a_mapping_in_use() {
+    let mut world = learned();
+    let expiry = world.known(a(0)).unwrap().mapping.expiry;
+    for client in 100..155 {
+        world.ask(client, User::Own, a(0));
+        world.run(ms(1000));
+    }
+    assert_eq!(world.sent.len(), 2);
+    let entry = world.known(a(0)).unwrap();
+    assert!(entry.mapping.expiry > expiry + ms(40_000));
+    let used = Duration::from_secs(entry.used.into());
+    assert!(world.now - used <= ms(3000), "{used:?}");
+}

@@ -1,0 +1,75 @@
+//! Who asks, and each user's share of the questions.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use lru::LruCache;
+
+use crate::pace::{Pace, Rate};
+
+/// Who asks, by the credentials of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum User {
+    /// Root, or the user whose daemon it is: no limit but the pace.
+    Own,
+    /// Another, by number: asks about `prefixes` alone, at a limited rate.
+    Other(u32),
+}
+
+/// How many users are remembered; one that was not heard of for long has its whole share.
+const USERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// What each user has used of its share.
+#[derive(Debug)]
+pub struct Shares(LruCache<u32, Pace>);
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self(LruCache::new(USERS))
+    }
+}
+
+impl Shares {
+    /// Whether the user may cause one more question now, which is then counted.
+    pub fn permits(&mut self, rate: &Rate, user: User, now: Duration) -> bool {
+        let User::Other(number) = user else {
+            return true;
+        };
+        let pace = self.0.get_or_insert_mut(number, Pace::default);
+        let permitted = pace.next(rate, now) <= now;
+        if permitted {
+            pace.take(rate, now);
+        }
+        permitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_has_a_share_of_its_own() {
+        let rate = Rate::new(1, 3);
+        let mut shares = Shares::default();
+        let now = Duration::from_secs(100);
+        let mut count = |user, now| {
+            let asked = (0..100).filter(|_| shares.permits(&rate, user, now));
+            asked.count()
+        };
+        assert_eq!(count(User::Other(1), now), 3);
+        assert_eq!(count(User::Other(2), now), 3);
+        assert_eq!(count(User::Own, now), 100);
+        assert_eq!(count(User::Other(1), now + Duration::from_secs(2)), 2);
+    }
+
+    #[test]
+    fn the_number_of_users_is_bounded() {
+        let rate = Rate::new(1, 1);
+        let mut shares = Shares::default();
+        for user in 0..100_000 {
+            assert!(shares.permits(&rate, User::Other(user), Duration::from_secs(1)));
+        }
+        assert_eq!(shares.0.len(), USERS.get());
+    }
+}
