@@ -23,6 +23,7 @@ mod mapper;
 pub mod pace;
 mod questions;
 mod requests;
+pub mod sockets;
 mod sweep;
 pub mod users;
 

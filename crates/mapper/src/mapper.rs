@@ -184,8 +184,8 @@ pub struct Failed {
 
 /// The mapper of one network namespace.
 #[derive(Debug)]
-pub struct Mapper<'m> {
-    pub(crate) table: TableWriter<'m>,
+pub struct Mapper<'t> {
+    pub(crate) table: &'t mut TableWriter<'static>,
     pub(crate) settings: Box<Settings>,
     pub(crate) limits: Limits,
     pub(crate) questions: Questions,
@@ -196,10 +196,14 @@ pub struct Mapper<'m> {
     pub(crate) sweep: Option<Sweep>,
 }
 
-impl<'m> Mapper<'m> {
+impl<'t> Mapper<'t> {
     /// A mapper that keeps what it learns in `table`.
     #[must_use]
-    pub fn new(table: TableWriter<'m>, settings: Box<Settings>, limits: Limits) -> Self {
+    pub fn new(
+        table: &'t mut TableWriter<'static>,
+        settings: Box<Settings>,
+        limits: Limits,
+    ) -> Self {
         Self {
             table,
             settings,
@@ -215,13 +219,13 @@ impl<'m> Mapper<'m> {
 
     /// Where mappings are kept.
     #[must_use]
-    pub fn table(&self) -> &TableWriter<'m> {
-        &self.table
+    pub fn table(&self) -> &TableWriter<'static> {
+        self.table
     }
 
     /// The same, for signs of life and its end.
-    pub fn table_mut(&mut self) -> &mut TableWriter<'m> {
-        &mut self.table
+    pub fn table_mut(&mut self) -> &mut TableWriter<'static> {
+        self.table
     }
 
     /// What is known about `a`, fresh or not.

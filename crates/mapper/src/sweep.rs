@@ -24,10 +24,8 @@ const DEFAULT_BITS: u8 = 3;
 /// Why an epoch ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// A route has changed that matters.
+    /// A route has changed that matters, or an address of this host.
     Routes,
-    /// An address of this host has come or gone.
-    Addresses,
     /// The host was suspended.
     Resume,
 }
@@ -38,7 +36,6 @@ impl Cause {
     pub fn name(self) -> &'static str {
         match self {
             Cause::Routes => "routes",
-            Cause::Addresses => "addresses",
             Cause::Resume => "resume",
         }
     }

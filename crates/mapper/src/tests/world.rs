@@ -99,7 +99,7 @@ impl World {
         };
         let table = TableWriter::format(memory.leak(), &identity, BEGIN).unwrap();
         Self {
-            mapper: Mapper::new(table, settings(text), limits),
+            mapper: Mapper::new(Box::leak(Box::new(table)), settings(text), limits),
             now: BEGIN,
             answers: HashMap::new(),
             routes: HashMap::new(),
