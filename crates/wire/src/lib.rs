@@ -18,6 +18,7 @@ pub mod mapper;
 pub mod mobility;
 pub mod probe;
 pub mod route;
+pub mod route_change;
 
 use core::fmt;
 
