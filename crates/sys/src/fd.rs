@@ -238,6 +238,14 @@ impl Fd {
     }
 }
 
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Fd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        // SAFETY: it is open for as long as this value lives.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(self.number()) }
+    }
+}
+
 impl Drop for Fd {
     fn drop(&mut self) {
         let closing = self.entry.with(State::Closing);

@@ -29,6 +29,8 @@ pub mod table;
 pub mod user;
 
 #[cfg(feature = "std")]
+pub mod activation;
+#[cfg(feature = "std")]
 pub mod batch;
 #[cfg(feature = "std")]
 mod control;

@@ -292,6 +292,14 @@ impl ProbeSocket {
     }
 }
 
+/// For a program that waits for more than this.
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for ProbeSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// Whether the kernel makes this of an ICMPv6 error.
 #[must_use]
 pub fn is_from_icmp(errno: Errno) -> bool {
