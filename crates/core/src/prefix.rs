@@ -39,6 +39,23 @@ fn mask(len: u8) -> u128 {
 }
 
 impl Prefix {
+    /// The prefix of this length that begins with an address.
+    ///
+    /// # Errors
+    /// [`PrefixError::Length`] beyond 128, and [`PrefixError::HostBits`].
+    pub fn new(address: Ipv6Addr, len: u8) -> Result<Self, PrefixError> {
+        if len > 128 {
+            return Err(PrefixError::Length);
+        }
+        if u128::from(address) & !mask(len) != 0 {
+            return Err(PrefixError::HostBits);
+        }
+        Ok(Self {
+            address: address.octets(),
+            len,
+        })
+    }
+
     /// The prefix of one address.
     #[must_use]
     pub const fn host(address: Ipv6Addr) -> Self {
@@ -81,13 +98,7 @@ impl FromStr for Prefix {
             }
         };
         let address: Ipv6Addr = address.parse().map_err(|_| PrefixError::Address)?;
-        if u128::from(address) & !mask(len) != 0 {
-            return Err(PrefixError::HostBits);
-        }
-        Ok(Self {
-            address: address.octets(),
-            len,
-        })
+        Self::new(address, len)
     }
 }
 

@@ -297,6 +297,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// All tables.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().flatten()
+    }
+
     /// The tables whose prefix contains `a`.
     pub fn containing(&self, a: Ipv6Addr) -> impl Iterator<Item = &Rule> {
         let rules = self.rules.iter().flatten();
