@@ -1,0 +1,133 @@
+//! Where programs connect to: the socket, and whose it is.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use aarp_host::failure::{Failure, code};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    socket_with, sockopt,
+};
+use rustix::process::test_kill_process;
+
+/// How many may wait to be let in.
+const BACKLOG: i32 = 1024;
+
+/// A socket that is listened on.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    /// Its name, where it is ours to remove.
+    path: Option<PathBuf>,
+}
+
+/// Somebody who has connected.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) socket: OwnedFd,
+    /// The user as who it connected.
+    pub(crate) uid: u32,
+}
+
+impl Listener {
+    /// Listens on the socket that the service manager has opened, or on one of its own at
+    /// `path`, which everybody may use or, if `private`, its own user alone.
+    pub(crate) fn open(path: &Path, private: bool) -> Result<Self, Failure> {
+        let handed = aarp_sys::activation::listener(libc::SOCK_SEQPACKET)
+            .map_err(|error| Failure::system("take the socket of the service manager", error))?;
+        if let Some(socket) = handed {
+            return Ok(Self { socket, path: None });
+        }
+        let named = |operation: &'static str| {
+            let name = path.display().to_string();
+            move |error: io::Error| Failure::system(&format!("{operation} {name}"), error)
+        };
+        make_room(path)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let open = || -> Result<OwnedFd, Errno> {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            bind(&socket, &SocketAddrUnix::new(path)?)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|error| named("make the socket")(error.into()))?;
+        let mode = if private { 0o600 } else { 0o666 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+            .map_err(named("set the mode of"))?;
+        // Not before everybody may come whom its mode lets in.
+        listen(&socket, BACKLOG).map_err(|error| named("listen on")(error.into()))?;
+        Ok(Self {
+            socket,
+            path: Some(path.to_owned()),
+        })
+    }
+
+    /// Lets somebody in, if anybody waits.
+    pub(crate) fn accept(&self) -> io::Result<Option<Caller>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match accept_with(&self.socket, flags) {
+            Ok(socket) => {
+                let uid = sockopt::socket_peercred(&socket)?.uid.as_raw();
+                Ok(Some(Caller { socket, uid }))
+            }
+            Err(Errno::AGAIN) => Ok(None),
+            // Who came is gone again.
+            Err(Errno::CONNABORTED | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Removes what a dead daemon has left at `path`.
+fn make_room(path: &Path) -> Result<(), Failure> {
+    let busy = |problem: &str| {
+        let message = format!("{}: {problem}", path.display());
+        Failure::new(code::UNAVAILABLE, message)
+    };
+    let dial = || -> Result<OwnedFd, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(socket)
+    };
+    match dial() {
+        Ok(socket) if is_held(&socket) => return Err(busy("another process serves it")),
+        // So many wait that there is no room for one more.
+        Err(Errno::AGAIN) => return Err(busy("another process serves it")),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::PROTOTYPE) => return Err(busy("it is a socket of another type")),
+        Ok(_) | Err(Errno::CONNREFUSED) => {}
+        Err(error) => {
+            let operation = format!("look whether {} is served", path.display());
+            return Err(Failure::system(&operation, error));
+        }
+    }
+    std::fs::remove_file(path)
+        .map_err(|error| Failure::system(&format!("remove {}", path.display()), error))
+}
+
+/// Whether who listens at the other end is alive.
+fn is_held(socket: &OwnedFd) -> bool {
+    // Of whoever began to listen. One that is not known is not known to be dead.
+    match sockopt::socket_peercred(socket) {
+        Ok(peer) => test_kill_process(peer.pid) != Err(Errno::SRCH),
+        Err(_) => true,
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Somebody else may have removed it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `aarpd run`: from the configuration to a serving daemon, and back.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use aarp_core::settings::Methods;
+use aarp_core::table::TableWriter;
+use aarp_host::failure::{Failure, code};
+use aarp_mapper::{Limits, Mapper};
+use aarp_sys::clock::boottime;
+use aarp_sys::table::{CreateError, Created, Options, Previous, create, namespace};
+use rustix::event::epoll;
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+
+use crate::clients::Clients;
+use crate::configuration::Configuration;
+use crate::exporter::Exporter;
+use crate::listen::Listener;
+use crate::notify::Notify;
+use crate::prober::Prober;
+use crate::serve::{Daemon, READERS};
+use crate::watch::{Routes, Signals, Sleep};
+use crate::{Place, say};
+
+/// Descriptors that are enough for every connection there may be.
+const DESCRIPTORS: u64 = 8192;
+
+/// Serves until a signal comes.
+pub(crate) fn run(place: &Place) -> Result<(), Failure> {
+    let configuration = Configuration::read(place)?;
+    let me = geteuid().as_raw();
+    is_trusted(&configuration, place, me)?;
+    let signals = Signals::open()?;
+    let routes = Routes::open()?;
+    let prober = Prober::open()?;
+    prober.require(configuration.resolve.methods.or(Methods::ECHO))?;
+    for path in [&configuration.table, &configuration.socket] {
+        make_folder(path)?;
+    }
+    let mode = if place.user_daemon { 0o600 } else { 0o644 };
+    let trusted: Vec<u32> = [0, me].into_iter().chain(configuration.user).collect();
+    let Created { table, previous } = create(&Options {
+        path: &configuration.table,
+        capacity: configuration.daemon.entries as usize,
+        mode,
+        trusted: &trusted,
+        longest: configuration.longest(),
+    })
+    .map_err(|error| match error {
+        CreateError::Held { .. } | CreateError::Room { .. } => {
+            Failure::new(code::UNAVAILABLE, error)
+        }
+        error => Failure::new(code::SYSTEM, error),
+    })?;
+    let mut table = table;
+    let served = serve(
+        place,
+        &configuration,
+        (&mut table, previous),
+        (signals, routes, prober),
+        trusted,
+    );
+    // Nobody is to use what nobody refreshes.
+    let ended = table
+        .end()
+        .map_err(|error| Failure::new(code::SYSTEM, error));
+    served.and(ended)
+}
+
+fn serve(
+    place: &Place,
+    configuration: &Configuration,
+    (table, previous): (&mut TableWriter<'static>, Previous),
+    (signals, routes, prober): (Signals, Routes, Prober),
+    own: Vec<u32>,
+) -> Result<(), Failure> {
+    let listener = Listener::open(&configuration.socket, place.user_daemon)?;
+    let exporter = match configuration.daemon.metrics {
+        Some(address) => Some(Exporter::open(address, READERS)?),
+        None => None,
+    };
+    let notify = Notify::of_environment()
+        .map_err(|error| Failure::system("find the service manager", error))?;
+    match previous {
+        Previous::None | Previous::Taken(0) => {}
+        Previous::Taken(count) => say(&format!("goes on with mappings of before: {count}")),
+        Previous::Refused(why) => say(&format!(
+            "{}: {why}; begins without it",
+            configuration.table.display()
+        )),
+    }
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+        .map_err(|error| Failure::system("epoll_create1", error))?;
+    let alarm = aarp_mobility::alarm::Alarm::new()
+        .map_err(|error| Failure::system("make a timer", error))?;
+    let namespace = namespace().map_err(|e| Failure::system("find the network namespace", e))?;
+    let mapper = Mapper::new(table, configuration.resolve.clone(), Limits::default());
+    let mut daemon = Daemon {
+        place,
+        configuration,
+        mapper,
+        prober,
+        signals,
+        routes,
+        sleep: Sleep::new(),
+        listener,
+        exporter,
+        notify,
+        alarm,
+        epoll,
+        clients: Clients::new(descriptors()),
+        sockets: Default::default(),
+        own,
+        namespace: format!("{}-{}", namespace.device, namespace.inode),
+        started: SystemTime::now(),
+        served: Default::default(),
+        complaints: aarp_core::relay::Limit::new(std::time::Duration::from_secs(10), 5),
+        beat: boottime(),
+    };
+    daemon.serve()
+}
+
+/// As many descriptors as this process may have, and needs.
+fn descriptors() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if current.is_none_or(|current| current >= wanted) {
+        return current.unwrap_or(wanted);
+    }
+    let more = Rlimit {
+        current: Some(wanted),
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, more) {
+        Ok(()) => wanted,
+        Err(_) => current.unwrap_or(wanted),
+    }
+}
+
+/// Programs trust what belongs to root, to the user that the configuration names, or to
+/// themselves.
+fn is_trusted(configuration: &Configuration, place: &Place, me: u32) -> Result<(), Failure> {
+    if me == 0 || place.user_daemon || configuration.user == Some(me) {
+        return Ok(());
+    }
+    let message = match configuration.user {
+        Some(user) => format!(
+            "daemon.user names user {user}, and this is user {me}, whose table nobody would trust"
+        ),
+        None => format!(
+            "this is user {me}, whose table nobody else would trust: name it as daemon.user in \
+             the system's configuration, or serve its own programs with --user-daemon"
+        ),
+    };
+    Err(Failure::new(code::CONFIGURATION, message))
+}
+
+/// Makes the folder of a file, but not those above it.
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            let operation = format!("make the folder {}", folder.display());
+            Err(Failure::system(&operation, error))
+        }
+        _ => Ok(()),
+    }
+}
