@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aarp_host::failure::{Failure, code};
+use aarp_sys::peer::credentials;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    socket_with, sockopt,
+    socket_with,
 };
-use rustix::process::test_kill_process;
+use rustix::process::{Pid, test_kill_process};
 
 /// How many may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -69,7 +70,7 @@ impl Listener {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         match accept_with(&self.socket, flags) {
             Ok(socket) => {
-                let uid = sockopt::socket_peercred(&socket)?.uid.as_raw();
+                let uid = credentials(&socket)?.uid;
                 Ok(Some(Caller { socket, uid }))
             }
             Err(Errno::AGAIN) => Ok(None),
@@ -111,10 +112,9 @@ fn make_room(path: &Path) -> Result<(), Failure> {
 /// Whether who listens at the other end is alive.
 fn is_held(socket: &OwnedFd) -> bool {
     // Of whoever began to listen. One that is not known is not known to be dead.
-    match sockopt::socket_peercred(socket) {
-        Ok(peer) => test_kill_process(peer.pid) != Err(Errno::SRCH),
-        Err(_) => true,
-    }
+    let pid = credentials(socket).ok().and_then(|peer| peer.pid);
+    let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    pid.is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 impl AsFd for Listener {

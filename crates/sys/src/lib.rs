@@ -55,6 +55,8 @@ pub mod nflog;
 #[cfg(feature = "std")]
 pub mod packet;
 #[cfg(feature = "std")]
+pub mod peer;
+#[cfg(feature = "std")]
 pub mod preloaded;
 #[cfg(feature = "std")]
 pub mod raw6;

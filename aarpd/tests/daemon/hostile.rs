@@ -1,0 +1,162 @@
+//! Clients that mean harm, or know no better.
+
+use std::time::Duration;
+
+use aarp_lab::{Process, rootless, wait_until};
+use aarp_wire::mapper::{Code, Message, Peer};
+
+use crate::site::{A, PATIENCE, PREFIXES, Site, u};
+use crate::talk::{Client, Told};
+
+/// Anonymous memory that is there, in KiB.
+fn memory(site: &Site, daemon: &Process) -> u64 {
+    let client = site.connect();
+    let pid = client.status()["pid"].as_u64().unwrap();
+    let file = format!("/proc/{pid}/status");
+    let status = site.host().command("cat").args([file]).run().unwrap();
+    assert!(daemon.try_wait().unwrap().is_none());
+    let status = String::from_utf8(status.stdout).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.unwrap().trim().trim_end_matches(" kB");
+    number.parse().unwrap()
+}
+
+#[test]
+fn garbage_is_answered_and_then_not_heard() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let daemon = site.start();
+        let other = site.connect();
+        let mut long = b"AARP\x01\x01".to_vec();
+        long.resize(5000, 0);
+        let mut half = b"AARP\x01\x01\x24\x00\x09\x00\x00\x00".to_vec();
+        half.resize(20, 0);
+        let later = b"AARP\x01\xc8\x0c\x00\x09\x00\x00\x00".to_vec();
+        for (garbage, id) in [(b"?".to_vec(), 0), (long, 0), (half, 0), (later, 9)] {
+            let client = site.connect();
+            for _ in 0..15 {
+                client.send_octets(&garbage).unwrap();
+                match client.next() {
+                    (told, Told::Error(Code::MALFORMED, _)) => assert_eq!(told, id),
+                    other => panic!("{other:?}"),
+                }
+            }
+            // What is right is answered in between.
+            assert_eq!(client.u(A), u(1));
+            client.send_octets(&garbage).unwrap();
+            assert!(matches!(client.next().1, Told::Error(Code::MALFORMED, _)));
+            assert_eq!(client.next().1, Told::End);
+        }
+        // Answers are no questions.
+        let client = site.connect();
+        client.send(3, &Message::Done(1));
+        assert!(matches!(
+            client.next(),
+            (3, Told::Error(Code::MALFORMED, _))
+        ));
+        assert_eq!(other.u(A), u(1));
+        assert_eq!(other.status()["served"]["malformed"], 4 * 16 + 1);
+        // One line now and then, and no more.
+        let said = daemon.stderr().unwrap();
+        assert!(said.matches("means nothing").count() <= 5, "{said}");
+    });
+}
+
+#[test]
+fn who_never_reads_costs_a_bounded_amount() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let daemon = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        let before = memory(&site, &daemon);
+        let deaf: Vec<Client> = (0..20).map(|_| site.connect()).collect();
+        // Questions whose answers nobody takes: it is not heard any more until it reads.
+        let mut buffer = [0; 64];
+        let question = Message::Metrics.emit(1, &mut buffer).unwrap().to_vec();
+        for client in &deaf {
+            let mut sent = 0;
+            while sent < 2000 && client.try_send(&question) {
+                sent += 1;
+            }
+        }
+        // Those who follow what happens, and do not read it, are let go.
+        let followers: Vec<Client> = (0..20).map(|_| site.connect()).collect();
+        for follower in &followers {
+            follower.send(1, &Message::Events);
+        }
+        let client = site.connect();
+        wait_until("all of them follow", PATIENCE, || {
+            Ok(client.status()["followers"] == 20)
+        })
+        .unwrap();
+        wait_until("they are let go", PATIENCE, || {
+            for _ in 0..100 {
+                client.send(2, &Message::Flush("::".parse().unwrap(), 0));
+                assert!(matches!(client.next(), (2, Told::Done(_))));
+            }
+            Ok(client.status()["followers"] == 0)
+        })
+        .unwrap();
+        assert_eq!(client.status()["served"]["deaf"], 20);
+        let more = memory(&site, &daemon).saturating_sub(before);
+        assert!(more < 20_000, "{more} KiB more");
+        // Who reads again is heard again.
+        let mut lines = 0;
+        while let Some((_, told)) = deaf[0].within(Duration::from_millis(500)) {
+            lines += u32::from(matches!(told, Told::Done(_)));
+        }
+        assert!(lines > 1);
+        assert_eq!(deaf[0].u(A), u(1));
+    });
+}
+
+#[test]
+fn ten_thousand_connections_keep_nobody_out() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let daemon = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        let before = memory(&site, &daemon);
+        let mut idle = std::collections::VecDeque::new();
+        for n in 0..10_000 {
+            idle.push_back(site.connect());
+            // This process has fewer descriptors than that.
+            if idle.len() > 500 {
+                idle.pop_front();
+            }
+            if n % 1000 == 0 {
+                assert_eq!(site.connect().u(A), u(1));
+            }
+        }
+        let client = site.connect();
+        assert_eq!(client.u(A), u(1));
+        let status = client.status();
+        assert!(status["clients"].as_u64() <= Some(2048), "{status}");
+        let more = memory(&site, &daemon).saturating_sub(before);
+        assert!(more < 10_000, "{more} KiB more");
+    });
+}
+
+#[test]
+fn whose_a_socket_is_who_told_it_is_told() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let _daemon = site.start();
+        let (teller, asker) = (site.connect(), site.connect());
+        asker.send(1, &Message::Whose(4711));
+        assert!(matches!(asker.next(), (1, Told::Error(Code::UNKNOWN, _))));
+        let peer = Peer {
+            cookie: 4711,
+            a: A.parse().unwrap(),
+            u: u(1).parse().unwrap(),
+            port: 443,
+            protocol: 6,
+        };
+        teller.send(2, &Message::Socket(peer));
+        assert_eq!(teller.next(), (2, Told::Done(1)));
+        asker.send(3, &Message::Whose(4711));
+        assert_eq!(asker.next(), (3, Told::Peer(peer)));
+    });
+}

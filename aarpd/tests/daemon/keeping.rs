@@ -1,0 +1,209 @@
+//! Mappings over their time: used and not, with another responder, and without one.
+
+use std::time::Duration;
+
+use aarp_lab::{Filter, LinkSpec, rootless, wait_until};
+use aarp_wire::mapper::{Asked, Failure, Message};
+
+use crate::site::{A, PATIENCE, Site, responders, u};
+use crate::talk::Told;
+
+/// As long as a loaded machine does not notice, and short enough to be waited for.
+const SHORT: &str = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
+                     [times]\nttl = \"3s\"\nbudget = \"300ms\"\nretransmit = [\"50ms\"]\n";
+const LONG: &str = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
+                    [times]\nbudget = \"300ms\"\nretransmit = [\"50ms\"]\n";
+
+/// Uses an A like a program: looks in the table, and tells the daemon when it is time.
+fn use_a(site: &Site, client: &crate::talk::Client) -> Option<String> {
+    let hit = site.look(A)?;
+    if hit.is_due {
+        client.send(0, &Message::Used(A.parse().unwrap()));
+    }
+    Some(hit.mapping.u.to_string())
+}
+
+#[test]
+fn what_is_used_is_there_all_the_time_and_ends_when_it_is_not() {
+    rootless::test(|| {
+        let site = Site::new(SHORT);
+        let _daemon = site.start();
+        let client = site.connect();
+        assert_eq!(client.u(A), u(1));
+        // Refreshed three times, and never missed meanwhile.
+        wait_until("it is refreshed", PATIENCE, || {
+            assert_eq!(
+                use_a(&site, &client),
+                Some(u(1)),
+                "stalled for longer than a second?"
+            );
+            Ok(client.status()["questions"]["refresh"].as_u64() >= Some(3))
+        })
+        .unwrap();
+        let before = client.status()["probes"]["echo"].as_u64();
+        wait_until("it ends", PATIENCE, || Ok(site.look(A).is_none())).unwrap();
+        assert_eq!(client.status()["probes"]["echo"].as_u64(), before);
+    });
+}
+
+#[test]
+fn another_responder_is_told_as_it_happens() {
+    rootless::test(|| {
+        let site = Site::new(SHORT);
+        let _daemon = site.start();
+        let (client, follower) = (site.connect(), site.connect());
+        follower.follow();
+        assert_eq!(client.u(A), u(1));
+        let learned = follower.event();
+        assert_eq!(
+            (&learned["event"], &learned["to"]),
+            (&"learned".into(), &u(1).into())
+        );
+        site.move_to(2);
+        wait_until("the other answers", PATIENCE, || {
+            Ok(use_a(&site, &client).is_none_or(|known| known == u(2)))
+        })
+        .unwrap();
+        assert_eq!(
+            site.found(A),
+            Some(u(2)),
+            "stalled for longer than a second?"
+        );
+        let changed = follower.event_of("changed");
+        assert_eq!(
+            (&changed["from"], &changed["to"]),
+            (&u(1).into(), &u(2).into())
+        );
+        assert_eq!(changed["anycast"], A);
+    });
+}
+
+#[test]
+fn a_silent_responder_is_gone_before_its_mapping_ends() {
+    rootless::test(|| {
+        let config = SHORT.replace("3s", "10s");
+        let site = Site::new(&config);
+        let _daemon = site.start();
+        let (client, follower) = (site.connect(), site.connect());
+        follower.follow();
+        assert_eq!(client.u(A), u(1));
+        site.lab.ip("s1", "link set eth0 down").unwrap();
+        wait_until("it is gone", PATIENCE, || {
+            Ok(use_a(&site, &client).is_none_or(|known| known == A))
+        })
+        .unwrap();
+        let gone = follower.event_of("gone");
+        assert_eq!(
+            (&gone["from"], &gone["state"]),
+            (&u(1).into(), &"unanswered".into())
+        );
+    });
+}
+
+#[test]
+fn a_failure_has_the_next_responder_found_for_all() {
+    rootless::test(|| {
+        let site = Site::new(LONG);
+        let _daemon = site.start();
+        let (client, follower) = (site.connect(), site.connect());
+        follower.follow();
+        assert_eq!(client.u(A), u(1));
+        site.move_to(2);
+        assert_eq!(site.found(A), Some(u(1)));
+        client.send(
+            0,
+            &Message::Failed(Failure {
+                a: A.parse().unwrap(),
+                u: u(1).parse().unwrap(),
+                port: 443,
+                protocol: 6,
+                errno: 111,
+            }),
+        );
+        assert_eq!(follower.event_of("failed")["errno"], 111);
+        assert_eq!(follower.event_of("changed")["to"], u(2));
+        assert_eq!(site.found(A), Some(u(2)));
+    });
+}
+
+#[test]
+fn who_is_not_served_by_what_is_known_has_it_asked_anew() {
+    rootless::test(|| {
+        let site = Site::new(LONG);
+        let _daemon = site.start();
+        let client = site.connect();
+        assert_eq!(client.u(A), u(1));
+        site.move_to(2);
+        assert_eq!(client.u(A), u(1));
+        client.ask(3, A.parse().unwrap(), Asked::ANEW);
+        match client.next() {
+            (3, Told::Mapping(answer)) => assert_eq!(answer.u.to_string(), u(2)),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(client.u(A), u(2));
+    });
+}
+
+#[test]
+fn a_late_answer_serves_the_next() {
+    rootless::test(|| {
+        // The asker goes after a moment, and its question goes on.
+        let mut network = responders();
+        network
+            .links
+            .retain(|link| !link.ends[0].starts_with("s1:"));
+        let far = LinkSpec::new("s1:eth0 2001:db8:51::2/64", "router:s1 2001:db8:51::1/64");
+        let network = network.add_link(far.delay(Duration::from_millis(50)));
+        let site = Site::of(&network, LONG);
+        let _daemon = site.start();
+        let client = site.connect();
+        client.ask(1, A.parse().unwrap(), Asked::NONBLOCKING);
+        assert_eq!(client.within(Duration::from_millis(10)), None);
+        drop(client);
+        wait_until("it is known", PATIENCE, || Ok(site.found(A) == Some(u(1)))).unwrap();
+    });
+}
+
+#[test]
+fn routes_that_matter_put_mappings_in_doubt() {
+    rootless::test(|| {
+        let site = Site::new(LONG);
+        let _daemon = site.start();
+        let (client, follower) = (site.connect(), site.connect());
+        follower.follow();
+        assert_eq!(client.u(A), u(1));
+        follower.event_of("learned");
+        let capture = site.lab.capture("client", "eth0").unwrap();
+        // Somewhere else: nobody minds.
+        site.lab
+            .ip("client", "-6 route add 2001:db8:77::/48 via 2001:db8:1::1")
+            .unwrap();
+        site.lab
+            .ip("client", "-6 route del 2001:db8:77::/48")
+            .unwrap();
+        // To A, by the same router: what is in use is asked again at once.
+        site.lab
+            .ip("client", "-6 route add 2001:db8:a::/64 via 2001:db8:1::1")
+            .unwrap();
+        let epoch = follower.event_of("epoch");
+        assert_eq!(
+            (&epoch["epoch"], &epoch["cause"]),
+            (&2.into(), &"routes".into())
+        );
+        wait_until("it is asked again", PATIENCE, || {
+            Ok(site.found(A) == Some(u(1)))
+        })
+        .unwrap();
+        assert_eq!(Filter::icmp6(128).count(&capture.finish().unwrap()), 1);
+        // The default route, which A takes no longer.
+        site.lab.ip("client", "-6 route del default").unwrap();
+        assert_eq!(follower.event_of("epoch")["epoch"], 3);
+        // No route to A at all.
+        site.lab
+            .ip("client", "-6 route del 2001:db8:a::/64")
+            .unwrap();
+        let gone = follower.event_of("gone");
+        assert_eq!(gone["from"], u(1));
+        wait_until("it is gone", PATIENCE, || Ok(site.look(A).is_none())).unwrap();
+    });
+}

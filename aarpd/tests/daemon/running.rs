@@ -1,0 +1,316 @@
+//! Starting, reading the configuration again, ending, and being killed.
+
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+
+use aarp_lab::{Process, Signal, rootless, wait_until};
+use aarp_wire::mapper::{Code, Message};
+
+use crate::site::{A, PATIENCE, PREFIXES, Site, serves, u};
+use crate::talk::Told;
+
+/// How a daemon has ended, and what it said.
+fn ended(daemon: &Process) -> (Option<i32>, String) {
+    let status = daemon.wait(PATIENCE).unwrap();
+    (status.code(), daemon.stderr().unwrap())
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let first = site.start();
+        let client = site.connect();
+        assert_eq!(client.u(A), u(1));
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!(status, Some(69), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains("table.lock: another process writes this table"),
+            "{said}"
+        );
+        // Nor one with another table and the same socket.
+        let other = site.lab.work().join("other");
+        let config = format!(
+            "{PREFIXES}[daemon]\nsocket = {:?}\ntable = {other:?}\n",
+            site.socket()
+        );
+        std::fs::write(&site.config, config).unwrap();
+        let second = site.host().command(env!("CARGO_BIN_EXE_aarpd"));
+        let second = second.args(["run", "--config"]).arg(&site.config);
+        let (status, said) = ended(&second.spawn().unwrap());
+        assert_eq!(status, Some(69), "{said}");
+        assert!(said.contains("another process serves it"), "{said}");
+        assert!(!other.exists());
+        assert_eq!(client.u(A), u(1));
+        assert!(first.try_wait().unwrap().is_none());
+    });
+}
+
+#[test]
+fn killed_it_leaves_a_table_that_serves() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let first = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        first.kill();
+        assert_eq!(ended(&first).0, None);
+        assert_eq!(site.found(A), Some(u(1)));
+        // The next goes on where it was.
+        let second = site.start();
+        assert!(
+            second
+                .stderr()
+                .unwrap()
+                .contains("goes on with mappings of before: 1")
+        );
+        assert_eq!(site.found(A), Some(u(1)));
+        let client = site.connect();
+        assert_eq!(client.u(A), u(1));
+        assert_eq!(client.status()["probes"]["echo"], 0);
+    });
+}
+
+#[test]
+fn every_signal_that_ends_it_leaves_nothing() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+            let daemon = site.start();
+            let follower = site.connect();
+            follower.follow();
+            daemon.signal(signal).unwrap();
+            assert_eq!(follower.event()["event"], "stopping");
+            assert_eq!(follower.next().1, Told::End);
+            assert_eq!(ended(&daemon).0, Some(0));
+            assert_eq!(std::fs::read_dir(&site.run).unwrap().count(), 0);
+        }
+    });
+}
+
+#[test]
+fn a_reload_keeps_what_it_permits() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let daemon = site.start();
+        let (client, follower) = (site.connect(), site.connect());
+        follower.follow();
+        assert_eq!([client.u(A), client.u("2001:db8:a::1")], [u(1), u(1)]);
+        let excluded = format!("{PREFIXES}exclude = [\"{A}\"]\n");
+        std::fs::write(&site.config, excluded).unwrap();
+        daemon.signal(Signal::HUP).unwrap();
+        assert_eq!(follower.event_of("reloaded")["forgotten"], 1);
+        assert_eq!(site.look(A), None);
+        assert_eq!(site.found("2001:db8:a::1"), Some(u(1)));
+        assert!(matches!(client.resolve(A), Told::Error(Code::POLICY, _)));
+        // A wrong one changes nothing.
+        std::fs::write(&site.config, "[resolve]\nprefixes = 7\n").unwrap();
+        daemon.signal(Signal::HUP).unwrap();
+        daemon.wait_stderr("goes on as before", PATIENCE).unwrap();
+        assert!(daemon.stderr().unwrap().contains("resolve.prefixes"));
+        assert!(matches!(client.resolve(A), Told::Error(Code::POLICY, _)));
+        assert_eq!(client.u("2001:db8:a::1"), u(1));
+    });
+}
+
+#[test]
+fn what_cannot_work_is_one_line() {
+    rootless::test(|| {
+        let site = Site::new("[daemon]\nentries = 0\n");
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
+        assert!(said.contains("daemon.entries: expected"), "{said}");
+        std::fs::write(&site.config, "[daemon]\nuser = \"nobody-of-that-name\"\n").unwrap();
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
+        std::fs::write(&site.config, "[resolve]\nprefix = []\n").unwrap();
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
+        // A folder in the way of the table.
+        std::fs::write(&site.config, PREFIXES).unwrap();
+        std::fs::create_dir_all(site.table()).unwrap();
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!((status, said.lines().count()), (Some(71), 1), "{said}");
+        assert!(said.contains("put in place"), "{said}");
+    });
+}
+
+#[test]
+fn a_file_system_without_room_is_named() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        std::fs::create_dir(&site.run).unwrap();
+        // Seen by the commands of this host alone.
+        let run = site.run.display();
+        let script = format!(
+            "mount -t tmpfs -o size=1m tmpfs {run} && exec {} run --run-dir {run} --config {}",
+            env!("CARGO_BIN_EXE_aarpd"),
+            site.config.display()
+        );
+        let daemon = site
+            .host()
+            .command("unshare")
+            .args(["-m", "sh", "-c", &script]);
+        let (status, said) = ended(&daemon.spawn().unwrap());
+        assert_eq!((status, said.lines().count()), (Some(69), 1), "{said}");
+        assert!(
+            said.contains("no room for the table's 8392704 octets"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let path = site.lab.work().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let heard = || {
+            let mut buffer = [0; 4096];
+            let length = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        let heard_of = |what: &str| {
+            loop {
+                let told = heard();
+                if told.starts_with(what) {
+                    return told;
+                }
+            }
+        };
+        let daemon = site.host().command(env!("CARGO_BIN_EXE_aarpd"));
+        let daemon = daemon
+            .args(["run", "--run-dir"])
+            .arg(&site.run)
+            .arg("--config")
+            .arg(&site.config)
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "200000")
+            .spawn()
+            .unwrap();
+        assert!(heard_of("READY=1").contains("STATUS=serves "));
+        assert_eq!(site.connect().u(A), u(1));
+        for _ in 0..3 {
+            assert_eq!(heard(), "WATCHDOG=1");
+        }
+        daemon.signal(Signal::HUP).unwrap();
+        let reloading = heard_of("RELOADING=1");
+        let (_, at) = reloading.split_once("MONOTONIC_USEC=").unwrap();
+        assert!(at.parse::<u64>().unwrap() > 0);
+        heard_of("READY=1");
+        daemon.signal(Signal::TERM).unwrap();
+        heard_of("STOPPING=1");
+        assert_eq!(ended(&daemon).0, Some(0));
+    });
+}
+
+/// A socket that systemd has opened is served and left in its place.
+#[test]
+fn the_socket_of_the_service_manager_is_served() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        std::fs::create_dir(&site.run).unwrap();
+        let socket = site.socket();
+        let script = format!(
+            "import os, socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n\
+             s.bind({:?})\ns.listen(16)\nos.dup2(s.fileno(), 3)\nos.set_inheritable(3, True)\n\
+             os.environ['LISTEN_PID'] = str(os.getpid())\nos.environ['LISTEN_FDS'] = '1'\n\
+             os.execv({:?}, ['aarpd', 'run', '--run-dir', {:?}, '--config', {:?}])\n",
+            socket,
+            env!("CARGO_BIN_EXE_aarpd"),
+            site.run,
+            site.config
+        );
+        let daemon = site.host().command("python3").args(["-c", &script]);
+        let daemon = daemon.spawn().unwrap();
+        serves(&daemon);
+        assert_eq!(site.connect().u(A), u(1));
+        assert!(daemon.terminate(PATIENCE).unwrap().success());
+        assert!(socket.exists(), "it is not the daemon's to remove");
+    });
+}
+
+#[test]
+fn a_users_own_daemon_keeps_to_itself() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let folder = site.lab.work().join("session");
+        std::fs::create_dir(&folder).unwrap();
+        let daemon = site.host().command(env!("CARGO_BIN_EXE_aarpd"));
+        let daemon = daemon
+            .args(["run", "--user-daemon", "--config"])
+            .arg(&site.config)
+            .env("XDG_RUNTIME_DIR", &folder)
+            .spawn()
+            .unwrap();
+        serves(&daemon);
+        let mode = |name: &str| {
+            let found = std::fs::metadata(folder.join("aarp").join(name)).unwrap();
+            found.permissions().mode() & 0o777
+        };
+        assert_eq!((mode("table"), mode("aarpd.sock")), (0o600, 0o600));
+        let client = crate::talk::Client::connect(&folder.join("aarp/aarpd.sock")).unwrap();
+        assert_eq!(client.u(A), u(1));
+        drop(daemon);
+        let system = site.start();
+        let found = |name: &str| std::fs::metadata(site.run.join(name)).unwrap();
+        assert_eq!(found("table").mode() & 0o777, 0o644);
+        assert_eq!(found("aarpd.sock").mode() & 0o777, 0o666);
+        assert!(system.terminate(PATIENCE).unwrap().success());
+    });
+}
+
+/// Prometheus reads counters on loopback.
+#[test]
+fn metrics_are_read_over_http() {
+    rootless::test(|| {
+        let config = format!("{PREFIXES}[daemon]\nmetrics = \"[::1]:9847\"\n");
+        let site = Site::new(&config);
+        let _daemon = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        let get = |path: &'static str| {
+            site.host().enter(move || {
+                let mut stream = std::net::TcpStream::connect("[::1]:9847").unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let request = format!("GET {path} HTTP/1.1\r\nHost: aarpd\r\n\r\n");
+                std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+                let mut answer = String::new();
+                // Who finds no room is sent away.
+                let _ = stream.read_to_string(&mut answer);
+                answer
+            })
+        };
+        let answer = get("/metrics");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(
+            answer.contains("\naarpd_probes_sent_total{method=\"echo\"} 1\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("\naarpd_round_trip_seconds_count 1\n"),
+            "{answer}"
+        );
+        assert!(get("/").starts_with("HTTP/1.1 404 "));
+        // The same on the socket.
+        let (text, _) = site.connect().lines(&Message::Metrics);
+        assert!(
+            text.contains("aarpd_mappings{state=\"pinned\"} 1\n"),
+            "{text}"
+        );
+        // Who comes and says nothing holds nobody up, nor do many of them.
+        let idle = site.host().enter(|| {
+            let connect = |_| std::net::TcpStream::connect("[::1]:9847").unwrap();
+            (0..20).map(connect).collect::<Vec<_>>()
+        });
+        assert!(idle.iter().all(|stream| stream.as_raw_fd() > 2));
+        assert_eq!(site.connect().u(A), u(1));
+        wait_until("they are let go", PATIENCE, || {
+            Ok(get("/metrics").starts_with("HTTP/1.1 200"))
+        })
+        .unwrap();
+    });
+}
