@@ -1,5 +1,6 @@
 //! `aarpd run`: from the configuration to a serving daemon, and back.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
     let prober = Prober::open()?;
     prober.require(configuration.resolve.methods.or(Methods::ECHO))?;
     for path in [&configuration.table, &configuration.socket] {
-        make_folder(path)?;
+        make_folder(path, place.user_daemon)?;
     }
     let mode = if place.user_daemon { 0o600 } else { 0o644 };
     let trusted: Vec<u32> = [0, me].into_iter().chain(configuration.user).collect();
@@ -155,12 +156,18 @@ fn is_trusted(configuration: &Configuration, place: &Place, me: u32) -> Result<(
     Err(Failure::new(code::CONFIGURATION, message))
 }
 
-/// Makes the folder of a file, but not those above it.
-fn make_folder(path: &Path) -> Result<(), Failure> {
+/// Makes the folder of a file, but not those above it: for everybody to look into, or for
+/// its own user alone.
+fn make_folder(path: &Path, private: bool) -> Result<(), Failure> {
     let Some(folder) = path.parent() else {
         return Ok(());
     };
-    match std::fs::create_dir(folder) {
+    let mode = if private { 0o700 } else { 0o755 };
+    let made = std::fs::create_dir(folder).and_then(|()| {
+        // Whatever the umask.
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode))
+    });
+    match made {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             let operation = format!("make the folder {}", folder.display());
             Err(Failure::system(&operation, error))

@@ -80,7 +80,7 @@ impl Daemon<'_> {
         let mut events = Vec::with_capacity(256);
         loop {
             self.keep_up(boottime());
-            self.act()?;
+            self.act();
             self.alarm
                 .set(self.due().saturating_sub(boottime()))
                 .map_err(|error| Failure::system("set a timer", error))?;
@@ -102,7 +102,7 @@ impl Daemon<'_> {
                 }
             }
             for event in &events {
-                self.dispatch(event.data.u64(), event.flags)?;
+                self.dispatch(event.data.u64(), event.flags);
             }
         }
     }
@@ -162,11 +162,11 @@ impl Daemon<'_> {
     }
 
     /// Does what the mapper wants done.
-    fn act(&mut self) -> Result<(), Failure> {
+    fn act(&mut self) {
         for _ in 0..ACTIONS {
             let now = boottime();
             let Some(action) = self.mapper.next(now) else {
-                return Ok(());
+                return;
             };
             match action {
                 Action::Begin(a) => match self.prober.start(a) {
@@ -188,22 +188,28 @@ impl Daemon<'_> {
                 Action::Happened(event) => self.tell_followers(|| report::event(&event)),
             }
         }
-        Ok(())
     }
 
-    fn dispatch(&mut self, number: u64, flags: EventFlags) -> Result<(), Failure> {
+    fn dispatch(&mut self, number: u64, flags: EventFlags) {
         let now = boottime();
         match number {
             source::LISTENER => self.admit(now),
             // Was looked at.
             source::SIGNALS | source::ALARM => {}
-            source::ROUTES => self.routes.hear(now)?,
+            source::ROUTES => {
+                if let Err(error) = self.routes.hear(now) {
+                    self.complain(&error.to_string());
+                }
+            }
             source::EXPORTER => self.admit_reader(now),
             READERS.. => self.serve_reader(number),
             crate::clients::FIRST.. => self.serve_client(number, flags, now),
-            probes => self.receive((probes - source::PROBES) as usize)?,
+            probes => {
+                if let Err(error) = self.receive((probes - source::PROBES) as usize) {
+                    self.complain(&error.to_string());
+                }
+            }
         }
-        Ok(())
     }
 
     /// Takes the answers to probes.

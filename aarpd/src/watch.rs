@@ -121,11 +121,15 @@ impl Routes {
         for _ in 0..64 {
             match recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
                 Ok((_, length)) => self.note(&buffer, length, now),
-                // Something was lost.
-                Err(Errno::NOBUFS) => self.note(&[], 1, now),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                Err(error) => return Err(Failure::system("read changes of routes", error)),
+                // Something was lost.
+                Err(error) => {
+                    self.note(&[], 1, now);
+                    if error != Errno::NOBUFS {
+                        return Err(Failure::system("read changes of routes", error));
+                    }
+                }
             }
         }
         Ok(())

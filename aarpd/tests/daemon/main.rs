@@ -7,3 +7,4 @@ mod keeping;
 mod running;
 mod site;
 mod talk;
+mod users;

@@ -1,0 +1,168 @@
+//! Users who are neither root nor the daemon's own.
+
+use aarp_lab::{Command, rootless, wait_until};
+
+use crate::site::{A, PATIENCE, PREFIXES, Site, u};
+
+/// Speaks as another user: sends each argument, octets in hexadecimal, reads an answer
+/// where the argument ends with `?`, and prints its type and what follows the header.
+const SPEAKER: &str = r#"
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.settimeout(60)
+s.connect(sys.argv[1])
+for packet in sys.argv[2:]:
+    s.send(bytes.fromhex(packet.rstrip('?')))
+    if packet.endswith('?'):
+        answer = s.recv(1 << 16)
+        print(answer[5], answer[12:].hex())
+"#;
+
+/// A message, in hexadecimal.
+fn packet(message: &aarp_wire::mapper::Message<'_>) -> String {
+    let mut buffer = [0; 64];
+    let octets = message.emit(1, &mut buffer).unwrap();
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// Runs the body where there are other users.
+fn with_users(body: impl FnOnce(Site) + 'static) {
+    rootless::test(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+        let is_whole = map.split_ascii_whitespace().nth(2) == Some("4294967295");
+        if !is_whole {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("a test of aarpd");
+            return rootless::skipped(name, "there is no other user in a user namespace");
+        }
+        let site = Site::new(PREFIXES);
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(site.lab.work(), open).unwrap();
+        body(site);
+    });
+}
+
+fn speaker<'s>(site: &'s Site, uid: u32) -> Command<'s> {
+    let command = site.host().command("/usr/bin/python3").user(uid, uid);
+    command.args(["-c", SPEAKER]).arg(site.socket())
+}
+
+/// The answers, each a type and its content.
+fn answers(command: Command<'_>) -> Vec<(u8, String)> {
+    let output = command.run().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| line.split_once(' ').unwrap_or((line, "")));
+    lines
+        .map(|(kind, rest)| (kind.parse().unwrap(), rest.to_owned()))
+        .collect()
+}
+
+const MAPPING: u8 = 2;
+const DONE: u8 = 11;
+const ERROR: u8 = 12;
+
+#[test]
+fn others_ask_about_prefixes_and_flush_nothing() {
+    with_users(|site| {
+        use aarp_wire::mapper::{Asked, Message};
+        let _daemon = site.start();
+        let ask = |a: &str| {
+            let (budget, flags) = (1000, 0);
+            packet(&Message::Resolve(Asked {
+                a: a.parse().unwrap(),
+                budget,
+                flags,
+            })) + "?"
+        };
+        let flush = packet(&Message::Flush("::".parse().unwrap(), 0)) + "?";
+        let told =
+            answers(speaker(&site, 65534).args([ask(A), ask("2001:db8:b::1"), flush.clone()]));
+        assert_eq!(told[0].0, MAPPING);
+        assert_eq!((told[1].0, &told[1].1[..2]), (ERROR, "04"));
+        assert_eq!((told[2].0, &told[2].1[..2]), (ERROR, "02"));
+        assert_eq!(site.found(A), Some(u(1)), "it is still there");
+        // Nothing configured: root alone may ask about everything.
+        let everything = "[times]\nbudget = \"300ms\"\n";
+        std::fs::write(&site.config, everything).unwrap();
+        _daemon.signal(aarp_lab::Signal::HUP).unwrap();
+        _daemon
+            .wait_stderr("has read its configuration again", PATIENCE)
+            .unwrap();
+        let told = answers(speaker(&site, 65534).args([ask("2001:db8:a::2")]));
+        assert_eq!((told[0].0, &told[0].1[..2]), (ERROR, "02"));
+        assert_eq!(site.connect().u("2001:db8:a::2"), u(1));
+        // Root may have it forget.
+        let told = answers(
+            site.host()
+                .command("python3")
+                .args(["-c", SPEAKER])
+                .arg(site.socket())
+                .arg(flush),
+        );
+        assert_eq!(told, [(DONE, "02000000".to_owned())]);
+    });
+}
+
+#[test]
+fn one_user_does_not_keep_others_from_asking() {
+    with_users(|site| {
+        use aarp_wire::mapper::{Asked, Message};
+        let _daemon = site.start();
+        let ask = |n: usize| {
+            let a = format!("2001:db8:a::{n:x}").parse().unwrap();
+            packet(&Message::Resolve(Asked {
+                a,
+                budget: 1000,
+                flags: 0,
+            })) + "?"
+        };
+        // More at once than any user may.
+        let told = answers(speaker(&site, 65534).args((1..1500).map(ask)));
+        let refused = told
+            .iter()
+            .filter(|(kind, rest)| *kind == ERROR && rest.starts_with("03"));
+        let refused = refused.count();
+        assert!(
+            refused > 100 && told.len() - refused >= 200,
+            "{refused} of {}",
+            told.len()
+        );
+        let told = answers(speaker(&site, 65533).args([ask(2000)]));
+        assert_eq!(told[0].0, MAPPING);
+        assert_eq!(site.connect().u(A), u(1));
+        let status = site.connect().status();
+        assert_eq!(status["requests"]["refused"]["user-limit"], refused);
+    });
+}
+
+#[test]
+fn connections_of_one_user_do_not_keep_others_out() {
+    with_users(|site| {
+        let _daemon = site.start();
+        let holder = r#"
+import socket, sys, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+held = []
+for n in range(1500):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect(sys.argv[1])
+    held.append(s)
+print('held', flush=True)
+sys.stdin.read()
+"#;
+        let command = site.host().command("/usr/bin/python3").user(65534, 65534);
+        let command = command.args(["-c", holder]).arg(site.socket());
+        let mut holder = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        holder.wait_stdout("held", PATIENCE).unwrap();
+        let client = site.connect();
+        wait_until("they are no more than they may be", PATIENCE, || {
+            let status = client.status();
+            Ok(status["clients"] == 257 && status["served"]["displaced"] == 1500 - 256)
+        })
+        .unwrap();
+        assert_eq!(client.u(A), u(1));
+        drop(holder.take_stdin());
+    });
+}
