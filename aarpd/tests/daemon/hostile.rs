@@ -93,7 +93,7 @@ fn who_never_reads_costs_a_bounded_amount() {
         .unwrap();
         wait_until("they are let go", PATIENCE, || {
             for _ in 0..100 {
-                client.send(2, &Message::Flush("::".parse().unwrap(), 0));
+                client.send(2, &Message::Flush(A.parse().unwrap(), 128));
                 assert!(matches!(client.next(), (2, Told::Done(_))));
             }
             Ok(client.status()["followers"] == 0)
