@@ -169,9 +169,9 @@ struct Answers {
 }
 
 /// Names with their counts.
-fn by_name<'n>(
+fn by_name(
     names: impl IntoIterator<Item = &'static str>,
-    counts: &'n [u64],
+    counts: &[u64],
 ) -> BTreeMap<&'static str, u64> {
     names.into_iter().zip(counts.iter().copied()).collect()
 }

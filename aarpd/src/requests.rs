@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use aarp_core::mapping::State;
 use aarp_core::prefix::Prefix;
 use aarp_mapper::{Asker, Failed, Reply, Unasked, User};
 use aarp_sys::clock::boottime;
@@ -23,6 +24,8 @@ const MALFORMED_MAX: u32 = 16;
 const PLACES: usize = 4096;
 /// Octets from which a piece of a list is long enough.
 const PIECE: usize = 8 * 1024;
+/// For how long mappings are not counted again.
+const CENSUS: Duration = Duration::from_millis(10);
 /// Who may follow what happens, at the same time.
 const FOLLOWERS: usize = 64;
 
@@ -325,6 +328,21 @@ impl Daemon<'_> {
         }
     }
 
+    /// How many mappings hold, by state; as of a moment ago, for a large table takes its
+    /// time to count and anybody may ask.
+    fn census(&self, now: Duration) -> [u64; State::ALL.len()] {
+        let (counted, census) = self.census.get();
+        if counted + CENSUS > now {
+            return census;
+        }
+        let started = boottime();
+        let census = self.mapper.census(now);
+        // Where it takes long it is done seldom.
+        let took = boottime().saturating_sub(started);
+        self.census.set((now + took * 20, census));
+        census
+    }
+
     /// How the daemon is.
     pub(crate) fn with_standing<T>(&self, show: impl FnOnce(&Standing<'_>) -> T) -> T {
         let now = boottime();
@@ -348,7 +366,7 @@ impl Daemon<'_> {
             epoch: table.view().header().epoch(),
             capacity: table.capacity(),
             stored: table.len(),
-            census: self.mapper.census(now),
+            census: self.census(now),
             open,
             waiters,
             clients: self.clients.len(),

@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use aarp_core::relay::Limit;
 use aarp_core::settings::Methods;
 use aarp_core::table::TableWriter;
 use aarp_host::failure::{Failure, code};
@@ -115,8 +116,10 @@ fn serve(
         namespace: format!("{}-{}", namespace.device, namespace.inode),
         started: SystemTime::now(),
         served: Default::default(),
-        complaints: aarp_core::relay::Limit::new(std::time::Duration::from_secs(10), 5),
+        complaints: Limit::new(Duration::from_secs(10), 5),
         beat: boottime(),
+        woken: Duration::ZERO,
+        census: Default::default(),
     };
     daemon.serve()
 }

@@ -1,8 +1,10 @@
 //! The loop: what there is to do, what to wait for, and what has come.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
+use aarp_core::mapping::State;
 use aarp_core::relay::Limit;
 use aarp_host::failure::Failure;
 use aarp_mapper::sockets::Sockets;
@@ -67,6 +69,10 @@ pub(crate) struct Daemon<'t> {
     pub(crate) complaints: Limit,
     /// When the next sign of life is due.
     pub(crate) beat: Duration,
+    /// What the timer is set to.
+    pub(crate) woken: Duration,
+    /// How many mappings there were of each state, and when that was counted.
+    pub(crate) census: Cell<(Duration, [u64; State::ALL.len()])>,
 }
 
 impl Daemon<'_> {
@@ -81,9 +87,7 @@ impl Daemon<'_> {
         loop {
             self.keep_up(boottime());
             self.act();
-            self.alarm
-                .set(self.due().saturating_sub(boottime()))
-                .map_err(|error| Failure::system("set a timer", error))?;
+            self.set_alarm()?;
             events.clear();
             let room = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, room, None) {
@@ -136,6 +140,20 @@ impl Daemon<'_> {
         let exporter = self.exporter.as_ref().and_then(Exporter::due);
         let dues = [self.mapper.due(), self.routes.due(), exporter];
         dues.into_iter().flatten().fold(self.beat, Duration::min)
+    }
+
+    /// Has the timer wake this program when something is due.
+    fn set_alarm(&mut self) -> Result<(), Failure> {
+        let due = self.due();
+        let now = boottime();
+        // A call less for each request, most often.
+        if due == self.woken && now < due {
+            return Ok(());
+        }
+        self.woken = due;
+        let left = due.saturating_sub(now);
+        let set = self.alarm.set(left);
+        set.map_err(|error| Failure::system("set a timer", error))
     }
 
     /// What is due by the clock.
@@ -278,7 +296,7 @@ impl Daemon<'_> {
         if let Some(reader) = exporter.get_mut(number) {
             let turn = match reader.turn() {
                 Turn::Asks(request) => {
-                    let text = || self.with_standing(|standing| metrics::text(standing));
+                    let text = || self.with_standing(metrics::text);
                     reader.answer(request, text)
                 }
                 turn => turn,
