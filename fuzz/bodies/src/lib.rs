@@ -39,10 +39,19 @@ mod agent_config;
 #[path = "../../../aarp-binding/src/settings.rs"]
 mod binding_config;
 
+/// And what aarpd reads.
+#[allow(dead_code)]
+#[path = "../../../aarpd/src/settings.rs"]
+mod daemon_config;
+#[allow(dead_code)]
+#[path = "../../../aarpd/src/exporter.rs"]
+mod exporter;
+
 /// What the tests of the health checks do with any octets.
 #[path = "../../../crates/health/tests/bodies/mod.rs"]
 mod health;
 
+mod daemon;
 mod input;
 mod lab;
 mod mapper;
@@ -57,6 +66,7 @@ mod relay;
 mod responder;
 mod settings;
 
+pub use daemon::{daemon_settings, route_change, scrape};
 pub use health::settings as checks;
 pub use lab::{capture, frame, scenario};
 pub use mapper::mapper;
@@ -86,12 +96,13 @@ pub fn dns(data: &[u8]) {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 37] = [
+pub const TARGETS: [Target; 40] = [
     ("agent_settings", agent_settings),
     ("binding_settings", binding_settings),
     ("capabilities", capabilities),
     ("capture", capture),
     ("checks", checks),
+    ("daemon_settings", daemon_settings),
     ("dns", dns),
     ("document", document),
     ("echo", echo),
@@ -119,8 +130,10 @@ pub const TARGETS: [Target; 37] = [
     ("relay", relay),
     ("responder_config", responder_config),
     ("route", route),
+    ("route_change", route_change),
     ("route_request", route_request),
     ("scenario", scenario),
+    ("scrape", scrape),
     ("shebang", shebang),
     ("unreachable", unreachable),
     ("variable", variable),
