@@ -4,7 +4,10 @@
 mod asking;
 mod hostile;
 mod keeping;
+mod records;
 mod running;
+#[path = "../../../aarp-probe/tests/networks/schema.rs"]
+mod schema;
 mod site;
 mod talk;
 mod users;
