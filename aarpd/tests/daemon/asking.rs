@@ -142,3 +142,27 @@ fn what_cannot_be_asked_is_named() {
         assert_eq!(code("2001:db8:a::67"), Code::LOCAL);
     });
 }
+
+/// Where ping sockets are not permitted it asks by a raw socket, which hears the answers
+/// to all pings of the host.
+#[test]
+fn a_raw_socket_tells_its_own_answers_from_others() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let host = site.host();
+        host.sysctl("net.ipv4.ping_group_range", "1 0").unwrap();
+        let _daemon = site.start();
+        let client = site.connect();
+        assert_eq!(client.status()["methods"][0], "raw socket");
+        assert_eq!(client.u(A), u(1));
+        let ping = host
+            .command("ping")
+            .args(["-6", "-c", "5", "-i", "0.01", &u(2)]);
+        ping.run().unwrap();
+        assert_eq!(client.u("2001:db8:a::54"), u(1));
+        let status = client.status();
+        let ignored = status["ignored"].as_object().unwrap();
+        assert!(ignored.values().all(|count| *count == 0), "{status}");
+        assert_eq!(status["answers"]["pinned"], 2);
+    });
+}

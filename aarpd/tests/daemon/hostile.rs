@@ -160,3 +160,121 @@ fn whose_a_socket_is_who_told_it_is_told() {
         assert_eq!(asker.next(), (3, Told::Peer(peer)));
     });
 }
+
+/// Messages that are nearly right: a field, a length or an octet is not.
+#[test]
+fn thousands_of_odd_messages_hurt_nobody() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let daemon = site.start();
+        let other = site.connect();
+        let a = A.parse().unwrap();
+        let asked = aarp_wire::mapper::Asked {
+            a,
+            budget: 1,
+            flags: 0,
+        };
+        let failure = aarp_wire::mapper::Failure {
+            a,
+            u: u(1).parse().unwrap(),
+            port: 1,
+            protocol: 6,
+            errno: u32::MAX,
+        };
+        let peer = Peer {
+            cookie: 1,
+            a,
+            u: a,
+            port: 1,
+            protocol: 6,
+        };
+        let messages = [
+            Message::Resolve(asked),
+            Message::Failed(failure),
+            Message::Used(a),
+            Message::Status,
+            Message::List(a),
+            Message::List("::".parse().unwrap()),
+            Message::Flush(a, 128),
+            Message::Events,
+            Message::Metrics,
+            Message::Socket(peer),
+            Message::Whose(1),
+            Message::Peer(peer),
+            Message::Done(u32::MAX),
+        ];
+        // xorshift64, the same at every run.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        };
+        let mut buffer = [0; 64];
+        let last = Message::Whose(1).emit(77, &mut buffer).unwrap().to_vec();
+        let mut client = site.connect();
+        for _ in 0..1000 {
+            let mut buffer = [0; 64];
+            let message = &messages[random(messages.len())];
+            let mut octets = message
+                .emit(random(9) as u32, &mut buffer)
+                .unwrap()
+                .to_vec();
+            for _ in 0..random(3) {
+                let at = random(octets.len());
+                octets[at] = [0, 1, 0xff, random(256) as u8][random(4)];
+            }
+            if random(8) == 0 {
+                octets.truncate(1 + random(octets.len()));
+            }
+            // It reads now and then, and comes again when it is let go, or not heard.
+            let mut heard = client.try_send(&octets);
+            if heard && random(20) == 0 {
+                client.send_octets(&last).unwrap_or_default();
+                heard = loop {
+                    match client.within(PATIENCE) {
+                        Some((77, _)) => break true,
+                        Some((_, Told::End)) | None => break false,
+                        Some(_) => {}
+                    }
+                };
+            }
+            if !heard {
+                client = site.connect();
+            }
+        }
+        assert_eq!(other.u(A), u(1));
+        drop(client);
+        wait_until("they are gone", PATIENCE, || {
+            Ok(other.status()["clients"] == 1)
+        })
+        .unwrap();
+        let status = other.status();
+        assert!(
+            status["served"]["malformed"].as_u64() > Some(50),
+            "{status}"
+        );
+        assert!(daemon.try_wait().unwrap().is_none());
+    });
+}
+
+#[test]
+fn an_asker_that_leaves_changes_nothing_for_the_others() {
+    rootless::test(|| {
+        // Nobody answers, so that there is time to leave.
+        let site = Site::new(PREFIXES);
+        let _daemon = site.start();
+        site.lab.ip("s1", "link set eth0 down").unwrap();
+        let (stays, leaves) = (site.connect(), site.connect());
+        leaves.ask(1, A.parse().unwrap(), 0);
+        stays.ask(2, A.parse().unwrap(), 0);
+        drop(leaves);
+        assert!(matches!(stays.next(), (2, Told::Mapping(_))));
+        let status = stays.status();
+        assert_eq!(
+            (&status["clients"], &status["waiters"]),
+            (&1.into(), &0.into())
+        );
+    });
+}

@@ -233,3 +233,36 @@ fn routes_that_matter_put_mappings_in_doubt() {
         wait_until("it is gone", PATIENCE, || Ok(site.look(A).is_none())).unwrap();
     });
 }
+
+#[test]
+fn a_flood_of_route_changes_is_judged_now_and_then() {
+    rootless::test(|| {
+        let site = Site::new(LONG);
+        let _daemon = site.start();
+        let client = site.connect();
+        assert_eq!(client.u(A), u(1));
+        let lines: String = (0..2000)
+            .map(|n| {
+                let verb = if n % 2 == 0 { "add" } else { "del" };
+                format!("route {verb} 2001:db8:a::/64 via 2001:db8:1::1\n")
+            })
+            .collect();
+        let batch = site.lab.work().join("batch");
+        std::fs::write(&batch, lines).unwrap();
+        let began = Instant::now();
+        let ip = site.host().command("ip").args(["-6", "-batch"]).arg(&batch);
+        ip.run().unwrap();
+        wait_until("it is judged", PATIENCE, || {
+            Ok(client.status()["epochs"].as_u64() >= Some(1))
+        })
+        .unwrap();
+        let epochs = client.status()["epochs"].as_u64().unwrap();
+        // Twice a second at the most.
+        let most = 2 + 2 * began.elapsed().as_secs();
+        assert!(epochs <= most, "{epochs} epochs in {:?}", began.elapsed());
+        wait_until("it is known again", PATIENCE, || {
+            Ok(site.found(A) == Some(u(1)))
+        })
+        .unwrap();
+    });
+}

@@ -138,6 +138,30 @@ fn what_cannot_work_is_one_line() {
 }
 
 #[test]
+fn without_permission_to_probe_it_does_not_begin() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let host = site.host();
+        host.sysctl("net.ipv4.ping_group_range", "1 0").unwrap();
+        let daemon = host.command("setpriv").args([
+            "--bounding-set",
+            "-net_raw",
+            "--inh-caps",
+            "-net_raw",
+            "--",
+        ]);
+        let daemon = daemon
+            .arg(env!("CARGO_BIN_EXE_aarpd"))
+            .args(["run", "--run-dir"]);
+        let daemon = daemon.arg(&site.run).arg("--config").arg(&site.config);
+        let (status, said) = ended(&daemon.spawn().unwrap());
+        assert_eq!((status, said.lines().count()), (Some(77), 1), "{said}");
+        assert!(said.contains("CAP_NET_RAW"), "{said}");
+        assert!(!site.run.exists());
+    });
+}
+
+#[test]
 fn a_file_system_without_room_is_named() {
     rootless::test(|| {
         let site = Site::new(PREFIXES);
