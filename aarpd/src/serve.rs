@@ -94,19 +94,22 @@ impl Daemon<'_> {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(Failure::system("epoll_wait", error)),
             }
-            if let Some(wanted) = self.signals.take() {
-                match wanted {
-                    Wanted::Reload => self.reload(),
-                    Wanted::End(signal) => {
+            for event in &events {
+                let number = event.data.u64();
+                if number != source::SIGNALS {
+                    self.dispatch(number, event.flags);
+                    continue;
+                }
+                match self.signals.take() {
+                    None => {}
+                    Some(Wanted::Reload) => self.reload(),
+                    Some(Wanted::End(signal)) => {
                         say(&format!("stops on signal {signal}"));
                         self.notify.stopping();
                         self.tell_followers(report::stopping);
                         return Ok(());
                     }
                 }
-            }
-            for event in &events {
-                self.dispatch(event.data.u64(), event.flags);
             }
         }
     }
@@ -212,8 +215,8 @@ impl Daemon<'_> {
         let now = boottime();
         match number {
             source::LISTENER => self.admit(now),
-            // Was looked at.
-            source::SIGNALS | source::ALARM => {}
+            // What is due is done in each turn.
+            source::ALARM => {}
             source::ROUTES => {
                 if let Err(error) = self.routes.hear(now) {
                     self.complain(&error.to_string());
