@@ -10,4 +10,5 @@ mod running;
 mod schema;
 mod site;
 mod talk;
+mod units;
 mod users;

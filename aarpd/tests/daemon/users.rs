@@ -166,3 +166,57 @@ sys.stdin.read()
         drop(holder.take_stdin());
     });
 }
+
+/// As the service has it: a user of its own, with one capability.
+#[test]
+fn as_its_own_user_with_one_capability() {
+    with_users(|site| {
+        use std::os::unix::fs::{MetadataExt, chown};
+        site.host()
+            .sysctl("net.ipv4.ping_group_range", "1 0")
+            .unwrap();
+        let config = format!("{PREFIXES}[daemon]\nuser = \"65534\"\n");
+        std::fs::write(&site.config, &config).unwrap();
+        // Where that user can reach it.
+        let program = site.lab.work().join("aarpd");
+        std::fs::copy(env!("CARGO_BIN_EXE_aarpd"), &program).unwrap();
+        std::fs::create_dir(&site.run).unwrap();
+        chown(&site.run, Some(65534), Some(65534)).unwrap();
+        let spawn = || {
+            let setpriv = site.host().command("setpriv").args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--no-new-privs",
+                "--inh-caps=-all,+net_raw",
+                "--ambient-caps=-all,+net_raw",
+                "--bounding-set=-all,+net_raw",
+                "--",
+            ]);
+            let daemon = setpriv.arg(&program).args(["run", "--run-dir"]);
+            daemon
+                .arg(&site.run)
+                .arg("--config")
+                .arg(&site.config)
+                .spawn()
+                .unwrap()
+        };
+        let daemon = spawn();
+        crate::site::serves(&daemon);
+        let client = site.connect();
+        assert_eq!(client.status()["methods"][0], "raw socket");
+        assert_eq!(client.u(A), u(1));
+        let owner = |path: &std::path::Path| std::fs::metadata(path).unwrap().uid();
+        assert_eq!(
+            (owner(&site.table()), owner(&site.socket())),
+            (65534, 65534)
+        );
+        assert!(daemon.terminate(PATIENCE).unwrap().success());
+        // Nobody would trust its table otherwise.
+        std::fs::write(&site.config, PREFIXES).unwrap();
+        let daemon = spawn();
+        assert_eq!(daemon.wait(PATIENCE).unwrap().code(), Some(78));
+        let said = daemon.stderr().unwrap();
+        assert!(said.contains("daemon.user"), "{said}");
+    });
+}
