@@ -266,3 +266,33 @@ fn a_flood_of_route_changes_is_judged_now_and_then() {
         .unwrap();
     });
 }
+
+#[test]
+fn a_link_that_goes_down_puts_mappings_in_doubt() {
+    rootless::test(|| {
+        let site = Site::new(LONG);
+        let _daemon = site.start();
+        let (client, follower) = (site.connect(), site.connect());
+        follower.follow();
+        assert_eq!(client.u(A), u(1));
+        site.lab.ip("client", "link set eth0 down").unwrap();
+        assert_eq!(follower.event_of("epoch")["cause"], "routes");
+        assert_eq!(follower.event_of("gone")["from"], u(1));
+        assert_eq!(site.look(A), None);
+        // And up again, with what goes down with it.
+        site.lab.ip("client", "link set eth0 up").unwrap();
+        site.lab
+            .ip(
+                "client",
+                "-6 address replace 2001:db8:1::2/64 dev eth0 nodad",
+            )
+            .unwrap();
+        site.lab
+            .ip("client", "-6 route replace default via 2001:db8:1::1")
+            .unwrap();
+        wait_until("A is known again", PATIENCE, || {
+            Ok(matches!(client.resolve(A), Told::Mapping(answer) if answer.u.to_string() == u(1)))
+        })
+        .unwrap();
+    });
+}
