@@ -5,10 +5,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 
+use aarp_core::table::TableView;
 use aarp_lab::{Process, Signal, rootless, wait_until};
 use aarp_wire::mapper::{Code, Message};
 
-use crate::site::{A, PATIENCE, PREFIXES, Site, serves, u};
+use crate::site::{A, PATIENCE, PREFIXES, Site, serves, snapshot, u};
 use crate::talk::Told;
 
 /// How a daemon has ended, and what it said.
@@ -70,6 +71,37 @@ fn killed_it_leaves_a_table_that_serves() {
         let client = site.connect();
         assert_eq!(client.u(A), u(1));
         assert_eq!(client.status()["probes"]["echo"], 0);
+    });
+}
+
+/// Whatever it was doing: asked by several programs at once, and writing its table.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn killed_at_any_moment_it_leaves_a_whole_table() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        for round in 0..40u64 {
+            let daemon = site.start();
+            let clients: Vec<_> = (0..4).map(|_| site.connect()).collect();
+            for (n, client) in (0..200u64).zip(clients.iter().cycle()) {
+                let a = format!("2001:db8:a::{:x}", 1 + (round * 17 + n) % 500);
+                client.ask(n as u32, a.parse().unwrap(), 0);
+            }
+            // After so many answers, or in the midst of none.
+            for _ in 0..round {
+                let told = clients[0].next().1;
+                assert!(matches!(told, Told::Mapping(_)), "{told:?}");
+            }
+            daemon.kill();
+            assert_eq!(ended(&daemon).0, None);
+            let snapshot = snapshot(&site.table());
+            let table = TableView::open(&snapshot).unwrap();
+            for entry in table.entries(0..table.slots()) {
+                assert_eq!(entry.mapping.u.to_string(), u(1), "{entry:?}");
+            }
+        }
+        let _daemon = site.start();
+        assert_eq!(site.connect().u("2001:db8:a::1"), u(1));
     });
 }
 
