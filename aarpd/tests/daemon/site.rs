@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aarp_core::table::{Hit, TableView};
-use aarp_lab::{Host, HostSpec, Lab, Network, Process, wait_until};
+use aarp_lab::{Host, HostSpec, Lab, Network, Process, rootless, wait_until};
 use aarp_sys::clock::boottime;
 
 use crate::talk::Client;
@@ -84,6 +84,20 @@ impl Site {
 
     pub fn host(&self) -> &Host {
         self.lab.host("client").unwrap()
+    }
+
+    /// Permits nobody a ping socket on the client's host; whether that can be done.
+    pub fn without_ping_sockets(&self) -> bool {
+        if rootless::is_inside() {
+            // Not all groups are there.
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("a test of aarpd");
+            rootless::skipped(name, "a user namespace cannot forbid ping sockets");
+            return false;
+        }
+        let range = "net.ipv4.ping_group_range";
+        self.host().sysctl(range, "1 0").unwrap();
+        true
     }
 
     /// Starts a daemon that is to end by itself, or to be waited for.
