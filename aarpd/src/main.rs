@@ -97,7 +97,7 @@ impl Place {
             Some(folder) => Ok(Some(folder.join("aarp"))),
             None => Err(Failure::new(
                 code::UNAVAILABLE,
-                "XDG_RUNTIME_DIR: expected the folder of a login session; or give --run-dir",
+                "XDG_RUNTIME_DIR: expected the runtime folder of this user; or give --run-dir",
             )),
         }
     }

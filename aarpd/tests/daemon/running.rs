@@ -296,7 +296,7 @@ fn the_socket_of_the_service_manager_is_served() {
 fn a_users_own_daemon_keeps_to_itself() {
     rootless::test(|| {
         let site = Site::new(PREFIXES);
-        let folder = site.lab.work().join("session");
+        let folder = site.lab.work().join("runtime");
         std::fs::create_dir(&folder).unwrap();
         let daemon = site.host().command(env!("CARGO_BIN_EXE_aarpd"));
         let daemon = daemon
