@@ -106,6 +106,12 @@ impl<const W: usize> Slot<W> {
 }
 
 impl<const W: usize, T: Word> Slot<W, T> {
+    /// For the model checker, whose words are no constants.
+    #[cfg(all(test, loom))]
+    pub(crate) fn over(sequence: T, words: [T; W]) -> Self {
+        Self { sequence, words }
+    }
+
     /// The record, or `None` while it is being written.
     #[must_use]
     #[inline]

@@ -95,3 +95,6 @@ fn start(key: [u64; 2], a: [u64; 2]) -> usize {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod model;

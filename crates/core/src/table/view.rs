@@ -101,8 +101,12 @@ impl<'m, T: Word> TableView<'m, T> {
             let key = word::A.map(|half| record[half].load(Ordering::Relaxed));
             if key == wanted {
                 let Some(before) = before else { continue };
-                let record = words(record);
+                let [_, _, more @ ..] = record;
+                let more = words(more);
                 if is_whole(sequence, before) {
+                    let mut record = [0; WORDS];
+                    record[..2].copy_from_slice(&key);
+                    record[2..].copy_from_slice(&more);
                     return hit(record, epoch, now);
                 }
             } else if key == [0, 0] {
