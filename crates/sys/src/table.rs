@@ -11,8 +11,6 @@
 mod create;
 #[cfg(feature = "std")]
 mod lock;
-#[cfg(all(test, feature = "std"))]
-mod tests;
 
 #[cfg(feature = "std")]
 pub use create::{CreateError, Created, Options, OwnTable, Previous, create};
@@ -356,4 +354,23 @@ fn uuid(text: &[u8]) -> Option<[u64; 2]> {
         digits += 1;
     }
     (digits == 32).then_some([(bits >> 64) as u64, bits as u64])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_has_an_identity() {
+        assert_eq!(boot(), boot());
+        assert_ne!(boot().unwrap(), [0, 0]);
+        let text = b"01234567-89ab-cdef-0123-456789ABCDEF\n";
+        assert_eq!(
+            uuid(text),
+            Some([0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef])
+        );
+        for wrong in [&text[1..], b"", b"g", &[text, &text[..]].concat()] {
+            assert_eq!(uuid(wrong), None);
+        }
+    }
 }

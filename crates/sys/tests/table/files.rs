@@ -1,96 +1,36 @@
+//! A file that is made, read, refused, replaced.
 use std::fs;
-use std::net::Ipv6Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use aarp_core::mapping::{Mapping as Known, State};
+use aarp_core::mapping::Mapping;
 use aarp_core::table::{Invalid, Stored};
-use aarp_wire::probe::Method;
+use aarp_sys::clock::boottime;
+use aarp_sys::syscall::Errno;
+use aarp_sys::table::{AttachError, Attachment, OwnTable, Previous};
 
-use super::create::{CreateError, Created, Options, Previous, create};
-use super::*;
+use crate::{Folder, HOUR, a, attach, make, mapping, own};
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
 
-/// A folder that is removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("test").replace("::", "-");
-        let name = format!("aarp-table-{}-{test}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn table(&self) -> PathBuf {
-        self.0.join("table")
-    }
-
-    /// The names in it.
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn own() -> u32 {
-    fs::metadata("/proc/self").unwrap().uid()
-}
-
-fn a(n: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, n)
-}
-
-fn known(n: u16, expiry: Duration) -> Known {
-    Known {
-        state: State::Pinned,
-        u: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, n),
-        method: Method::Echo,
+fn known(n: u64, expiry: Duration) -> Mapping {
+    Mapping {
         expiry,
-        rtt: Duration::from_micros(1234),
-        failures: 0,
+        ..mapping(n, 1, expiry)
     }
-}
-
-fn make(path: &Path) -> Result<Created, CreateError> {
-    create(&Options {
-        path,
-        capacity: 100,
-        mode: 0o644,
-        trusted: &[own()],
-        longest: HOUR,
-    })
 }
 
 fn made(path: &Path) -> (OwnTable, Previous) {
-    let created = make(path).unwrap();
+    let created = make(path, 100).expect("a table");
     (created.table, created.previous)
 }
 
-fn attach(to: &Attachment, path: &Path) -> Result<(), AttachError> {
-    to.attach(path.to_str().unwrap(), &[own()])
-}
-
 fn refused(path: &Path) -> AttachError {
-    attach(&Attachment::none(), path).unwrap_err()
+    attach(&Attachment::none(), path).expect_err("it is refused")
 }
 
-fn lookup(reader: &Attachment, n: u16) -> Option<Known> {
+fn lookup(reader: &Attachment, n: u64) -> Option<Mapping> {
     let hit = reader.table()?.lookup(a(n), boottime())?;
     Some(hit.mapping)
 }
@@ -162,7 +102,7 @@ fn one_table_has_one_writer() {
     let folder = Folder::new();
     let path = folder.table();
     let (table, _) = made(&path);
-    let error = make(&path).unwrap_err();
+    let error = make(&path, 100).unwrap_err();
     let line = format!(
         "{}.lock: another process writes this table: process {}",
         path.display(),
@@ -171,7 +111,7 @@ fn one_table_has_one_writer() {
     assert_eq!(error.to_string(), line);
     assert!(attach(&Attachment::none(), &path).is_ok());
     drop(table);
-    assert!(make(&path).is_ok());
+    assert!(make(&path, 100).is_ok());
 }
 
 #[test]
@@ -240,10 +180,10 @@ fn files_that_are_not_trusted() {
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(attach(&reader, &path), Ok(()));
-    let link = folder.0.join("link");
+    let link = folder.path().join("link");
     symlink(&path, &link).unwrap();
     assert_eq!(refused(&link), AttachError::Link);
-    assert_eq!(refused(&folder.0), AttachError::Kind);
+    assert_eq!(refused(folder.path()), AttachError::Kind);
     assert_eq!(refused(Path::new("/dev/null")), AttachError::Kind);
     assert_eq!(
         refused(Path::new(&"x/".repeat(300))),
@@ -266,7 +206,7 @@ fn what_cannot_be_taken_over_is_replaced() {
     fs::remove_file(&path).unwrap();
     symlink("/etc/passwd", &path).unwrap();
     // What a writer has left that was killed in the midst.
-    fs::write(folder.0.join("table.new"), "half").unwrap();
+    fs::write(folder.path().join("table.new"), "half").unwrap();
     let (table, previous) = made(&path);
     assert_eq!(previous, Previous::Refused(AttachError::Link));
     assert!(attach(&Attachment::none(), &path).is_ok());
@@ -275,21 +215,7 @@ fn what_cannot_be_taken_over_is_replaced() {
     // A folder in its place stays, and nothing is left behind.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    let error = make(&path).unwrap_err().to_string();
+    let error = make(&path, 100).unwrap_err().to_string();
     assert!(error.starts_with("put in place /"), "{error}");
     assert_eq!(folder.names(), ["table"]);
-}
-
-#[test]
-fn a_boot_has_an_identity() {
-    assert_eq!(boot(), boot());
-    assert_ne!(boot().unwrap(), [0, 0]);
-    let text = b"01234567-89ab-cdef-0123-456789ABCDEF\n";
-    assert_eq!(
-        uuid(text),
-        Some([0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef])
-    );
-    for wrong in [&text[1..], b"", b"g", &[text, &text[..]].concat()] {
-        assert_eq!(uuid(wrong), None);
-    }
 }
