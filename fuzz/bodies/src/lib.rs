@@ -65,6 +65,7 @@ mod registrar;
 mod relay;
 mod responder;
 mod settings;
+mod table;
 
 pub use daemon::{daemon_settings, route_change, scrape};
 pub use health::settings as checks;
@@ -80,6 +81,7 @@ pub use registrar::registrar;
 pub use relay::relay;
 pub use responder::{inventory, listeners, nft, record, responder_config};
 pub use settings::{document, prefix, variable};
+pub use table::table;
 
 /// Answers of HTTP servers: `aarp_health::http::Response`.
 pub fn http(data: &[u8]) {
@@ -135,6 +137,7 @@ pub const TARGETS: [Target; 40] = [
     ("scenario", scenario),
     ("scrape", scrape),
     ("shebang", shebang),
+    ("table", table),
     ("unreachable", unreachable),
     ("variable", variable),
 ];
