@@ -19,9 +19,9 @@
 //!           56  last use in seconds u32, due in milliseconds before the expiry u32
 //! ```
 //!
-//! A mapping stands in the place that a keyed hash of A says or in one of the
-//! [`REACH`] that follow, and no slot between is empty: so an empty one ends a search.
-//! To remove one the writer moves others back.
+//! A mapping stands in the slot that a keyed hash of A says or in one behind it,
+//! [`REACH`] in all, and no slot between is empty: so an empty one ends a search. To
+//! remove one the writer moves others back.
 
 mod entry;
 mod header;

@@ -89,7 +89,8 @@ impl CreateError {
 pub enum Previous {
     /// There was none.
     None,
-    /// So many mappings of it are in the new one: all that were fresh.
+    /// So many mappings of it are in the new one: those that were fresh, as far as there
+    /// is room.
     Taken(usize),
     /// Nothing of it was used.
     Refused(AttachError),
