@@ -163,6 +163,7 @@ pub(crate) fn state_of(number: u8) -> Option<State> {
 }
 
 /// The method of a record, by its number.
+#[inline(always)]
 pub(crate) fn method_of(number: u8) -> Option<Method> {
     Some(match number {
         1 => Method::Echo,

@@ -47,10 +47,10 @@ impl Word for AtomicU64 {
     }
 }
 
-/// Before a record is read: its sequence, or `None` while it is being written.
+/// Before a record is read: its sequence, which is odd while it is being written.
 #[inline(always)]
-pub(crate) fn begin<T: Word>(sequence: &T) -> Option<u64> {
-    Some(sequence.load(Ordering::Acquire)).filter(|before| before & 1 == 0)
+pub(crate) fn begin<T: Word>(sequence: &T) -> u64 {
+    sequence.load(Ordering::Acquire)
 }
 
 /// After a record was read: whether nobody has written it since [`begin`].
@@ -63,7 +63,11 @@ pub(crate) fn is_whole<T: Word>(sequence: &T, before: u64) -> bool {
 /// The words as they are, which may be of two records.
 #[inline(always)]
 pub(crate) fn words<T: Word, const W: usize>(words: &[T; W]) -> [u64; W] {
-    core::array::from_fn(|at| words[at].load(Ordering::Relaxed))
+    let mut record = [0; W];
+    for (to, from) in record.iter_mut().zip(words) {
+        *to = from.load(Ordering::Relaxed);
+    }
+    record
 }
 
 /// Writes a record, of whose words nobody else is a writer.
@@ -72,18 +76,17 @@ pub(crate) fn write<T: Word, const W: usize>(sequence: &T, words: &[T; W], recor
     // Foreign memory may hold an odd one.
     let before = sequence.load(Ordering::Relaxed) & !1;
     sequence.store(before | 1, Ordering::Relaxed);
-    fill(sequence, words, record, before);
-}
-
-/// Writes a record whose sequence was made odd, and ends that.
-#[inline]
-fn fill<T: Word, const W: usize>(sequence: &T, words: &[T; W], record: [u64; W], before: u64) {
     // Who sees one of the words sees the odd sequence.
     T::fence(Ordering::Release);
-    for (to, from) in words.iter().zip(record) {
-        to.store(from, Ordering::Relaxed);
-    }
+    fill(words, &record);
     sequence.store(before.wrapping_add(2), Ordering::Release);
+}
+
+#[inline(always)]
+fn fill<T: Word, const W: usize>(words: &[T; W], record: &[u64; W]) {
+    for (to, from) in words.iter().zip(record) {
+        to.store(*from, Ordering::Relaxed);
+    }
 }
 
 /// A record of `W` words.
@@ -116,7 +119,10 @@ impl<const W: usize, T: Word> Slot<W, T> {
     #[must_use]
     #[inline]
     pub fn read(&self) -> Option<[u64; W]> {
-        let before = begin(&self.sequence)?;
+        let before = begin(&self.sequence);
+        if before & 1 != 0 {
+            return None;
+        }
         let record = words(&self.words);
         is_whole(&self.sequence, before).then_some(record)
     }
@@ -128,13 +134,14 @@ impl<const W: usize, T: Word> Slot<W, T> {
         if before & 1 != 0 || !self.sequence.acquire(before, before + 1) {
             return false;
         }
+        // Who sees one of the words sees the odd sequence.
+        T::fence(Ordering::Release);
         let changed = change(words(&self.words));
-        match changed {
-            Some(record) => fill(&self.sequence, &self.words, record, before),
-            None => self
-                .sequence
-                .store(before.wrapping_add(2), Ordering::Release),
+        if let Some(record) = &changed {
+            fill(&self.words, record);
         }
+        self.sequence
+            .store(before.wrapping_add(2), Ordering::Release);
         changed.is_some()
     }
 }

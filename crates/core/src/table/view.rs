@@ -100,7 +100,9 @@ impl<'m, T: Word> TableView<'m, T> {
             let before = begin(sequence);
             let key = word::A.map(|half| record[half].load(Ordering::Relaxed));
             if key == wanted {
-                let Some(before) = before else { continue };
+                if before & 1 != 0 {
+                    continue;
+                }
                 let [_, _, more @ ..] = record;
                 let more = words(more);
                 if is_whole(sequence, before) {
@@ -145,9 +147,11 @@ impl<'m, T: Word> TableView<'m, T> {
 
     pub(super) fn entry(&self, place: usize) -> Option<Entry> {
         let [sequence, record @ ..] = self.slots.get(place)?;
-        let before = begin(sequence)?;
+        let before = begin(sequence);
         let record = words(record);
-        is_whole(sequence, before).then_some(())?;
+        if before & 1 != 0 || !is_whole(sequence, before) {
+            return None;
+        }
         Entry::from_words(record)
     }
 
