@@ -53,7 +53,7 @@ pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Findin
         names => format!("; variables: {}", names.join(", ")),
     };
     let detail = format!("good: {files}{variables}");
-    if settings.daemon_use == DaemonUse::Require {
+    if settings.daemon.usage == DaemonUse::Require {
         let detail = "daemon.use is \"require\", and there is no aarpd: nothing is pinned";
         return Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail);
     }

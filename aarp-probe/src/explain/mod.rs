@@ -97,14 +97,14 @@ fn explain(
 ) -> Explanation {
     let (asks, decision) = policy(settings, places, a);
     let mut decisions = vec![decision];
-    if settings.daemon_use == DaemonUse::Require {
+    if settings.daemon.usage == DaemonUse::Require {
         decisions.push(Decision {
             decision: "daemon",
             value: "required, and there is no aarpd: nothing is pinned".to_owned(),
             source: places.last("daemon.use"),
         });
     }
-    let off = (settings.daemon_use == DaemonUse::Require).then_some(Bypass::Off);
+    let off = (settings.daemon.usage == DaemonUse::Require).then_some(Bypass::Off);
     let interest = match (asks, off) {
         (Ok(interest), None) => interest,
         (asked, off) => {

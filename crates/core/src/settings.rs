@@ -64,6 +64,30 @@ pub enum LogLevel {
     Debug,
 }
 
+/// Where the daemon is found, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Daemon {
+    /// Whether it is asked.
+    pub usage: DaemonUse,
+    /// Its socket; empty: where it is by default, and then that of a user's own.
+    pub socket: Text<107>,
+    /// Its mapping table; empty: as for the socket.
+    pub table: Text<255>,
+    /// The user, by name or number, who is trusted with it besides root and who one is
+    /// oneself; empty: nobody.
+    pub user: Text<31>,
+}
+
+impl Daemon {
+    /// Nothing configured.
+    pub const DEFAULT: Daemon = Daemon {
+        usage: DaemonUse::Auto,
+        socket: Text::new(),
+        table: Text::new(),
+        user: Text::new(),
+    };
+}
+
 /// A set of probe methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Methods(u8);
@@ -339,8 +363,8 @@ pub struct Settings {
     pub times: Times,
     /// `[[prefix]]` tables.
     pub rules: Rules,
-    /// Whether aarpd is asked.
-    pub daemon_use: DaemonUse,
+    /// Whether aarpd is asked, and where it is.
+    pub daemon: Daemon,
     /// How much is logged.
     pub log_level: LogLevel,
     /// Where the log goes; empty is standard error.
@@ -364,7 +388,7 @@ impl Settings {
         rules: Rules {
             rules: [None; RULES],
         },
-        daemon_use: DaemonUse::Auto,
+        daemon: Daemon::DEFAULT,
         log_level: LogLevel::Off,
         log_file: Text::new(),
         stats: false,

@@ -46,6 +46,12 @@ pub enum Key {
     LogStats,
     /// `daemon.use`
     DaemonUse,
+    /// `daemon.socket`
+    DaemonSocket,
+    /// `daemon.table`
+    DaemonTable,
+    /// `daemon.user`
+    DaemonUser,
     /// `prefix.prefix`
     RulePrefix,
 }
@@ -120,10 +126,10 @@ const TIMES: &[(&str, Option<Key>)] = &[
 /// Keys without a [`Key`] belong to aarpd itself.
 const DAEMON: &[(&str, Option<Key>)] = &[
     ("use", Some(Key::DaemonUse)),
-    ("socket", None),
-    ("table", None),
+    ("socket", Some(Key::DaemonSocket)),
+    ("table", Some(Key::DaemonTable)),
     ("entries", None),
-    ("user", None),
+    ("user", Some(Key::DaemonUser)),
     ("metrics", None),
 ];
 

@@ -26,6 +26,9 @@ const METHOD: Expected = "\"echo\" or \"unreach\"";
 const BOOLEAN: Expected = "true or false";
 const PORT: Expected = "a port from 1 to 65535";
 const PATH: Expected = "a path of at most 255 octets";
+const SOCKET: Expected = "an absolute path of at most 107 octets";
+const TABLE: Expected = "an absolute path of at most 255 octets";
+const USER: Expected = "a user's name or number, of at most 31 octets";
 
 /// The type that a setting has in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,9 @@ pub(super) fn form(key: Key) -> (Form, Expected) {
             "\"off\", \"error\", \"warn\", \"info\" or \"debug\"",
         ),
         Key::LogFile => (Form::Text, PATH),
+        Key::DaemonSocket => (Form::Text, SOCKET),
+        Key::DaemonTable => (Form::Text, TABLE),
+        Key::DaemonUser => (Form::Text, USER),
         _ => (Form::Text, DURATION),
     }
 }
@@ -260,7 +266,7 @@ pub(super) fn apply_text(
             }
         }
         Key::DaemonUse => {
-            settings.daemon_use = match text {
+            settings.daemon.usage = match text {
                 "auto" => DaemonUse::Auto,
                 "off" => DaemonUse::Off,
                 "require" => DaemonUse::Require,
@@ -283,16 +289,25 @@ pub(super) fn apply_text(
             let port = text.parse().ok().filter(|port| *port != 0);
             settings.unreach_port = port.ok_or(PORT)?;
         }
-        Key::LogFile => {
-            let path = Text::from(text);
-            if path.is_cut() {
-                return Err(PATH);
-            }
-            settings.log_file = path;
+        Key::LogFile => settings.log_file = whole(text).ok_or(expected)?,
+        Key::DaemonSocket => settings.daemon.socket = absolute(text).ok_or(expected)?,
+        Key::DaemonTable => settings.daemon.table = absolute(text).ok_or(expected)?,
+        Key::DaemonUser => {
+            let user = whole(text).filter(|_| !text.is_empty() && !text.contains([':', '\n']));
+            settings.daemon.user = user.ok_or(expected)?;
         }
         _ => *time(&mut settings.times, key).ok_or(expected)? = duration(text)?,
     }
     Ok(())
+}
+
+/// A text, if there is room for it.
+fn whole<const N: usize>(text: &str) -> Option<Text<N>> {
+    Some(Text::from(text)).filter(|text: &Text<N>| !text.is_cut())
+}
+
+fn absolute<const N: usize>(text: &str) -> Option<Text<N>> {
+    whole(text).filter(|_| text.starts_with('/') && !text.contains('\0'))
 }
 
 fn boolean(text: &str) -> Result<bool, Expected> {

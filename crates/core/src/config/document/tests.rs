@@ -85,7 +85,7 @@ fn every_key_of_the_resolving_layer() {
     assert_eq!(settings.times.unanswered_max, Duration::from_secs(7200));
     assert_eq!(settings.times.budget_nonblocking, Duration::from_millis(20));
     assert_eq!(settings.times.retransmit.as_slice().len(), 3);
-    assert_eq!(settings.daemon_use, DaemonUse::Require);
+    assert_eq!(settings.daemon.usage, DaemonUse::Require);
     assert_eq!(settings.log_level, LogLevel::Debug);
     assert_eq!(settings.log_file.as_str(), "/var/log/aarp.log");
     let rule = settings.rules.matching(a).unwrap();
