@@ -11,6 +11,13 @@ pub fn id() -> i32 {
     unsafe { syscall(libc::SYS_getpid, [0; 6]) }.map_or(0, |id| id as i32)
 }
 
+/// The effective user.
+#[must_use]
+pub fn user() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { syscall(libc::SYS_geteuid, [0; 6]) }.map_or(u32::MAX, |user| user as u32)
+}
+
 /// A number that no other live thread of this process has.
 #[must_use]
 #[inline]
