@@ -11,6 +11,7 @@
 //! filter.rs    once the program has a seccomp filter, no system call of ours
 //! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
+//! mapper.rs    aarpd: the mapping table of all processes, and asking the daemon
 //! resolve.rs   from A to U: policy, what is remembered, asking
 //! sockets/     what is known about each descriptor
 //! settings.rs  the configuration, read at the first call that needs it
@@ -30,6 +31,7 @@ mod filter;
 mod flight;
 mod hooks;
 mod limits;
+mod mapper;
 mod names;
 mod namespace;
 mod ops;

@@ -22,8 +22,8 @@ use aarp_sys::memory::leak_zeroed;
 use once_cell::race::OnceRef;
 
 use crate::ops::is_barred;
-use crate::resolve::prefetch;
-use crate::{namespace, report, settings, state};
+use crate::resolve::{known, prefetch};
+use crate::{mapper, namespace, report, settings, state};
 
 /// A name has been resolved by the function behind, with these flags, or an address
 /// been read. Addresses are read for many reasons, and who connects asks then; with
@@ -71,13 +71,13 @@ fn is_possible(address: Ipv6Addr) -> bool {
 /// `all` are waited for.
 fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>, all: bool) {
     let now = boottime();
+    mapper::find_table(settings, state, now);
     let mut unknown = [(Ipv6Addr::UNSPECIFIED, 0); ADDRESSES];
     let mut count = 0;
     for Entry { address, scope, .. } in list.entries() {
-        let known = state.mappings.lookup(address);
         let wanted = policy::interest(settings, address).is_ok()
             && !is_given_u(address, now)
-            && !known.is_some_and(|known| known.is_fresh(now))
+            && known(settings, state, address, now).is_none()
             && !unknown[..count].contains(&(address, scope));
         if wanted && count < ADDRESSES {
             unknown[count] = (address, scope);
@@ -173,10 +173,7 @@ fn unicast_of(
     a: Ipv6Addr,
     now: Duration,
 ) -> Option<(Ipv6Addr, Mapping)> {
-    let known = state
-        .mappings
-        .lookup(a)
-        .filter(|known| known.is_fresh(now))?;
+    let known = known(settings, state, a, now)?;
     let u = known.target(settings.times.budget).ok()?;
     let has_failed = |entry: Entry<'_>| {
         let claim = Claim {

@@ -6,15 +6,17 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aarp_core::bypass::Bypass;
-use aarp_core::mapping::Answer;
+use aarp_core::mapping::{Answer, Mapping};
 use aarp_core::probing::Ignored;
 use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::LogLevel;
 use aarp_core::state::ProcessState;
 use aarp_core::text::Text;
 use aarp_sys::ask::{AskError, Report};
+use aarp_sys::mapper::DaemonError;
 use aarp_sys::settings::SettingsError;
 use aarp_sys::syscall::Errno;
+use aarp_sys::table::AttachError;
 use aarp_sys::user::SocketAddress;
 use aarp_sys::{environment, errno, process};
 
@@ -29,6 +31,8 @@ static REWRITTEN: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 static REFUTED: AtomicU64 = AtomicU64::new(0);
 static PROBES: AtomicU64 = AtomicU64::new(0);
+/// By aarpd, in the place of probes.
+static TOLD: AtomicU64 = AtomicU64::new(0);
 static BYPASSES: [AtomicU64; Bypass::ALL.len()] = [const { AtomicU64::new(0) }; Bypass::ALL.len()];
 static IGNORED: [AtomicU64; Ignored::ALL.len()] = [const { AtomicU64::new(0) }; Ignored::ALL.len()];
 
@@ -56,6 +60,7 @@ fn forget() {
         &REFUSED,
         &REFUTED,
         &PROBES,
+        &TOLD,
     ];
     for counter in single.into_iter().chain(&BYPASSES).chain(&IGNORED) {
         counter.store(0, Ordering::Relaxed);
@@ -136,6 +141,35 @@ pub(crate) fn pinned(call: &str, fd: i32, to: &SocketAddress, target: &Target) {
             "{call} {fd} [{a}]:{port}: pinned to {}",
             target.u
         ));
+    }
+}
+
+/// What aarpd has said about A.
+#[cold]
+pub(crate) fn told(a: Ipv6Addr, mapping: &Mapping) {
+    count(&TOLD);
+    if is_logged(LogLevel::Info) {
+        log(format_args!(
+            "{a}: {}, {} says aarpd",
+            mapping.state.name(),
+            mapping.u
+        ));
+    }
+}
+
+/// aarpd cannot be asked, and the network is.
+#[cold]
+pub(crate) fn no_daemon(error: &DaemonError) {
+    if is_logged(LogLevel::Debug) {
+        log(format_args!("{error}"));
+    }
+}
+
+/// A mapping table is not read.
+#[cold]
+pub(crate) fn no_table(path: &str, error: &AttachError) {
+    if is_logged(LogLevel::Warn) {
+        log(format_args!("{path}: {error}"));
     }
 }
 
@@ -370,6 +404,7 @@ pub(crate) fn at_exit() {
         of(&REFUTED)
     ));
     for (name, counter) in [
+        ("told", &TOLD),
         ("given", &GIVEN),
         ("rewritten", &REWRITTEN),
         ("refused", &REFUSED),

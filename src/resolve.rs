@@ -7,7 +7,7 @@ use aarp_core::bypass::Bypass;
 use aarp_core::mapping::{Answer, Mapping};
 use aarp_core::policy::{Interest, Patience, Plan, interest, plan};
 use aarp_core::refutation::{Cause, Claim};
-use aarp_core::settings::{Settings, Times};
+use aarp_core::settings::{DaemonUse, Settings, Times};
 use aarp_core::state::ProcessState;
 use aarp_sys::ask::{ADDRESSES, AskError, Inquiry, Report, ask, ask_all, ask_most};
 use aarp_sys::clock::boottime;
@@ -18,7 +18,8 @@ use aarp_sys::route::Origin;
 use aarp_sys::socket;
 
 use crate::connect::TCP;
-use crate::{flight, report};
+use crate::mapper::Told;
+use crate::{flight, mapper, report};
 
 /// What is less is too little for any network, and not worth a probe.
 const LEAST: Duration = Duration::from_millis(5);
@@ -83,12 +84,26 @@ impl Asker<'_> {
         most: impl FnOnce() -> Duration,
     ) -> Result<Target, Unresolved> {
         if self.origin.is_none()
-            && let Some(known) = self.state.mappings.lookup(self.a)
-            && known.is_fresh(now)
+            && let Some(known) = known(self.settings, self.state, self.a, now)
         {
             return self.remembered(&known, now, most);
         }
-        self.resolve_anew(now, most())
+        self.find_or_ask(now, most)
+    }
+
+    #[cold]
+    fn find_or_ask(
+        &self,
+        now: Duration,
+        most: impl FnOnce() -> Duration,
+    ) -> Result<Target, Unresolved> {
+        if self.origin.is_none()
+            && mapper::find_table(self.settings, self.state, now)
+            && let Some(known) = mapper::known(self.settings, self.state, self.a, now)
+        {
+            return self.remembered(&known, now, most);
+        }
+        self.ask_anyone(now, most(), false)
     }
 
     #[inline]
@@ -147,6 +162,12 @@ impl Asker<'_> {
     /// `most`.
     #[cold]
     pub(crate) fn resolve_anew(&self, now: Duration, most: Duration) -> Result<Target, Unresolved> {
+        self.ask_anyone(now, most, true)
+    }
+
+    /// Asks the daemon, where there is one, or the network; `anew` if what the daemon
+    /// knows already does not serve.
+    fn ask_anyone(&self, now: Duration, most: Duration, anew: bool) -> Result<Target, Unresolved> {
         let plan = plan(self.settings, self.a, self.interest, self.patience);
         if most < LEAST {
             return Err(Unresolved::Bypass(Bypass::Budget));
@@ -161,7 +182,12 @@ impl Asker<'_> {
                 return None;
             }
             report::miss();
-            Some(self.ask(self.a, plan, allowance))
+            let socket = socket::cookie(self.fd);
+            let asked = self.ask_daemon(&plan, allowance, anew).unwrap_or_else(|| {
+                let left = (now + allowance).saturating_sub(boottime());
+                self.ask_network(plan, left)
+            });
+            Some((asked, socket::cookie(self.fd) == socket))
         });
         let ended = boottime();
         let (asked, is_same) = match asked {
@@ -170,29 +196,10 @@ impl Asker<'_> {
             None => return Err(Unresolved::Bypass(Bypass::Seccomp)),
         };
         self.state.stalls.charge(thread(), now, ended);
-        let told = match asked {
-            Ok(told) => told,
-            Err(_) if !is_same => return Err(Unresolved::Closed),
-            Err(AskError::Halted) => return Err(Unresolved::Bypass(Bypass::Seccomp)),
-            Err(AskError::Interrupted) => return Err(Unresolved::Interrupted),
-            Err(error) => {
-                report::not_asked(self.a, &error);
-                return Err(Unresolved::Bypass(match error {
-                    AskError::Local => Bypass::Local,
-                    AskError::NoRoute => Bypass::NoAnswer,
-                    AskError::NotPermitted => Bypass::NoPermission,
-                    AskError::NoMethod => Bypass::Policy,
-                    _ => Bypass::Busy,
-                }));
-            }
-        };
-        let mapping = learned(self.state, self.a, &told, &plan.times, ended);
-        if self.origin.is_none() {
-            self.state.mappings.store(self.a, mapping);
-        }
         if !is_same {
             return Err(Unresolved::Closed);
         }
+        let mapping = asked?;
         let u = mapping
             .target(self.settings.times.budget)
             .map_err(Unresolved::Bypass)?;
@@ -206,12 +213,64 @@ impl Asker<'_> {
         }
     }
 
-    /// Asks, and whether the descriptor is the same socket behind it: by the kernel's
-    /// name, since a number can be closed unseen, and what we know of it be wiped by a
-    /// vfork child.
-    fn ask(&self, a: Ipv6Addr, plan: Plan, budget: Duration) -> (Result<Report, AskError>, bool) {
-        let socket = socket::cookie(self.fd);
-        let asked = ask(&Inquiry {
+    /// What the daemon says; `None` where the network has to be asked.
+    fn ask_daemon(
+        &self,
+        plan: &Plan,
+        allowance: Duration,
+        anew: bool,
+    ) -> Option<Result<Mapping, Unresolved>> {
+        // What a socket with a source of its own sees is nobody else's business.
+        if self.origin.is_some() {
+            return None;
+        }
+        let how = (plan, self.patience);
+        let interruptible = self.interruptible();
+        let told = mapper::ask(self.settings, self.a, how, (allowance, anew), interruptible);
+        Some(match told {
+            Told::Mapping(mapping) => {
+                report::told(self.a, &mapping);
+                if !mapper::is_read() {
+                    self.state.mappings.store(self.a, mapping);
+                }
+                Ok(mapping)
+            }
+            Told::NotYet => Err(Unresolved::Bypass(Bypass::Budget)),
+            Told::Interrupted => Err(Unresolved::Interrupted),
+            Told::Halted => Err(Unresolved::Bypass(Bypass::Seccomp)),
+            Told::Nobody if self.settings.daemon.usage == DaemonUse::Require => {
+                Err(Unresolved::Bypass(Bypass::Off))
+            }
+            Told::Nobody => return None,
+        })
+    }
+
+    /// What the network says, and that is remembered.
+    fn ask_network(&self, plan: Plan, budget: Duration) -> Result<Mapping, Unresolved> {
+        let asked = ask(&self.inquiry(self.a, plan, budget));
+        let told = asked.map_err(|error| {
+            if !matches!(error, AskError::Halted | AskError::Interrupted) {
+                report::not_asked(self.a, &error);
+            }
+            Unresolved::Bypass(match error {
+                AskError::Interrupted => return Unresolved::Interrupted,
+                AskError::Halted => Bypass::Seccomp,
+                AskError::Local => Bypass::Local,
+                AskError::NoRoute => Bypass::NoAnswer,
+                AskError::NotPermitted => Bypass::NoPermission,
+                AskError::NoMethod => Bypass::Policy,
+                _ => Bypass::Busy,
+            })
+        })?;
+        let mapping = learned(self.state, self.a, &told, &plan.times, boottime());
+        if self.origin.is_none() {
+            self.state.mappings.store(self.a, mapping);
+        }
+        Ok(mapping)
+    }
+
+    fn inquiry(&self, a: Ipv6Addr, plan: Plan, budget: Duration) -> Inquiry<'_> {
+        Inquiry {
             settings: self.settings,
             a,
             scope: self.scope,
@@ -219,7 +278,15 @@ impl Asker<'_> {
             budget,
             origin: self.origin.unwrap_or_default(),
             interruptible: self.interruptible(),
-        });
+        }
+    }
+
+    /// Asks, and whether the descriptor is the same socket behind it: by the kernel's
+    /// name, since a number can be closed unseen, and what we know of it be wiped by a
+    /// vfork child.
+    fn ask(&self, a: Ipv6Addr, plan: Plan, budget: Duration) -> (Result<Report, AskError>, bool) {
+        let socket = socket::cookie(self.fd);
+        let asked = ask(&self.inquiry(a, plan, budget));
         (asked, socket::cookie(self.fd) == socket)
     }
 
@@ -277,6 +344,18 @@ impl Asker<'_> {
     }
 }
 
+/// What is known about `a` and fresh: by the table of all processes, or by this one.
+#[inline]
+pub(crate) fn known(
+    settings: &Settings,
+    state: &ProcessState,
+    a: Ipv6Addr,
+    now: Duration,
+) -> Option<Mapping> {
+    let own = || state.mappings.lookup(a).filter(|known| known.is_fresh(now));
+    mapper::known(settings, state, a, now).or_else(own)
+}
+
 /// What is known about A once it has been asked.
 fn learned(
     state: &ProcessState,
@@ -301,6 +380,12 @@ pub(crate) fn prefetch(
     now: Duration,
     all: bool,
 ) {
+    let mut left = [(Ipv6Addr::UNSPECIFIED, 0); ADDRESSES];
+    let count = prefetch_from_daemon((settings, state), addresses, &mut left, now, all);
+    if count == 0 {
+        return;
+    }
+    let addresses = &left[..count];
     let empty = Inquiry {
         settings,
         a: Ipv6Addr::UNSPECIFIED,
@@ -329,6 +414,60 @@ pub(crate) fn prefetch(
             )
         },
     );
+}
+
+/// The same by aarpd, where there is one. Whom the network has to be asked about is
+/// `left`; so many are.
+#[inline(never)]
+fn prefetch_from_daemon(
+    (settings, state): (&Settings, &ProcessState),
+    addresses: &[(Ipv6Addr, u32)],
+    left: &mut [(Ipv6Addr, u32); ADDRESSES],
+    now: Duration,
+    all: bool,
+) -> usize {
+    let mut wanted = [Ipv6Addr::UNSPECIFIED; ADDRESSES];
+    let mut told = [None; ADDRESSES];
+    let count = addresses.len().min(ADDRESSES);
+    for (to, (a, _)) in wanted.iter_mut().zip(addresses) {
+        *to = *a;
+    }
+    let budget = |a: &Ipv6Addr| {
+        let interest = interest(settings, *a).ok()?;
+        Some(plan(settings, *a, interest, Patience::Blocking).budget)
+    };
+    let longest = wanted[..count].iter().filter_map(budget).max();
+    let allowance = state
+        .stalls
+        .allowance(thread(), now, longest.unwrap_or_default());
+    let mut is_over = false;
+    if allowance >= LEAST && settings.daemon.usage != DaemonUse::Off {
+        let asked = flight::question(state, || {
+            let wanted = &wanted[..count];
+            has_stack_for_a_question()
+                && mapper::ask_several(settings, wanted, &mut told, allowance, all)
+        });
+        is_over = asked == Some(true) || settings.daemon.usage == DaemonUse::Require;
+        state.stalls.charge(thread(), now, boottime());
+    }
+    let mut number = 0;
+    for ((a, scope), told) in addresses.iter().zip(told) {
+        match told {
+            Some(mapping) => {
+                report::told(*a, &mapping);
+                if !mapper::is_read() {
+                    state.mappings.store(*a, mapping);
+                }
+            }
+            // Who comes later finds the answer.
+            None if is_over => {}
+            None => {
+                left[number] = (*a, *scope);
+                number += 1;
+            }
+        }
+    }
+    number
 }
 
 /// The same, with room for inquiries, which are empty, and for reports.
@@ -402,4 +541,5 @@ pub(crate) fn refute(settings: &Settings, state: &ProcessState, claim: &Claim, c
         .refutations
         .refute(claim, boottime().saturating_add(times.refuted));
     report::refuted(claim, cause);
+    mapper::failed(settings, state, claim, cause);
 }
