@@ -1,0 +1,91 @@
+//! aarpd on the client's host, and programs that know where it is.
+
+use std::fs;
+use std::path::PathBuf;
+
+use aarp_lab::{Command, Process, Signal, rootless};
+
+use crate::NEEDED;
+use crate::site::{A, Counters, PATIENCE, PORT, Site, Variant};
+use crate::stage::{has, library, tool};
+
+/// A network whose client has a daemon.
+pub struct Served {
+    pub site: Site,
+    folder: PathBuf,
+}
+
+/// Runs a test on such a network. `more` are lines of the configuration.
+pub fn with_daemon(variant: Variant, more: &str, body: impl FnOnce(&Served)) {
+    if has(&NEEDED) {
+        rootless::test(|| body(&Served::new(variant, more)));
+    }
+}
+
+impl Served {
+    fn new(variant: Variant, more: &str) -> Self {
+        let site = Site::new(variant);
+        let folder = site.lab.host("client").expect("a host").dir().join("aarp");
+        fs::create_dir_all(&folder).expect("a writable folder");
+        let shown = folder.display();
+        // Nobody asks twice because a machine is slow.
+        let text = format!(
+            "[resolve]\nprefixes = [\"{A}/128\"]\n\
+             [daemon]\nsocket = \"{shown}/aarpd.sock\"\ntable = \"{shown}/table\"\nentries = 1000\n\
+             [times]\nbudget = \"10s\"\nbudget_nonblocking = \"10s\"\nretransmit = [\"5s\"]\n{more}"
+        );
+        fs::write(folder.join("aarp.toml"), text).expect("a writable folder");
+        Self { site, folder }
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("aarp.toml")
+    }
+
+    pub fn table(&self) -> PathBuf {
+        self.folder.join("table")
+    }
+
+    /// Starts the daemon, which serves when this returns.
+    pub fn start(&self) -> Process {
+        let daemon = self.spawn();
+        daemon
+            .wait_stderr("serves ", PATIENCE)
+            .expect("aarpd serves");
+        daemon
+    }
+
+    /// Starts the daemon.
+    pub fn spawn(&self) -> Process {
+        let host = self.site.lab.host("client").expect("a host");
+        let command = host.command(tool("aarpd"));
+        let command = command.args(["run", "--config"]).arg(self.config());
+        command.spawn().expect("aarpd starts")
+    }
+
+    /// A command on the client's host, under the library.
+    pub fn command(&self, program: &str) -> Command<'_> {
+        let host = self.site.lab.host("client").expect("a host");
+        host.command(program)
+            .env("LD_PRELOAD", library().display().to_string())
+            .env("AARP_CONFIG", self.config().display().to_string())
+            .env("AARP_STATS", "1")
+    }
+
+    /// One curl, and who has served it.
+    pub fn curl(&self) -> (String, Counters) {
+        let url = format!("http://[{A}]:{PORT}/who");
+        let output = self.command("curl").args(["-sS", &url]).output();
+        let output = output.expect("curl runs");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{}: {log}", output.status);
+        let served = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        (served, Counters::parse(&log))
+    }
+}
+
+/// Kills a daemon that has no time for anything.
+pub fn kill(daemon: &mut Process) {
+    daemon.signal(Signal::KILL).expect("aarpd runs");
+    daemon.wait(PATIENCE).expect("it ends");
+}

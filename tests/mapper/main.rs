@@ -1,0 +1,18 @@
+//! Programs of a host with aarpd: who asks the network, and what becomes of them when the
+//! daemon is slow, dies, or is somebody else's.
+//!
+//! What was asked is counted in captures at the responders.
+#![allow(unreachable_pub)]
+
+mod changing;
+mod daemon;
+mod killed;
+mod sharing;
+#[path = "../availability/site.rs"]
+#[allow(dead_code)]
+mod site;
+#[path = "../availability/stage.rs"]
+mod stage;
+
+/// What every test here starts.
+const NEEDED: [&str; 5] = ["bash", "cc", "curl", "nft", "nginx"];

@@ -1,0 +1,111 @@
+//! One table, one question for all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use crate::daemon::with_daemon;
+use crate::site::{A, PORT, Variant, now};
+
+const PROGRAMS: usize = 100;
+
+/// A hundred programs that connect to the same A at the same time: one probe. A hundred
+/// more: none.
+#[test]
+fn a_hundred_programs_ask_once() {
+    let variant = Variant {
+        delay: Duration::from_millis(20),
+        ..Variant::default()
+    };
+    with_daemon(variant, "", |served| {
+        let _daemon = served.start();
+        let script = format!(
+            "for n in $(seq {PROGRAMS}); do curl -sS 'http://[{A}]:{PORT}/who' & done; wait"
+        );
+        for turn in 0..2 {
+            let since = now();
+            let output = served.command("bash").args(["-c", &script]).output();
+            let output = output.expect("bash runs");
+            let log = String::from_utf8_lossy(&output.stderr);
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(text, "s1\n".repeat(PROGRAMS), "{log}");
+            let lines = log.lines().filter(|line| line.contains(": pinned=1 "));
+            let told = lines
+                .clone()
+                .filter(|line| line.contains(" told=1"))
+                .count();
+            assert_eq!(lines.count(), PROGRAMS, "{log}");
+            assert!(!log.contains("probes=1"), "{log}");
+            // Who finds the mapping in the table asks nobody.
+            assert!(if turn == 0 { told > 0 } else { told == 0 }, "{log}");
+            let seen = served.site.seen(since);
+            assert_eq!(seen.probes(), 1 - turn, "turn {turn}: {log}");
+        }
+    });
+}
+
+/// What curl does at the kernel's beyond what it does natively, when the mapping is in the
+/// table: it reads the configuration and opens the table, once.
+#[test]
+fn a_hit_costs_a_handful_of_system_calls() {
+    if !crate::stage::has(&["strace"]) {
+        return;
+    }
+    with_daemon(Variant::default(), "", |served| {
+        let _daemon = served.start();
+        assert_eq!(served.curl().1.get("told"), 1);
+        let url = format!("http://[{A}]:{PORT}/who");
+        let calls = |library: bool| {
+            let file = served.site.lab.work().join(format!("calls-{library}"));
+            let host = served.site.lab.host("client").expect("a host");
+            let mut command = host.command("strace").args(["-f", "-qq", "-o"]).arg(&file);
+            if library {
+                let path = crate::stage::library();
+                let config = served.config();
+                command = command
+                    .args(["-E", &format!("LD_PRELOAD={}", path.display())])
+                    .args(["-E", &format!("AARP_CONFIG={}", config.display())]);
+            }
+            let output = command.args(["curl", "-sS", &url]).output();
+            let output = output.expect("strace runs");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "s1\n");
+            fs::read_to_string(file).expect("what strace has written")
+        };
+        let (native, ours) = (calls(false), calls(true));
+        let table = served.table().display().to_string();
+        let opened = ours.lines().filter(|line| line.contains(&table)).count();
+        assert_eq!(opened, 1, "{ours}");
+        // Nobody is asked: no socket more, and nothing sent on one.
+        let of = |text: &str, name: &str| text.matches(&format!(" {name}(")).count();
+        for name in [
+            "socket", "connect", "sendto", "recvfrom", "sendmsg", "recvmsg",
+        ] {
+            assert_eq!(of(&ours, name), of(&native, name), "{name}: {ours}");
+        }
+        // Behind the socket, up to the connection: what is done there natively, and by us.
+        let between = |text: &str| -> BTreeMap<String, usize> {
+            let begin = text.find("socket(AF_INET6, SOCK_STREAM").expect("a socket");
+            let rest = &text[begin..];
+            let end = rest.find(" connect(").expect("a connection");
+            let mut counts = BTreeMap::new();
+            for line in rest[..end].lines().skip(1) {
+                let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+                let name = call.split('(').next().unwrap_or("").to_owned();
+                *counts.entry(name).or_default() += 1;
+            }
+            counts
+        };
+        let native = between(&native);
+        let more: BTreeMap<String, usize> = between(&ours)
+            .into_iter()
+            .filter_map(|(name, count)| {
+                let more = count.saturating_sub(native.get(&name).copied().unwrap_or(0));
+                (more > 0).then_some((name, more))
+            })
+            .collect();
+        println!("beyond native: {more:?}");
+        let sum: usize = more.values().sum();
+        assert!(sum <= 40, "{more:?}");
+        assert_eq!(more.get("openat"), Some(&4), "{more:?}");
+    });
+}
