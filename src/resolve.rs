@@ -184,8 +184,10 @@ impl Asker<'_> {
             report::miss();
             let socket = socket::cookie(self.fd);
             let asked = self.ask_daemon(&plan, allowance, anew).unwrap_or_else(|| {
-                let left = (now + allowance).saturating_sub(boottime());
-                self.ask_network(plan, left)
+                // That there is no daemon is found in no time.
+                let spent = boottime().saturating_sub(now);
+                let spent = if spent < LEAST { Duration::ZERO } else { spent };
+                self.ask_network(plan, allowance.saturating_sub(spent))
             });
             Some((asked, socket::cookie(self.fd) == socket))
         });

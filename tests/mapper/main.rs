@@ -7,6 +7,7 @@
 mod changing;
 mod daemon;
 mod killed;
+mod refuted;
 mod sharing;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
