@@ -12,7 +12,9 @@ environment variables:
   PREFIX    where it goes                        [/usr/local]
   BINDIR    programs                             [PREFIX/bin]
   LIBDIR    the library, as LIBDIR/aarp/libaarp.so   [PREFIX/lib]
-            (manual pages and completions are below PREFIX/share)
+            (manual pages and completions are below PREFIX/share; where PREFIX is /usr
+            or /usr/local, units of systemd and the user aarp's sysusers.d file are
+            below PREFIX/lib)
   DESTDIR   put before all of these while copying, for making packages
 
 Options:
@@ -110,6 +112,13 @@ done
 DATADIR=$PREFIX/share/aarp
 DOCDIR=$PREFIX/share/doc/aarp
 MANIFEST=$DATADIR/manifest
+# Where systemd looks by itself; elsewhere units would be of no use, and so would they
+# with a path of the program that they would have to quote.
+SYSTEMDIR=
+case $PREFIX:$BINDIR in
+*[!A-Za-z0-9/._+:-]*) ;;
+/usr:* | /usr/local:*) SYSTEMDIR=$PREFIX/lib ;;
+esac
 source_folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 
 # shellcheck source=packaging/debian.sh
@@ -255,7 +264,8 @@ check_writable() {
 }
 
 if [ "$copy" = yes ]; then
-    for folder in "$BINDIR" "$LIBDIR/aarp" "$DATADIR" "$DOCDIR"; do
+    for folder in "$BINDIR" "$LIBDIR/aarp" "$DATADIR" "$DOCDIR" \
+        ${SYSTEMDIR:+"$SYSTEMDIR/systemd/system" "$SYSTEMDIR/sysusers.d"}; do
         check_writable "$DESTDIR$folder"
     done
 fi
@@ -270,7 +280,8 @@ if [ "$build" = yes ]; then
     export AARP_LIBDIR
     cargo build --locked --profile preload -p aarp >&2
     cargo build --locked --release \
-        -p aarp-run -p aarp-probe -p aarp-responder -p aarp-binding -p aarp-agent -p aarp-lab >&2
+        -p aarpd -p aarp-run -p aarp-probe -p aarp-responder -p aarp-binding -p aarp-agent \
+        -p aarp-lab >&2
 fi
 [ "$copy" = yes ] || exit 0
 
@@ -290,9 +301,10 @@ plan() {
     printf 'file %s %s\n' "$(checksum "$1")" "$2" >>"$scratch/new"
 }
 
+programs="aarpd aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab"
 : >"$scratch/new"
 plan "$output/preload/libaarp.so" "$LIBDIR/aarp/libaarp.so" 644
-for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
+for name in $programs; do
     plan "$output/release/$name" "$BINDIR/$name" 755
 done
 for name in LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md docs/*.md docs/*.svg docs/adr/*.md; do
@@ -309,7 +321,7 @@ generate() {
     *) "$output/release/$1" generate "$2" "$scratch/$2" ;;
     esac >"$scratch/pages" || fail 69 "cannot make the $2 of $1"
 }
-for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
+for name in $programs; do
     generate "$name" man
     generate "$name" completions
     plan "$scratch/completions/$name.bash" "$PREFIX/share/bash-completion/completions/$name" 644
@@ -319,6 +331,16 @@ done
 for page in "$scratch"/man/*.1; do plan "$page" "$PREFIX/share/man/man1/${page##*/}" 644; done
 if [ -f packaging/aarp.toml ]; then
     plan "$source_folder/packaging/aarp.toml" "$DATADIR/aarp.toml.example" 644
+fi
+
+if [ -n "$SYSTEMDIR" ]; then
+    mkdir "$scratch/units"
+    # The units have the program where Debian would.
+    for name in aarpd.service aarpd.socket; do
+        sed "s|/usr/bin/aarpd|$BINDIR/aarpd|" "packaging/systemd/$name" >"$scratch/units/$name"
+        plan "$scratch/units/$name" "$SYSTEMDIR/systemd/system/$name" 644
+    done
+    plan "$source_folder/packaging/sysusers.d/aarp.conf" "$SYSTEMDIR/sysusers.d/aarp.conf" 644
 fi
 
 # Folders that are not there yet are ours to remove one day, and those that an
@@ -376,7 +398,10 @@ remove_files <"$scratch/stale"
 put 644 "$scratch/new" "$DESTDIR$MANIFEST"
 
 say "installed $DESTDIR$LIBDIR/aarp/libaarp.so and, in $DESTDIR$BINDIR," \
-    "aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab"
+    "$programs"
+if [ -n "$SYSTEMDIR" ] && [ -z "$DESTDIR" ]; then
+    say "to have aarpd serve all programs of this host: see $DOCDIR/daemon.md, Starting it"
+fi
 if [ "$demo" = no ]; then
     if [ -z "$DESTDIR" ]; then
         case :$PATH: in

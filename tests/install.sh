@@ -57,13 +57,13 @@ check "installs below DESTDIR" "$install" DESTDIR="$dest"
 root=$dest/usr/local
 check "the library is in a folder of its own" test -f "$root/lib/aarp/libaarp.so"
 check "and alone there" test "$(ls -A "$root/lib/aarp")" = libaarp.so
-for name in aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
+for name in aarpd aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab; do
     check "$name is executable by all" mode_is 755 "$root/bin/$name"
 done
 check "the licences are there" test -f "$root/share/doc/aarp/LICENSE-MIT" \
     -a -f "$root/share/doc/aarp/LICENSE-APACHE"
 for name in aarp-run aarp-probe aarp-probe-watch aarp-responder aarp-responder-run aarp-binding \
-    aarp-binding-run aarp-agent aarp-lab; do
+    aarp-binding-run aarp-agent aarp-lab aarpd aarpd-run; do
     check "there is a manual page $name" grep -q '^\.SH SYNOPSIS' "$root/share/man/man1/$name.1"
 done
 check "no page for what is hidden" test ! -e "$root/share/man/man1/aarp-probe-generate.1"
@@ -71,13 +71,29 @@ for name in bash-completion/completions/aarp-probe zsh/site-functions/_aarp-prob
     fish/vendor_completions.d/aarp-probe.fish; do
     check "there is $name" grep -q census "$root/share/$name"
 done
-for name in aarp-run aarp-responder aarp-binding aarp-agent aarp-lab; do
+for name in aarpd aarp-run aarp-responder aarp-binding aarp-agent aarp-lab; do
     for file in bash-completion/completions/$name zsh/site-functions/_$name \
         fish/vendor_completions.d/$name.fish; do
         check "there is $file" grep -q "$name" "$root/share/$file"
     done
 done
 check "the schemas of records are there" test -f "$root/share/doc/aarp/json-schema/resolve.json"
+: >"$scratch/daemon.toml"
+check "aarpd is whole: it says why it does not start" \
+    exits 64 "user-daemon" "$root/bin/aarpd" run --no-such-option
+check "its service starts what was installed" \
+    grep -qx 'ExecStart=/usr/local/bin/aarpd run' "$root/lib/systemd/system/aarpd.service"
+check "and there is its socket" \
+    grep -q '^ListenSequentialPacket=' "$root/lib/systemd/system/aarpd.socket"
+if command -v systemd-sysusers >/dev/null; then
+    mkdir "$scratch/root" "$scratch/root/etc"
+    cp -R "$root/lib/sysusers.d" "$scratch/root/etc"
+    check "systemd makes the user aarp" systemd-sysusers --root="$scratch/root"
+    check "who has neither a shell nor a password" \
+        grep -q '^aarp:x:[0-9]*:[0-9]*:[^:]*:/:.*/nologin$' "$scratch/root/etc/passwd"
+else
+    skipped "systemd makes the user aarp" "systemd-sysusers is not installed"
+fi
 check "nothing outside the prefix" test -z "$(find "$dest" -type f ! -path "$root/*")"
 check "the manifest has final paths" \
     grep -q '^file [0-9a-f]\{64\} /usr/local/lib/aarp/libaarp.so$' "$root/share/aarp/manifest"
@@ -101,6 +117,7 @@ prefix="$scratch/my prefix"
 mkdir "$prefix"
 check "installs into another prefix and LIBDIR" \
     "$install" --prefix="$prefix" --libdir "$scratch/libraries"
+check "no units where systemd does not look" test ! -e "$prefix/lib/systemd"
 check "the library is in LIBDIR" test -f "$scratch/libraries/aarp/libaarp.so"
 check "aarp-run finds it by the path compiled in" loads "$prefix/bin/aarp-run"
 check "installs with LIBDIR by default" env PREFIX="$prefix" "$install"
