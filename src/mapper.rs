@@ -9,30 +9,21 @@ use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-use aarp_core::accept::{Verdict, judge_address};
-use aarp_core::mapping::{Mapping, State};
+use aarp_core::mapping::Mapping;
 use aarp_core::policy::{Patience, Plan};
 use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::{DaemonUse, Settings};
 use aarp_core::state::ProcessState;
-use aarp_core::text::Text;
 use aarp_sys::ask::ADDRESSES;
 use aarp_sys::clock::boottime;
-use aarp_sys::environment;
+use aarp_sys::daemon::{SOCKET, TABLE, at, judged, mapping, trusted};
 use aarp_sys::interrupt::Interruptible;
 use aarp_sys::mapper::{self, Daemon, DaemonError, Reply, Waiting};
-use aarp_sys::passwd;
 use aarp_sys::process;
 use aarp_sys::table::{AttachError, Attachment};
-use aarp_wire::mapper::{Answer, Asked, Failure, Message};
+use aarp_wire::mapper::{Asked, Failure, Message};
 
 use crate::{filter, flight, report};
-
-/// Where the system's daemon has its socket and its table; a user's own has them below
-/// `$XDG_RUNTIME_DIR/aarp`.
-const FOLDER: &str = "/run/aarp";
-const SOCKET: &str = "/aarpd.sock";
-const TABLE: &str = "/table";
 
 /// What is not there is looked for again after so long, when somebody asks.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -110,47 +101,6 @@ pub(crate) fn find_table(settings: &Settings, state: &ProcessState, now: Duratio
     found.flatten() == Some(true)
 }
 
-/// Calls `reach` with the path that is configured; or with that of the system's daemon
-/// and then with that of the user's own, until it finds something.
-fn at<T>(configured: &str, name: &str, mut reach: impl FnMut(&str) -> Option<T>) -> Option<T> {
-    if !configured.is_empty() {
-        return reach(configured);
-    }
-    let mut path = Text::<256>::from(FOLDER);
-    path.push(name);
-    if let Some(found) = reach(path.as_str()) {
-        return Some(found);
-    }
-    let own = environment::variable("XDG_RUNTIME_DIR", |folder| {
-        let mut path = Text::<256>::from(folder.ok().filter(|folder| folder.starts_with('/'))?);
-        path.push("/aarp");
-        path.push(name);
-        (!path.is_cut()).then_some(path)
-    });
-    reach(own.flatten()?.as_str())
-}
-
-/// Whose daemon is believed: root's, one's own, and that of the user who is configured.
-fn trusted(settings: &Settings) -> [u32; 3] {
-    let own = process::user();
-    let configured = match settings.daemon.user.as_str() {
-        "" => None,
-        name => passwd::user(name),
-    };
-    [0, own, configured.unwrap_or(own)]
-}
-
-/// What is told counts as far as this process's own configuration has it.
-#[inline]
-fn judged(settings: &Settings, a: Ipv6Addr, told: Mapping) -> Mapping {
-    let state = match (told.state, judge_address(settings, a, told.u)) {
-        (State::Pinned, Some(Verdict::Refused(_))) => State::Untrusted,
-        (State::Pinned, Some(Verdict::Direct)) => State::Direct,
-        (state, _) => state,
-    };
-    Mapping { state, ..told }
-}
-
 /// What came of asking the daemon.
 pub(crate) enum Told {
     /// It knows.
@@ -224,17 +174,6 @@ fn question(a: Ipv6Addr, patience: Patience, budget: Duration, anew: bool) -> As
         a,
         budget: u32::try_from(budget.as_millis()).unwrap_or(u32::MAX),
         flags,
-    }
-}
-
-fn mapping(answer: &Answer, now: Duration) -> Mapping {
-    Mapping {
-        state: answer.state,
-        u: answer.u,
-        method: answer.method,
-        expiry: now + Duration::from_millis(answer.ttl.into()),
-        rtt: Duration::from_micros(answer.rtt.into()),
-        failures: answer.failures,
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod addrinfo;
 pub mod ask;
 pub mod clock;
+pub mod daemon;
 pub mod environment;
 pub mod errno;
 mod exchange;
