@@ -72,11 +72,19 @@ impl Served {
             .env("AARP_STATS", "1")
     }
 
-    /// One curl, and who has served it.
+    /// One curl, and who has served it. Its socket does not block.
     pub fn curl(&self) -> (String, Counters) {
-        let url = format!("http://[{A}]:{PORT}/who");
-        let output = self.command("curl").args(["-sS", &url]).output();
-        let output = output.expect("curl runs");
+        self.fetched(self.command("curl").arg("-sS"))
+    }
+
+    /// One wget, which waits in connect().
+    pub fn wget(&self) -> (String, Counters) {
+        self.fetched(self.command("wget").args(["-q", "-O", "-"]))
+    }
+
+    fn fetched(&self, command: Command<'_>) -> (String, Counters) {
+        let output = command.arg(format!("http://[{A}]:{PORT}/who")).output();
+        let output = output.expect("it runs");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{}: {log}", output.status);
         let served = String::from_utf8_lossy(&output.stdout).trim().to_owned();

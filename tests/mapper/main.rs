@@ -16,4 +16,4 @@ mod site;
 mod stage;
 
 /// What every test here starts.
-const NEEDED: [&str; 5] = ["bash", "cc", "curl", "nft", "nginx"];
+const NEEDED: [&str; 6] = ["bash", "cc", "curl", "nft", "nginx", "wget"];

@@ -15,7 +15,7 @@ fn a_failing_u_is_asked_about_again() {
         served.site.break_u("s1", Failure::Reset);
         served.site.move_route();
         let since = now();
-        let (by, counters) = served.curl();
+        let (by, counters) = served.wget();
         // A itself, or the U that answers now: either serves.
         assert_eq!(by, "s2", "{}", counters.log);
         assert_eq!(counters.get("refuted"), 1, "{}", counters.log);
