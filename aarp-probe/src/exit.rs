@@ -9,6 +9,7 @@ pub(crate) const CHANGED: u8 = 3;
 pub(crate) const UNTRUSTED: u8 = 4;
 pub(crate) const MIXED: u8 = 5;
 pub(crate) const USAGE: u8 = 64;
+pub(crate) const UNAVAILABLE: u8 = 69;
 pub(crate) const SOFTWARE: u8 = 70;
 pub(crate) const NOT_WRITTEN: u8 = 73;
 pub(crate) const NOT_PERMITTED: u8 = 77;
@@ -16,24 +17,29 @@ pub(crate) const CONFIGURATION: u8 = 78;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// What each code means, for help and manual pages.
-pub(crate) const MEANINGS: [(u8, &str); 12] = [
+pub(crate) const MEANINGS: [(u8, &str); 13] = [
     (PINNED, "pinned; doctor: nothing hinders"),
     (
         NO_ANSWER,
-        "no answer, no route, or a name without an address",
+        "no answer, no route, or a name without an address; cache show: nothing is known",
     ),
     (CANNOT_BE_PINNED, "cannot be pinned"),
     (CHANGED, "watch: the responder changed"),
     (UNTRUSTED, "an answer was refused as untrusted"),
     (MIXED, "several addresses, of which not all ended alike"),
     (USAGE, "usage"),
+    (
+        UNAVAILABLE,
+        "cache, top, events, metrics: there is no aarpd, or it does not answer",
+    ),
     (SOFTWARE, "something of this host failed"),
     (NOT_WRITTEN, "the file for metrics could not be written"),
     (NOT_PERMITTED, "not permitted"),
     (CONFIGURATION, "bad configuration"),
     (
         INTERRUPTED,
-        "ended by Ctrl-C; watch and census end with what they have, and its code",
+        "ended by Ctrl-C; watch and census end with what they have, and its code; top and events \
+         with 0",
     ),
 ];
 

@@ -9,18 +9,23 @@
 //! | 4 | an answer was refused as untrusted |
 //! | 5 | mixed results for several addresses |
 //! | 64 | usage |
+//! | 69 | there is no aarpd, or it does not answer |
 //! | 70 | something of this host failed |
 //! | 73 | the file of --prom-textfile could not be written |
 //! | 77 | not permitted |
 //! | 78 | bad configuration |
-//! | 130 | ended by Ctrl-C; watch and census end with what they have |
+//! | 130 | ended by Ctrl-C; watch and census end with what they have, top and events with 0 |
 
+mod cache;
 mod census;
 mod configuration;
 mod doctor;
 mod echo;
+mod events;
 mod exit;
 mod explain;
+mod mapper;
+mod metrics;
 mod options;
 mod paint;
 mod prometheus;
@@ -28,7 +33,9 @@ mod question;
 mod record;
 mod resolve;
 mod statistics;
+mod stop;
 mod target;
+mod top;
 mod watch;
 mod who;
 
@@ -89,6 +96,27 @@ enum Command {
         the first that applies."
     )]
     Doctor(doctor::Arguments),
+    /// What aarpd knows: list it, show one address, have it forget
+    #[command(
+        after_help = "Where aarpd is dead, list and show read the table that it has left, and say \
+        so."
+    )]
+    Cache(cache::Arguments),
+    /// What aarpd is doing: mappings most used, changing and failing, and how much is asked
+    #[command(
+        after_help = "On a terminal it goes on until Ctrl-C ends it. What was changing and failing \
+        is known from when it was started on; uses are what programs have told aarpd, at most one \
+        a second and mapping."
+    )]
+    Top(top::Arguments),
+    /// What happens in aarpd, as it happens
+    #[command(
+        after_help = "SIGINT (Ctrl-C) and SIGTERM end it, with exit code 0. It ends with 69 when \
+        aarpd does."
+    )]
+    Events(events::Arguments),
+    /// aarpd's counters, as Prometheus reads them
+    Metrics(metrics::Arguments),
     /// Write manual pages or shell completions
     #[command(hide = true)]
     Generate(aarp_pages::Arguments),
@@ -157,7 +185,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             let about = aarp_pages::About {
                 exit: &exit::MEANINGS,
                 files: SETTINGS,
-                related: &["aarp-run", "aarp-responder", "aarp-lab"],
+                related: &["aarp-run", "aarpd", "aarp-responder", "aarp-lab"],
                 ..Default::default()
             };
             aarp_pages::write(arguments, Arguments::command(), &about)?;
@@ -186,6 +214,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Watch(arguments) => watch::run(arguments, settings, brush),
         Command::Census(arguments) => census::run(arguments, settings, brush),
         Command::Explain(arguments) => explain::run(arguments, settings, brush),
+        Command::Cache(arguments) => cache::run(arguments, settings, brush),
+        Command::Top(arguments) => top::run(arguments, settings, brush),
+        Command::Events(arguments) => events::run(arguments, settings, brush),
+        Command::Metrics(arguments) => metrics::run(arguments, settings),
         Command::Doctor(_) | Command::Generate(_) | Command::Loaded { .. } => {
             unreachable!("done above")
         }

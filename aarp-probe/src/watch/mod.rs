@@ -3,7 +3,7 @@
 mod history;
 mod prober;
 mod records;
-mod screen;
+pub(crate) mod screen;
 mod view;
 
 use std::io::{IsTerminal, Write, stdout};
@@ -246,7 +246,7 @@ impl Show<'_> {
 }
 
 /// Columns and rows of the terminal.
-fn size() -> (usize, usize) {
+pub(crate) fn size() -> (usize, usize) {
     let size = rustix::termios::tcgetwinsize(stdout());
     let known = size.ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
     known.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
