@@ -206,7 +206,7 @@ impl Outcome {
 /// Why the library, by its configuration, would not ask about an address that a
 /// person may ask about all the same.
 pub(crate) fn not_asked_by_library(settings: &Settings, a: Ipv6Addr) -> Option<Bypass> {
-    if settings.daemon.usage == aarp_core::settings::DaemonUse::Require {
+    if crate::mapper::is_wanting(settings) {
         return Some(Bypass::Off);
     }
     interest(settings, a).err()

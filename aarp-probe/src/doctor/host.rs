@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use aarp_core::address::is_routable;
-use aarp_core::settings::{DaemonUse, Settings};
+use aarp_core::settings::Settings;
 use aarp_sys::diagnosis;
 use aarp_sys::route::{Origin, RouteSocket};
 use aarp_sys::settings::{Problem, SettingsError};
@@ -21,10 +21,9 @@ use crate::exit;
 /// Whether the configuration is good, and where it stands.
 pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Finding {
     const CHECK: &str = "configuration";
-    let settings = match loaded {
-        Ok(settings) => settings,
-        Err(error) => return bad(error),
-    };
+    if let Err(error) = loaded {
+        return bad(error);
+    }
     let mut there = Vec::new();
     let mut ignored = Vec::new();
     for file in configuration::files() {
@@ -53,10 +52,6 @@ pub(crate) fn configuration(loaded: Result<&Settings, &SettingsError>) -> Findin
         names => format!("; variables: {}", names.join(", ")),
     };
     let detail = format!("good: {files}{variables}");
-    if settings.daemon.usage == DaemonUse::Require {
-        let detail = "daemon.use is \"require\", and there is no aarpd: nothing is pinned";
-        return Finding::hindrance(CHECK, exit::CANNOT_BE_PINNED, detail);
-    }
     match ignored.as_slice() {
         [] => Finding::ok(CHECK, detail),
         files => {

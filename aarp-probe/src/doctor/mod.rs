@@ -1,5 +1,6 @@
 //! `aarp-probe doctor`: what keeps programs from being pinned, and what mends it.
 
+mod aarpd;
 mod destination;
 mod finding;
 mod firewall;
@@ -68,10 +69,12 @@ pub(crate) fn run(
         .iter()
         .find_map(|target| target.address.clone().ok());
     let methods = methods::examine(settings, first);
+    let (aarpd, table) = aarpd::examine(settings);
     // What an answer is worth.
     let but = [
         (&configuration, "were it not for the configuration"),
         (&library, "if the library could be loaded"),
+        (&aarpd, "if aarpd could be asked"),
         (&methods, "if it were permitted to ask"),
     ];
     let but = but.into_iter().find(|(finding, _)| finding.hinders());
@@ -96,6 +99,8 @@ pub(crate) fn run(
     let of_host = [
         Some(configuration),
         Some(library),
+        Some(aarpd),
+        table,
         Some(methods),
         Some(host::connectivity()),
         filter.map(|finding| finding.unless(works)),

@@ -1,5 +1,6 @@
 //! `aarp-probe explain`: what the library would do, and which line decides.
 
+mod aarpd;
 mod meaning;
 pub(crate) mod places;
 mod shown;
@@ -11,12 +12,13 @@ use std::time::{Duration, SystemTime};
 use aarp_core::bypass::Bypass;
 use aarp_core::policy::{Interest, Patience, Plan, interest, plan};
 use aarp_core::prefix::Prefix;
-use aarp_core::settings::{DaemonUse, GetAddrInfo, Methods, OnFailure, Settings};
+use aarp_core::settings::{GetAddrInfo, Methods, OnFailure, Settings};
 use aarp_wire::probe::Method;
 use serde::Serialize;
 
 use crate::configuration;
 use crate::exit;
+use crate::mapper::is_wanting;
 use crate::options::{Asking, Output, switch};
 use crate::paint::Brush;
 use crate::question::{Asker, Outcome, eligible, too_late};
@@ -97,14 +99,10 @@ fn explain(
 ) -> Explanation {
     let (asks, decision) = policy(settings, places, a);
     let mut decisions = vec![decision];
-    if settings.daemon.usage == DaemonUse::Require {
-        decisions.push(Decision {
-            decision: "daemon",
-            value: "required, and there is no aarpd: nothing is pinned".to_owned(),
-            source: places.last("daemon.use"),
-        });
+    if asks.is_ok() {
+        decisions.extend(aarpd::decisions(settings, places, a));
     }
-    let off = (settings.daemon.usage == DaemonUse::Require).then_some(Bypass::Off);
+    let off = is_wanting(settings).then_some(Bypass::Off);
     let interest = match (asks, off) {
         (Ok(interest), None) => interest,
         (asked, off) => {
