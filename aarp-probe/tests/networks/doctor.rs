@@ -304,7 +304,7 @@ fn the_configuration_and_the_library_are_examined() {
         let run = doctor.run(&[A], &[("AARP_CONFIG", path)]);
         let records = run.records();
         assert_eq!(run.code, 2);
-        conditional(&records, "were it not for the configuration");
+        conditional(&records, "if aarpd could be asked");
         let hindrances = verdicts(&records);
         let hindrances = hindrances.iter().filter(|(_, v)| v == "hindrance");
         assert_eq!(hindrances.count(), 1, "{records:#?}");

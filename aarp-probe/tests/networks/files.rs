@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 
 use crate::site::program;
 
-const SUBCOMMANDS: [&str; 5] = ["resolve", "watch", "census", "explain", "doctor"];
+const SUBCOMMANDS: [&str; 9] = [
+    "resolve", "watch", "census", "explain", "doctor", "cache", "top", "events", "metrics",
+];
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(program())
@@ -40,6 +42,7 @@ fn manual_pages_are_whole() {
         .iter()
         .map(|page| page.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
+    names.extend(["list", "show", "flush"].map(|name| format!("aarp-probe-cache-{name}.1")));
     found.sort_unstable();
     names.sort_unstable();
     assert_eq!(found, names);
@@ -125,6 +128,7 @@ fn completions_are_ones_that_their_shells_read() {
     };
     assert_eq!(completed(&["ce"]), "census");
     assert_eq!(completed(&["census", "--rep"]), "--repeat");
+    assert_eq!(completed(&["cache", "fl"]), "flush");
     assert_eq!(completed(&["gen"]), "", "it is hidden");
     for (shell, file) in [("zsh", "_aarp-probe"), ("fish", "aarp-probe.fish")] {
         if has(shell) {

@@ -5,6 +5,7 @@ mod census;
 mod doctor;
 mod explain;
 mod files;
+mod mapper;
 mod preloaded;
 mod resolve;
 mod schema;
