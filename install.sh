@@ -12,6 +12,7 @@ environment variables:
   PREFIX    where it goes                        [/usr/local]
   BINDIR    programs                             [PREFIX/bin]
   LIBDIR    the library, as LIBDIR/aarp/libaarp.so   [PREFIX/lib]
+            and libaarp-resolve, for programs that ask on their own
             (manual pages and completions are below PREFIX/share; where PREFIX is /usr
             or /usr/local, units of systemd and the user aarp's sysusers.d file are
             below PREFIX/lib)
@@ -264,8 +265,8 @@ check_writable() {
 }
 
 if [ "$copy" = yes ]; then
-    for folder in "$BINDIR" "$LIBDIR/aarp" "$DATADIR" "$DOCDIR" \
-        ${SYSTEMDIR:+"$SYSTEMDIR/systemd/system" "$SYSTEMDIR/sysusers.d"}; do
+    for folder in "$BINDIR" "$LIBDIR/aarp" "$DATADIR" "$DOCDIR" "$LIBDIR/pkgconfig" \
+        "$PREFIX/include" ${SYSTEMDIR:+"$SYSTEMDIR/systemd/system" "$SYSTEMDIR/sysusers.d"}; do
         check_writable "$DESTDIR$folder"
     done
 fi
@@ -279,6 +280,10 @@ if [ "$build" = yes ]; then
     AARP_LIBDIR=$LIBDIR
     export AARP_LIBDIR
     cargo build --locked --profile preload -p aarp >&2
+    # Alone: what another package wants of a crate must not be in libaarp.so.
+    # The number of the SONAME changes with what is no longer compatible.
+    cargo rustc --locked --profile preload -p aarp-resolve --crate-type cdylib,staticlib -- \
+        -C link-arg=-Wl,-soname,libaarp-resolve.so.0 >&2
     cargo build --locked --release \
         -p aarpd -p aarp-run -p aarp-probe -p aarp-responder -p aarp-binding -p aarp-agent \
         -p aarp-lab >&2
@@ -304,6 +309,19 @@ plan() {
 programs="aarpd aarp-run aarp-probe aarp-responder aarp-binding aarp-agent aarp-lab"
 : >"$scratch/new"
 plan "$output/preload/libaarp.so" "$LIBDIR/aarp/libaarp.so" 644
+# For C. The number is that of its SONAME; by the other name the linker finds it.
+plan "$output/preload/libaarp_resolve.so" "$LIBDIR/libaarp-resolve.so.0" 644
+plan "$output/preload/libaarp_resolve.a" "$LIBDIR/libaarp-resolve.a" 644
+echo 'INPUT(libaarp-resolve.so.0)' >"$scratch/libaarp-resolve.so"
+plan "$scratch/libaarp-resolve.so" "$LIBDIR/libaarp-resolve.so" 644
+plan "$source_folder/packaging/include/aarp.h" "$PREFIX/include/aarp.h" 644
+# Blanks, and what pkg-config or sed would take for something else, after a backslash.
+escape() { printf '%s' "$1" | sed 's/[^A-Za-z0-9_/.+@:-]/\\&/g' | sed 's/[\\&|]/\\&/g'; }
+version=$(sed -n '/^\[workspace\.package\]/,/^$/s/^version *= *"\(.*\)"$/\1/p' Cargo.toml)
+sed "s|@PREFIX@|$(escape "$PREFIX")|; s|@LIBDIR@|$(escape "$LIBDIR")|; s|@VERSION@|$version|" \
+    packaging/aarp.pc.in >"$scratch/aarp.pc"
+plan "$scratch/aarp.pc" "$LIBDIR/pkgconfig/aarp.pc" 644
+plan "$source_folder/packaging/examples/connect.c" "$DOCDIR/examples/connect.c" 644
 for name in $programs; do
     plan "$output/release/$name" "$BINDIR/$name" 755
 done
@@ -371,7 +389,7 @@ put() {
     cp -- "$2" "$unfinished"
     chmod "$1" "$unfinished"
     case $3 in
-    */lib*.so | "$DESTDIR$BINDIR"/* | "$DESTDIR$MANIFEST") sync -- "$unfinished" ;;
+    */lib*.so | */lib*.so.0 | "$DESTDIR$BINDIR"/* | "$DESTDIR$MANIFEST") sync -- "$unfinished" ;;
     esac
     mv -f -- "$unfinished" "$3"
     unfinished=
@@ -399,6 +417,10 @@ put 644 "$scratch/new" "$DESTDIR$MANIFEST"
 
 say "installed $DESTDIR$LIBDIR/aarp/libaarp.so and, in $DESTDIR$BINDIR," \
     "$programs"
+if [ -z "$DESTDIR" ] && is_root; then
+    # Where the dynamic linker looks in its cache alone.
+    case $LIBDIR in /usr/lib* | /usr/local/lib*) PATH=$PATH:/usr/sbin:/sbin ldconfig || : ;; esac
+fi
 if [ -n "$SYSTEMDIR" ] && [ -z "$DESTDIR" ]; then
     say "to have aarpd serve all programs of this host: see $DOCDIR/daemon.md, Starting it"
 fi

@@ -78,13 +78,16 @@ for name in aarpd aarp-run aarp-responder aarp-binding aarp-agent aarp-lab; do
     done
 done
 check "the schemas of records are there" test -f "$root/share/doc/aarp/json-schema/resolve.json"
-: >"$scratch/daemon.toml"
-check "aarpd is whole: it says why it does not start" \
-    exits 64 "user-daemon" "$root/bin/aarpd" run --no-such-option
+check "aarpd runs" exits 0 --user-daemon "$root/bin/aarpd" run --help
 check "its service starts what was installed" \
     grep -qx 'ExecStart=/usr/local/bin/aarpd run' "$root/lib/systemd/system/aarpd.service"
 check "and there is its socket" \
     grep -q '^ListenSequentialPacket=' "$root/lib/systemd/system/aarpd.socket"
+check "there are a header, a library and an example for C" test -f "$root/include/aarp.h" \
+    -a -f "$root/lib/libaarp-resolve.so.0" -a -f "$root/lib/libaarp-resolve.a" \
+    -a -f "$root/share/doc/aarp/examples/connect.c"
+check "pkg-config would find it where it goes" \
+    grep -qx 'libdir=/usr/local/lib' "$root/lib/pkgconfig/aarp.pc"
 if command -v systemd-sysusers >/dev/null; then
     mkdir "$scratch/root" "$scratch/root/etc"
     cp -R "$root/lib/sysusers.d" "$scratch/root/etc"
@@ -118,6 +121,9 @@ mkdir "$prefix"
 check "installs into another prefix and LIBDIR" \
     "$install" --prefix="$prefix" --libdir "$scratch/libraries"
 check "no units where systemd does not look" test ! -e "$prefix/lib/systemd"
+check "that for C too" test -f "$scratch/libraries/libaarp-resolve.so.0"
+check "pkg-config is told" grep -qx "libdir=$scratch/libraries" \
+    "$scratch/libraries/pkgconfig/aarp.pc"
 check "the library is in LIBDIR" test -f "$scratch/libraries/aarp/libaarp.so"
 check "aarp-run finds it by the path compiled in" loads "$prefix/bin/aarp-run"
 check "installs with LIBDIR by default" env PREFIX="$prefix" "$install"

@@ -100,7 +100,7 @@ missing() {
     packages_without ip:iproute2 nft:nftables ethtool:ethtool nginx:nginx-light curl:curl \
         wget:wget python3:python3 ssh:openssh-client sshd:openssh-server git:git \
         nc.openbsd:netcat-openbsd tcpdump:tcpdump ping:iputils-ping strace:strace \
-        setcap:libcap2-bin shellcheck:shellcheck man:man-db sysctl:procps script:bsdutils \
+        setcap:libcap2-bin shellcheck:shellcheck man:man-db sysctl:procps script:bsdutils pkg-config:pkg-config \
         dnsmasq:dnsmasq-base dig:bind9-dnsutils kdig:knot-dnsutils ntpdig:ntpsec-ntpdig \
         node:nodejs iperf3:iperf3 openssl:openssl gnutls-cli:gnutls-bin \
         gtlsclient:ngtcp2-client gtlsserver:ngtcp2-server bash-static:bash-static \

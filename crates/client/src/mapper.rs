@@ -1,0 +1,186 @@
+//! aarpd, where there is one: its table, and asking it.
+
+use std::net::Ipv6Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aarp_core::mapping::Mapping;
+use aarp_core::settings::{DaemonUse, Settings};
+use aarp_core::table::TableView;
+use aarp_sys::clock::boottime;
+use aarp_sys::daemon::{SOCKET, TABLE, at, judged, mapping, trusted};
+use aarp_sys::interrupt::Interruptible;
+use aarp_sys::mapper::{self, Daemon, DaemonError, Reply, Waiting};
+use aarp_sys::table::{AttachError, Attachment};
+use aarp_wire::mapper::{Asked, Message};
+
+/// What is not there is looked for again after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A daemon that has given no sign of life for so long, and does not answer, is stuck.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(12);
+/// It is then not asked for so long.
+const STUCK: Duration = Duration::from_secs(10);
+
+static ATTACHED: Attachment = Attachment::none();
+/// When the table is looked for again, and when the daemon is spoken to again:
+/// nanoseconds of `CLOCK_BOOTTIME`.
+static LOOK: AtomicU64 = AtomicU64::new(0);
+static SPEAK: AtomicU64 = AtomicU64::new(0);
+
+fn is_over(not_before: &AtomicU64, now: Duration) -> bool {
+    now.as_nanos() as u64 >= not_before.load(Ordering::Relaxed)
+}
+
+fn wait(not_before: &AtomicU64, until: Duration) {
+    not_before.store(until.as_nanos() as u64, Ordering::Relaxed);
+}
+
+/// What came of asking the daemon.
+pub(crate) enum Told {
+    Mapping(Mapping),
+    /// It has not answered in time.
+    NotYet,
+    Interrupted,
+    /// There is none who would say.
+    Nobody,
+}
+
+/// The table of this network namespace, if there is one; its place is looked at now and
+/// then.
+fn table(settings: &Settings, now: Duration) -> Option<TableView<'static>> {
+    let read = ATTACHED.table();
+    if read.as_ref().is_some_and(|it| !it.header().is_retired()) {
+        return read;
+    }
+    if !is_over(&LOOK, now) {
+        return None;
+    }
+    wait(&LOOK, now + LOOK_AGAIN);
+    attach(settings).ok()?;
+    ATTACHED.table()
+}
+
+fn attach(settings: &Settings) -> Result<(), AttachError> {
+    let trusted = trusted(settings);
+    let mut last = AttachError::Absent;
+    let found = at(settings.daemon.table.as_str(), TABLE, |path| {
+        ATTACHED
+            .attach(path, &trusted)
+            .map_err(|error| last = error)
+            .ok()
+    });
+    found.ok_or(last)
+}
+
+/// What the table says about `a`, if that is fresh.
+pub(crate) fn known(settings: &Settings, a: Ipv6Addr, now: Duration) -> Option<Mapping> {
+    if settings.daemon.usage == DaemonUse::Off {
+        return None;
+    }
+    let hit = table(settings, now)?.lookup(a, now)?;
+    if hit.is_due {
+        tell(settings, &Message::Used(a));
+    }
+    Some(judged(settings, a, hit.mapping))
+}
+
+/// Asks the daemon who answers for `a`, for no longer than `budget`, of which `full` is
+/// as much as an answer may take; `anew` if what it knows does not serve.
+pub(crate) fn ask(
+    settings: &Settings,
+    a: Ipv6Addr,
+    (budget, full): (Duration, Duration),
+    anew: bool,
+    interruptible: Interruptible,
+) -> Told {
+    let now = boottime();
+    if settings.daemon.usage == DaemonUse::Off || !is_over(&SPEAK, now) {
+        return Told::Nobody;
+    }
+    let question = [Asked {
+        a,
+        budget: u32::try_from(budget.as_millis()).unwrap_or(u32::MAX),
+        flags: if anew { Asked::ANEW } else { 0 },
+    }];
+    let mut replies = [Reply::None];
+    let until = now.saturating_add(budget);
+    let asked = speak(settings, now, |daemon| {
+        let waiting = Waiting::ForAll;
+        mapper::resolve(
+            daemon,
+            &question,
+            &mut replies,
+            until,
+            waiting,
+            interruptible,
+        )
+    });
+    let ended = boottime();
+    match (asked, replies[0]) {
+        (_, Reply::Answer(answer)) if is_ours(settings, ended) => {
+            Told::Mapping(judged(settings, a, mapping(&answer, ended)))
+        }
+        (Err(DaemonError::Interrupted), _) => Told::Interrupted,
+        (Ok(()), Reply::None) => {
+            if budget >= full && !is_alive(ended) {
+                wait(&SPEAK, ended + STUCK);
+            }
+            Told::NotYet
+        }
+        _ => Told::Nobody,
+    }
+}
+
+/// Whether a daemon that has answered serves this network namespace: its socket may be
+/// seen from others, its table tells. A daemon whose table is not there is believed.
+fn is_ours(settings: &Settings, now: Duration) -> bool {
+    let read = ATTACHED.table();
+    if read.is_some_and(|table| !table.header().is_retired()) {
+        return true;
+    }
+    let is_ours = !matches!(attach(settings), Err(AttachError::Namespace));
+    if !is_ours {
+        wait(&SPEAK, now + STUCK);
+    }
+    is_ours
+}
+
+/// Whether the daemon gives signs of life in the table.
+fn is_alive(now: Duration) -> bool {
+    ATTACHED
+        .table()
+        .is_some_and(|table| now.saturating_sub(table.header().heartbeat()) <= SIGN_OF_LIFE)
+}
+
+/// Tells the daemon something that it does not answer. Nobody waits for it, and nothing
+/// comes of it here: it may be lost.
+pub(crate) fn tell(settings: &Settings, message: &Message<'_>) {
+    let now = boottime();
+    if settings.daemon.usage != DaemonUse::Off && is_over(&SPEAK, now) {
+        let _ = speak(settings, now, |daemon| mapper::tell(daemon, message));
+    }
+}
+
+/// Speaks to the daemon; one that cannot be reached is left alone for a while.
+fn speak(
+    settings: &Settings,
+    now: Duration,
+    mut talk: impl FnMut(&Daemon<'_>) -> Result<(), DaemonError>,
+) -> Result<(), DaemonError> {
+    let trusted = trusted(settings);
+    let mut last = DaemonError::Busy;
+    let spoken = at(settings.daemon.socket.as_str(), SOCKET, |path| {
+        let trusted = &trusted;
+        match talk(&Daemon { path, trusted }) {
+            Err(error @ (DaemonError::Absent(_) | DaemonError::NotTrusted(_))) => {
+                last = error;
+                None
+            }
+            spoken => Some(spoken),
+        }
+    });
+    spoken.unwrap_or_else(|| {
+        wait(&SPEAK, now + LOOK_AGAIN);
+        Err(last)
+    })
+}

@@ -1,0 +1,212 @@
+//! The network of these tests, what is installed, and programs in C that use it.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command as Plain;
+use std::time::Duration;
+
+use aarp_lab::{Command, Host, HostSpec, Lab, Network, Process};
+
+/// For what has to happen; far more than it takes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const A: &str = "2001:db8:a::53";
+/// In `prefixes`, routed, and nobody has it.
+pub const SILENT: &str = "2001:db8:b::53";
+/// The port of the services.
+pub const PORT: u16 = 7;
+
+/// The unicast address of responder `n`.
+pub fn u(n: usize) -> String {
+    format!("2001:db8:5{n}::2")
+}
+
+/// The installed tree: `AARP_STAGE`, or target/stage.
+pub fn stage() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let stage =
+        std::env::var_os("AARP_STAGE").map_or_else(|| root.join("target/stage"), Into::into);
+    let stage = stage.canonicalize().unwrap_or(stage);
+    for part in ["bin/aarpd", "lib/libaarp-resolve.so.0", "include/aarp.h"] {
+        assert!(
+            stage.join(part).is_file(),
+            "{0} is no installed tree: run PREFIX={0} ./install.sh, or set AARP_STAGE",
+            stage.display()
+        );
+    }
+    stage
+}
+
+/// What a command prints, which succeeds.
+pub fn output_of(command: &mut Plain) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// How a program is linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    Shared,
+    Static,
+}
+
+/// Answers our own probes to any A from `u`, as aarp-responder has it.
+fn answers_from(u: &str) -> String {
+    format!(
+        "table inet answers {{
+            chain out {{
+                type filter hook output priority mangle; policy accept;
+                ip6 saddr 2001:db8:a::/48 icmpv6 type echo-reply @th,64,32 0x41415250 ip6 saddr set {u}
+            }}
+        }}\n"
+    )
+}
+
+/// Two clients - router - two responders for 2001:db8:a::/48, which is routed to the first.
+fn network() -> Network {
+    let router = HostSpec::router()
+        .route(format!("2001:db8:a::/48 via {}", u(1)))
+        .route(format!("2001:db8:b::/48 via {}", u(1)));
+    let mut network = Network::new().host("router", router);
+    for (n, name) in [(1, "client"), (2, "other")] {
+        let host = HostSpec::new().route(format!("default via 2001:db8:{n}::1"));
+        network = network.host(name, host).link(
+            format!("{name}:eth0 2001:db8:{n}::2/64"),
+            format!("router:{name} 2001:db8:{n}::1/64"),
+        );
+    }
+    for n in 1..=2 {
+        let host = HostSpec::new()
+            .route(format!("default via 2001:db8:5{n}::1"))
+            .route("local 2001:db8:a::/48 dev lo")
+            .route("blackhole 2001:db8:b::/48")
+            .firewall(answers_from(&u(n)));
+        network = network.host(format!("s{n}"), host).link(
+            format!("s{n}:eth0 {}/64", u(n)),
+            format!("router:s{n} 2001:db8:5{n}::1/64"),
+        );
+    }
+    network
+}
+
+pub struct Site {
+    pub lab: Lab,
+    folder: PathBuf,
+}
+
+impl Site {
+    /// The network, and a configuration with `more` lines.
+    pub fn new(more: &str) -> Self {
+        let lab = Lab::new(&network()).unwrap();
+        let folder = lab.work().join("aarp");
+        fs::create_dir(&folder).unwrap();
+        let shown = folder.display();
+        // Nobody asks twice because a machine is slow.
+        let text = format!(
+            "[resolve]\nprefixes = [\"2001:db8:a::/48\", \"2001:db8:b::/48\"]\n\
+             [times]\nbudget = \"10s\"\nretransmit = [\"5s\"]\n\
+             [[prefix]]\nprefix = \"2001:db8:b::/48\"\nbudget = \"300ms\"\n\
+             retransmit = [\"100ms\"]\n\
+             [daemon]\nsocket = \"{shown}/aarpd.sock\"\ntable = \"{shown}/table\"\n{more}"
+        );
+        fs::write(folder.join("aarp.toml"), text).unwrap();
+        Self { lab, folder }
+    }
+
+    pub fn host(&self, name: &str) -> &Host {
+        self.lab.host(name).unwrap()
+    }
+
+    /// aarpd on the client's host, which serves when this returns.
+    pub fn start(&self) -> Process {
+        let command = self.host("client").command(stage().join("bin/aarpd"));
+        let command = command.args(["run", "--config"]);
+        let daemon = command.arg(self.folder.join("aarp.toml")).spawn().unwrap();
+        daemon.wait_stderr("serves ", PATIENCE).unwrap();
+        daemon
+    }
+
+    /// Serves on every address of responder `n`, or on one alone: says who it is.
+    pub fn serve(&self, n: usize, address: &'static str) {
+        let host = self.host(&format!("s{n}"));
+        // A is an address of the host by a route alone.
+        host.sysctl("net.ipv6.ip_nonlocal_bind", "1").unwrap();
+        let bind = move || TcpListener::bind((address, PORT));
+        let listener = host.enter(bind).unwrap();
+        // Ends with this process.
+        std::thread::spawn(move || {
+            for accepted in listener.incoming() {
+                // Who has gone away hears nothing.
+                let _ = accepted.and_then(|mut to| writeln!(to, "s{n}"));
+            }
+        });
+    }
+
+    /// From now on the router sends every A to responder `n`.
+    pub fn move_to(&self, n: usize) {
+        let route = format!("-6 route replace 2001:db8:a::/48 via {}", u(n));
+        self.lab.ip("router", &route).unwrap();
+    }
+
+    /// Compiles a program as its own page says: with what pkg-config knows.
+    pub fn compile(&self, source: &Path, linked: Linked) -> PathBuf {
+        let stage = stage();
+        let mut ask = Plain::new("pkg-config");
+        ask.env("PKG_CONFIG_PATH", stage.join("lib/pkgconfig"));
+        ask.args(["--cflags", "--libs", "aarp"]);
+        if linked == Linked::Static {
+            ask.arg("--static");
+        }
+        let mut flags = output_of(&mut ask);
+        if linked == Linked::Static {
+            flags = flags.replace("-laarp-resolve", "-l:libaarp-resolve.a");
+        }
+        let name = source.file_stem().unwrap().to_str().unwrap();
+        let program = self.folder.join(format!("{name}-{linked:?}"));
+        let mut compile = Plain::new("cc");
+        compile.args(["-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+        compile.arg("-o").arg(&program).arg(source);
+        output_of(compile.args(flags.split_whitespace()));
+        program
+    }
+
+    /// A program on a host, with the configuration.
+    pub fn command(&self, host: &str, program: &Path) -> Command<'_> {
+        let command = self.host(host).command(program);
+        command
+            .env("LD_LIBRARY_PATH", stage().join("lib"))
+            .env("AARP_CONFIG", self.folder.join("aarp.toml"))
+            .env("XDG_CONFIG_HOME", &self.folder)
+            .limit(2 * PATIENCE)
+    }
+
+    /// What the example prints on standard output and error.
+    pub fn connect(&self, example: &Path) -> (String, String) {
+        let arguments = [A.to_owned(), PORT.to_string()];
+        let output = self.command("client", example).args(arguments).output();
+        let output = output.unwrap();
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success(), "{}: {out}{err}", output.status);
+        (out, err)
+    }
+
+    /// What tests/c/results.c prints on a host about pairs of an address and a budget.
+    pub fn results(&self, host: &str, program: &Path, pairs: &[(&str, u32)]) -> Vec<String> {
+        let arguments = pairs
+            .iter()
+            .flat_map(|(a, budget)| [a.to_string(), budget.to_string()]);
+        let output = self.command(host, program).args(arguments).output();
+        let output = output.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {error}", output.status);
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(str::to_owned).collect()
+    }
+}
