@@ -98,7 +98,7 @@ pub fn dns(data: &[u8]) {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 40] = [
+pub const TARGETS: [Target; 41] = [
     ("agent_settings", agent_settings),
     ("binding_settings", binding_settings),
     ("capabilities", capabilities),
