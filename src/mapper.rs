@@ -84,21 +84,40 @@ pub(crate) fn find_table(settings: &Settings, state: &ProcessState, now: Duratio
         return false;
     }
     LOOK.wait(now, LOOK_AGAIN);
-    let configured = settings.daemon.table.as_str();
-    let found = flight::question(state, || {
-        let trusted = trusted(settings);
-        at(configured, TABLE, |path| {
-            match ATTACHED.attach(path, &trusted) {
-                Ok(()) => Some(true),
-                Err(AttachError::Absent) => None,
-                Err(error) => {
-                    report::no_table(path, &error);
-                    None
-                }
+    flight::question(state, || attach(settings).is_ok()) == Some(true)
+}
+
+/// Reads the table that is found first. To be called as a question.
+fn attach(settings: &Settings) -> Result<(), AttachError> {
+    let trusted = trusted(settings);
+    let mut last = AttachError::Absent;
+    let found = at(settings.daemon.table.as_str(), TABLE, |path| {
+        match ATTACHED.attach(path, &trusted) {
+            Ok(()) => return Some(()),
+            Err(AttachError::Absent) => {}
+            Err(error) => {
+                report::no_table(path, &error);
+                last = error;
             }
-        })
+        }
+        None
     });
-    found.flatten() == Some(true)
+    found.ok_or(last)
+}
+
+/// Whether a daemon that has answered serves this network namespace: its socket may be
+/// seen from others, its table tells. One whose table is not there is believed. To be
+/// called as a question.
+fn is_ours(settings: &Settings, now: Duration) -> bool {
+    let is_read = |table: aarp_core::table::TableView<'_>| !table.header().is_retired();
+    if ATTACHED.table().is_some_and(is_read) {
+        return true;
+    }
+    let is_ours = !matches!(attach(settings), Err(AttachError::Namespace));
+    if !is_ours {
+        SPEAK.wait(now, STUCK);
+    }
+    is_ours
 }
 
 /// What came of asking the daemon.
@@ -148,6 +167,7 @@ pub(crate) fn ask(
     });
     let ended = boottime();
     match (asked, replies[0]) {
+        (_, Reply::Answer(_)) if !is_ours(settings, ended) => Told::Nobody,
         (_, Reply::Answer(answer)) => Told::Mapping(judged(settings, a, mapping(&answer, ended))),
         (Err(DaemonError::Interrupted), _) => Told::Interrupted,
         (Err(DaemonError::Halted), _) => Told::Halted,
@@ -252,6 +272,9 @@ pub(crate) fn ask_several(
         )
     });
     let ended = boottime();
+    if asked.is_ok() && !is_ours(settings, ended) {
+        return false;
+    }
     for ((to, reply), a) in told.iter_mut().zip(replies).zip(addresses) {
         if let Reply::Answer(answer) = reply {
             *to = Some(judged(settings, *a, mapping(&answer, ended)));

@@ -35,3 +35,19 @@ fn what_is_used_is_asked_about_ahead_of_time() {
         println!("after {took:?}, {turns} turns");
     });
 }
+
+/// Who answers for A belongs to a network: a program in another one sees the daemon's
+/// socket and asks for itself.
+#[test]
+fn a_program_in_another_network_is_not_told() {
+    // No answer counts at the router, which has every U on a link of its own.
+    let more = "[[prefix]]\nprefix = \"2001:db8:a::53/128\"\nbudget_nonblocking = \"200ms\"\n";
+    with_daemon(Variant::default(), more, |served| {
+        let _daemon = served.start();
+        assert_eq!(served.curl().0, "s1");
+        served.site.move_route();
+        let (by, counters) = served.curl_on("router");
+        let told = (counters.get("told"), counters.get("probes") > 0);
+        assert_eq!((by.as_str(), told), ("s2", (0, true)), "{}", counters.log);
+    });
+}

@@ -65,7 +65,12 @@ impl Served {
 
     /// A command on the client's host, under the library.
     pub fn command(&self, program: &str) -> Command<'_> {
-        let host = self.site.lab.host("client").expect("a host");
+        self.command_on("client", program)
+    }
+
+    /// The same on any.
+    fn command_on(&self, host: &str, program: &str) -> Command<'_> {
+        let host = self.site.lab.host(host).expect("a host");
         host.command(program)
             .env("LD_PRELOAD", library().display().to_string())
             .env("AARP_CONFIG", self.config().display().to_string())
@@ -75,6 +80,11 @@ impl Served {
     /// One curl, and who has served it. Its socket does not block.
     pub fn curl(&self) -> (String, Counters) {
         self.fetched(self.command("curl").arg("-sS"))
+    }
+
+    /// One curl on a host whose network is another; the files of the daemon are the same.
+    pub fn curl_on(&self, host: &str) -> (String, Counters) {
+        self.fetched(self.command_on(host, "curl").arg("-sS"))
     }
 
     /// One wget, which waits in connect().
