@@ -123,21 +123,13 @@ fn visible(command: &Command) -> Command {
     )
 }
 
-/// A page for the program, and one for each subcommand that is for people.
+/// A page for the program, and one for each subcommand that is for people, and for each
+/// of its own.
 fn man(folder: &Path, command: Command, about: &About<'_>) -> io::Result<()> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    let subcommands: Vec<Command> = command
-        .get_subcommands()
-        .filter(|subcommand| !subcommand.is_hide_set())
-        .map(|subcommand| {
-            let name = format!("{}-{}", command.get_name(), subcommand.get_name());
-            // A page is known by the name of the program it is about.
-            let name: &'static str = Box::leak(name.into_boxed_str());
-            subcommand.clone().name(name)
-        })
-        .collect();
-    let pages: Vec<&Command> = std::iter::once(&command).chain(&subcommands).collect();
+    let mut pages = vec![command];
+    add_subcommands(&mut pages, 0);
     for page in &pages {
         let path = folder.join(format!("{}.1", page.get_name()));
         let others = pages.iter().map(|other| other.get_name());
@@ -148,6 +140,21 @@ fn man(folder: &Path, command: Command, about: &About<'_>) -> io::Result<()> {
         println!("{}", path.display());
     }
     Ok(())
+}
+
+/// Adds the subcommands of a page, each followed by its own.
+fn add_subcommands(pages: &mut Vec<Command>, of: usize) {
+    let named = |subcommand: &Command| {
+        let name = format!("{}-{}", pages[of].get_name(), subcommand.get_name());
+        // A page is known by the name of the program it is about.
+        let name: &'static str = Box::leak(name.into_boxed_str());
+        subcommand.clone().name(name)
+    };
+    let visible = pages[of].get_subcommands().filter(|s| !s.is_hide_set());
+    for subcommand in visible.map(named).collect::<Vec<_>>() {
+        pages.push(subcommand);
+        add_subcommands(pages, pages.len() - 1);
+    }
 }
 
 fn render(page: &Command, about: &About<'_>, others: &[&str]) -> io::Result<Vec<u8>> {
