@@ -73,6 +73,7 @@ struct Looking<'r> {
     arguments: &'r Arguments,
     settings: &'r Settings,
     connection: Connection,
+    has_looked: bool,
     table: Option<Table>,
     tally: Tally,
     before: Option<(Instant, Status)>,
@@ -84,6 +85,7 @@ impl<'r> Looking<'r> {
             arguments,
             settings,
             connection: arguments.which.connect(settings)?,
+            has_looked: false,
             table: None,
             tally: Tally::default(),
             before: None,
@@ -124,13 +126,10 @@ impl<'r> Looking<'r> {
             let header = table.view.header();
             !header.is_retired() && header.identity().pid == status.pid
         };
-        if !self.table.as_ref().is_some_and(is_its) {
-            self.table = self
-                .arguments
-                .which
-                .table(self.settings)
-                .ok()
-                .filter(is_its);
+        // Once: the daemon writes no other table, and what was mapped stays so.
+        if !std::mem::replace(&mut self.has_looked, true) {
+            let table = self.arguments.which.table(self.settings);
+            self.table = table.ok().filter(is_its);
         }
         if let Some(table) = &self.table {
             let now = boottime();

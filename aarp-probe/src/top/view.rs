@@ -69,7 +69,7 @@ fn head(brush: Brush, snapshot: &Snapshot) -> Vec<String> {
             rates.connections, status.clients, status.followers, status.waiters, status.open
         ),
         format!(
-            "so far      {} changes of responder, {} gone",
+            "so far      responders changed {}, gone {}",
             status.changes, status.gone
         ),
     ]
