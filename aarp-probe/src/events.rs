@@ -200,6 +200,24 @@ mod tests {
         width: None,
     };
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_of_others_steers_a_terminal(
+            kind in "learned|changed|gone|untrusted|failed|epoch|flushed|started|reloaded|.*",
+            text in proptest::collection::vec(proptest::char::any(), 0..8),
+            errno in proptest::num::i64::ANY,
+        ) {
+            let text: String = text.into_iter().collect();
+            let mut event = json!({"event": kind, "errno": errno});
+            for field in ["time", "anycast", "from", "to", "rtt_ms", "unicast", "reason", "cause",
+                          "state", "epoch", "port", "protocol", "pid", "prefix", "count"] {
+                event[field] = text.as_str().into();
+            }
+            let said = in_words(BRUSH, &event);
+            proptest::prop_assert!(!said.chars().any(char::is_control), "{said:?}");
+        }
+    }
+
     #[test]
     fn each_kind_has_its_words() {
         let time = "2026-11-22T14:40:19.311Z";

@@ -33,8 +33,12 @@ pub(super) fn decisions(settings: &Settings, places: &Places, a: Ipv6Addr) -> Ve
             let value = format!("required, and {error}: nothing is pinned");
             decision("aarpd", "daemon.use", value)
         }
+        (Err(error), _) if error.is_absent() => {
+            let value = "not there: the program asks by itself".to_owned();
+            decision("aarpd", "daemon.socket", value)
+        }
         (Err(error), _) => {
-            let value = format!("none, the program asks by itself: {error}");
+            let value = format!("not asked, {error}: the program asks by itself");
             decision("aarpd", "daemon.socket", value)
         }
     };
