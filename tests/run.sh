@@ -318,6 +318,9 @@ if [ "$tier" != first ]; then
     again 2 "tests that depend on timing" \
         "${together[@]}" -p aarp -p aarp-lab -p aarp-responder
     part lines "public suites" tests/suites/run.sh
+    part cargo "the mapping table in a model checker" \
+        env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" \
+        cargo test --locked --release -p aarp-core --lib table::model
     interpreted
     fuzz 45
 fi
