@@ -64,6 +64,18 @@ pub enum LogLevel {
     Debug,
 }
 
+/// Which keys of `[daemon]` count: nobody else's file may bring a process to trust a
+/// foreign user's daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DaemonKeys {
+    /// None.
+    None,
+    /// All but `user`.
+    Places,
+    /// All of them.
+    All,
+}
+
 /// Where the daemon is found, and whose it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Daemon {
@@ -76,6 +88,10 @@ pub struct Daemon {
     /// The user, by name or number, who is trusted with it besides root and who one is
     /// oneself; empty: nobody.
     pub user: Text<31>,
+    /// The number of that user, once it has been looked up.
+    pub uid: Option<u32>,
+    /// Which keys count of the file that is being read.
+    pub keys: DaemonKeys,
 }
 
 impl Daemon {
@@ -85,6 +101,8 @@ impl Daemon {
         socket: Text::new(),
         table: Text::new(),
         user: Text::new(),
+        uid: None,
+        keys: DaemonKeys::All,
     };
 }
 

@@ -11,7 +11,6 @@ use aarp_core::text::Text;
 use aarp_wire::mapper::Answer;
 
 use crate::environment;
-use crate::passwd;
 use crate::process;
 
 /// Where the system's daemon has its socket and its table; a user's own has them below
@@ -46,11 +45,14 @@ pub fn at<T>(configured: &str, name: &str, mut reach: impl FnMut(&str) -> Option
 #[must_use]
 pub fn trusted(settings: &Settings) -> [u32; 3] {
     let own = process::user();
-    let configured = match settings.daemon.user.as_str() {
-        "" => None,
-        name => passwd::user(name),
-    };
-    [0, own, configured.unwrap_or(own)]
+    [0, own, settings.daemon.uid.unwrap_or(own)]
+}
+
+/// Whether what belongs to `owner` belongs to one of the `trusted` users. In a user
+/// namespace many owners have the same number, that of nobody they are.
+#[must_use]
+pub fn is_trusted(owner: u32, trusted: &[u32]) -> bool {
+    trusted.contains(&owner) && (owner == 0 || owner != process::overflow_user())
 }
 
 /// What is told counts as far as this process's own configuration has it.

@@ -1,4 +1,6 @@
-//! Reading a small file whole.
+//! Reading a file, and whose it is.
+
+use core::mem::MaybeUninit;
 
 use crate::fd::Fd;
 use crate::syscall::{Errno, syscall};
@@ -37,6 +39,39 @@ pub fn open(path: &str) -> Result<Option<File>, Errno> {
 }
 
 impl File {
+    /// Whose it is, and its mode.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn owner(&self) -> Result<(u32, u32), Errno> {
+        let mut stat = MaybeUninit::<libc::stat>::zeroed();
+        let to = stat.as_mut_ptr() as usize;
+        self.0.using(|fd| {
+            // SAFETY: the kernel's structure is that of the C library on 64 bits.
+            unsafe { syscall(libc::SYS_fstat, [fd as usize, to, 0, 0, 0, 0]) }
+        })?;
+        // SAFETY: filled, and all zero before.
+        let stat = unsafe { stat.assume_init() };
+        Ok((stat.st_uid, stat.st_mode))
+    }
+
+    /// Reads what comes next into `buffer`, and as many octets as it likes to; none at
+    /// the end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_next(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let (to, len) = (buffer.as_mut_ptr() as usize, buffer.len());
+        loop {
+            // SAFETY: the pointer and the length are those of a slice.
+            let read = |fd| unsafe { syscall(libc::SYS_read, [fd as usize, to, len, 0, 0, 0]) };
+            match self.0.using(read) {
+                Err(Errno(libc::EINTR)) => {}
+                read => return read,
+            }
+        }
+    }
+
     /// Reads the whole file into `buffer`.
     ///
     /// # Errors
@@ -48,14 +83,9 @@ impl File {
             if rest.is_empty() {
                 return Err(Errno(libc::E2BIG));
             }
-            let (to, len) = (rest.as_mut_ptr() as usize, rest.len());
-            // SAFETY: the pointer and the length are those of a slice.
-            let read = |fd| unsafe { syscall(libc::SYS_read, [fd as usize, to, len, 0, 0, 0]) };
-            match self.0.using(read) {
-                Ok(0) => return Ok(&buffer[..filled]),
-                Ok(count) => filled += count,
-                Err(Errno(libc::EINTR)) => {}
-                Err(error) => return Err(error),
+            match self.read_next(rest)? {
+                0 => return Ok(&buffer[..filled]),
+                count => filled += count,
             }
         }
     }
@@ -121,6 +151,11 @@ mod tests {
         assert_eq!(
             open(&"x/".repeat(300)).err(),
             Some(Errno(libc::ENAMETOOLONG))
+        );
+        let (uid, mode) = open(path).unwrap().unwrap().owner().unwrap();
+        assert_eq!(
+            (uid, mode & libc::S_IFMT),
+            (crate::process::user(), libc::S_IFREG)
         );
         assert_eq!(append(path, b"y"), Ok(()));
         assert_eq!(append("/", b"y"), Err(Errno(libc::EISDIR)));

@@ -11,6 +11,7 @@ use aarp_wire::mapper::{Answer, Asked, Code, FIXED_MAX, Header, Message, Type};
 
 use crate::ask::is_halted;
 use crate::clock::boottime;
+use crate::daemon::is_trusted;
 use crate::fd::Fd;
 use crate::interrupt::{HeldSignals, Interruptible};
 use crate::syscall::{Errno, syscall};
@@ -257,7 +258,7 @@ fn dial(daemon: &Daemon<'_>) -> Result<Fd, DaemonError> {
         Err(errno) => return Err(DaemonError::Absent(errno)),
     }
     let owner = owner(&socket).map_err(|errno| DaemonError::System("SO_PEERCRED", errno))?;
-    if !daemon.trusted.contains(&owner) {
+    if !is_trusted(owner, daemon.trusted) {
         return Err(DaemonError::NotTrusted(owner));
     }
     Ok(socket)

@@ -1,6 +1,6 @@
 //! Who is calling.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::syscall::{Errno, syscall};
 
@@ -16,6 +16,28 @@ pub fn id() -> i32 {
 pub fn user() -> u32 {
     // SAFETY: no arguments; cannot fail.
     unsafe { syscall(libc::SYS_geteuid, [0; 6]) }.map_or(u32::MAX, |user| user as u32)
+}
+
+/// What the kernel calls users who have no number in this user namespace (`overflowuid`):
+/// whoever they are, they are not one. Asked of the kernel once.
+#[must_use]
+pub fn overflow_user() -> u32 {
+    const USUAL: u32 = 65534;
+    /// With one added; 0 before it is known.
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    if let Some(known) = KNOWN.load(Ordering::Relaxed).checked_sub(1) {
+        return known as u32;
+    }
+    let mut room = [0; 16];
+    let file = crate::file::open("/proc/sys/kernel/overflowuid");
+    let read = file
+        .ok()
+        .flatten()
+        .and_then(|file| file.read(&mut room).ok());
+    let text = read.and_then(|octets| core::str::from_utf8(octets.trim_ascii_end()).ok());
+    let user = text.and_then(|text| text.parse().ok()).unwrap_or(USUAL);
+    KNOWN.store(u64::from(user) + 1, Ordering::Relaxed);
+    user
 }
 
 /// A number that no other live thread of this process has.

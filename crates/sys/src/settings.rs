@@ -7,12 +7,14 @@ use core::fmt::Write as _;
 use aarp_core::config::{
     ConfigError, SOURCE_MAX, TOKENS, VARIABLES, end_token, read_document, read_variable,
 };
-use aarp_core::settings::{Layer, Settings};
+use aarp_core::settings::{DaemonKeys, Layer, Settings};
 use aarp_core::text::Text;
 
 use crate::environment::variable;
 use crate::file;
 use crate::memory::with_scratch;
+use crate::passwd;
+use crate::process;
 use crate::syscall::Errno;
 
 /// The system's file, unless `AARP_CONFIG` names another.
@@ -113,7 +115,26 @@ pub fn load(settings: &mut Settings, variables: &dyn Variables) -> Result<(), Se
     if let Some(user) = path(variables, &user)? {
         load_file(settings, Layer::User, &user, false)?;
     }
-    load_environment(settings, variables)
+    load_environment(settings, variables)?;
+    // Here, once, and not where somebody waits for an answer.
+    settings.daemon.uid = match settings.daemon.user.as_str() {
+        "" => None,
+        name => passwd::user(name),
+    };
+    Ok(())
+}
+
+/// Which keys of `[daemon]` count in a file with this owner and mode. Whom a process
+/// trusts is said by root, or by its own user in the file that `AARP_CONFIG` names; where
+/// the daemon is, also by the user's own file.
+fn daemon_keys(layer: Layer, (owner, mode): (u32, u32)) -> DaemonKeys {
+    let is_own = owner == 0 || owner == process::user() && owner != process::overflow_user();
+    match layer {
+        Layer::System if is_own && mode & 0o022 == 0 => DaemonKeys::All,
+        // A folder of another user's, as after su(1).
+        Layer::User if !is_own => DaemonKeys::None,
+        _ => DaemonKeys::Places,
+    }
 }
 
 /// The first of the variables that holds a path, with its suffix. Only what has no
@@ -178,6 +199,8 @@ fn load_file(
         Err(Errno(libc::EACCES | libc::EPERM)) if layer == Layer::User => return Ok(()),
         Err(errno) => return Err(error(Problem::Read(errno))),
     };
+    let owner = file.owner().map_err(|errno| error(Problem::Read(errno)))?;
+    settings.daemon.keys = daemon_keys(layer, owner);
     let read = with_scratch::<_, TOKENS, _>(end_token(), SOURCE_MAX + 1, |tokens, octets| {
         let octets = file.read(octets).map_err(Problem::Read)?;
         let text = core::str::from_utf8(octets).map_err(|_| Problem::Encoding(""))?;
@@ -223,4 +246,82 @@ pub fn line(error: &SettingsError) -> Text<512> {
     // A Text takes whatever fits, and never fails.
     let _ = writeln!(line, "aarp: {error}");
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::path::Path;
+
+    struct Named<'p>(&'p Path, &'p Path);
+
+    impl Variables for Named<'_> {
+        fn with(&self, name: &str, read: &mut dyn FnMut(Result<&str, ()>)) {
+            match name {
+                "AARP_CONFIG" => read(self.0.to_str().ok_or(())),
+                "XDG_CONFIG_HOME" => read(self.1.to_str().ok_or(())),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_anybody_elses_names_nobody_who_is_trusted() {
+        let own = process::user();
+        let other = process::overflow_user().wrapping_sub(1);
+        for (layer, owner, mode, keys) in [
+            (Layer::System, 0, 0o644, DaemonKeys::All),
+            (Layer::System, own, 0o600, DaemonKeys::All),
+            (Layer::System, other, 0o644, DaemonKeys::Places),
+            (Layer::System, 0, 0o664, DaemonKeys::Places),
+            (Layer::System, own, 0o646, DaemonKeys::Places),
+            (
+                Layer::System,
+                process::overflow_user(),
+                0o644,
+                DaemonKeys::Places,
+            ),
+            (Layer::User, own, 0o644, DaemonKeys::Places),
+            (Layer::User, 0, 0o644, DaemonKeys::Places),
+            (Layer::User, other, 0o644, DaemonKeys::None),
+        ] {
+            assert_eq!(
+                daemon_keys(layer, (owner, mode)),
+                keys,
+                "{layer:?} {owner} {mode:o}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_is_trusted_is_looked_up_when_the_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [system, home] = ["aarp.toml", "home"].map(|name| folder.path().join(name));
+        let user = home.join("aarp/aarp.toml");
+        std::fs::create_dir_all(user.parent().unwrap()).unwrap();
+        std::fs::write(&system, "[daemon]\nuser = \"root\"\ntable = \"/s\"\n").unwrap();
+        std::fs::write(&user, "[daemon]\nuser = \"4711\"\ntable = \"/u\"\n").unwrap();
+        let read = || {
+            let mut settings = Settings::DEFAULT;
+            load(&mut settings, &Named(&system, &home)).unwrap();
+            let table = settings.daemon.table.as_str().to_owned();
+            (settings.daemon.uid, table)
+        };
+        let mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&system, mode).unwrap();
+        };
+        mode(0o644);
+        assert_eq!(read(), (Some(0), "/u".to_owned()));
+        mode(0o664);
+        assert_eq!(read(), (None, "/u".to_owned()));
+        mode(0o644);
+        // Where there are other users.
+        if chown(&user, Some(4711), None).is_ok() {
+            assert_eq!(read(), (Some(0), "/s".to_owned()));
+            chown(&system, Some(4711), None).unwrap();
+            assert_eq!(read(), (None, "/s".to_owned()));
+        }
+    }
 }

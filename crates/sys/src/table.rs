@@ -27,6 +27,7 @@ use aarp_core::table::{
 };
 
 use crate::clock::boottime;
+use crate::daemon::is_trusted;
 use crate::fd::Fd;
 use crate::syscall::{Errno, syscall};
 
@@ -213,7 +214,7 @@ impl Mapping {
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Err(AttachError::Kind);
         }
-        if !trusted.contains(&stat.st_uid) {
+        if !is_trusted(stat.st_uid, trusted) {
             return Err(AttachError::Owner(stat.st_uid));
         }
         if stat.st_mode & 0o022 != 0 {

@@ -7,8 +7,8 @@ use aarp_wire::probe::Method;
 use super::Key;
 use crate::prefix::{Prefix, PrefixError, PrefixSet};
 use crate::settings::{
-    DaemonUse, GetAddrInfo, Layer, LogLevel, Methods, OnFailure, Retransmits, Rule, Settings,
-    Times, TimesPatch,
+    Daemon, DaemonKeys, DaemonUse, GetAddrInfo, Layer, LogLevel, Methods, OnFailure, Retransmits,
+    Rule, Settings, Times, TimesPatch,
 };
 use crate::text::Text;
 
@@ -265,14 +265,6 @@ pub(super) fn apply_text(
                 _ => return Err(expected),
             }
         }
-        Key::DaemonUse => {
-            settings.daemon.usage = match text {
-                "auto" => DaemonUse::Auto,
-                "off" => DaemonUse::Off,
-                "require" => DaemonUse::Require,
-                _ => return Err(expected),
-            }
-        }
         Key::LogLevel => {
             settings.log_level = match text {
                 "off" => LogLevel::Off,
@@ -290,15 +282,51 @@ pub(super) fn apply_text(
             settings.unreach_port = port.ok_or(PORT)?;
         }
         Key::LogFile => settings.log_file = whole(text).ok_or(expected)?,
-        Key::DaemonSocket => settings.daemon.socket = absolute(text).ok_or(expected)?,
-        Key::DaemonTable => settings.daemon.table = absolute(text).ok_or(expected)?,
-        Key::DaemonUser => {
-            let user = whole(text).filter(|_| !text.is_empty() && !text.contains([':', '\n']));
-            settings.daemon.user = user.ok_or(expected)?;
+        Key::DaemonUse | Key::DaemonSocket | Key::DaemonTable | Key::DaemonUser => {
+            apply_daemon(&mut settings.daemon, layer, key, text).ok_or(expected)?;
         }
         _ => *time(&mut settings.times, key).ok_or(expected)? = duration(text)?,
     }
     Ok(())
+}
+
+/// Takes over a value of `[daemon]`, if it counts where it stands; `None` for what is
+/// none, wherever it stands.
+fn apply_daemon(daemon: &mut Daemon, layer: Layer, key: Key, text: &str) -> Option<()> {
+    let counts = daemon.keys >= DaemonKeys::Places;
+    match key {
+        Key::DaemonUse => {
+            let usage = match text {
+                "auto" => DaemonUse::Auto,
+                "off" => DaemonUse::Off,
+                "require" => DaemonUse::Require,
+                _ => return None,
+            };
+            if counts {
+                daemon.usage = usage;
+            }
+        }
+        Key::DaemonSocket => {
+            let socket = absolute(text)?;
+            if counts {
+                daemon.socket = socket;
+            }
+        }
+        Key::DaemonTable => {
+            let table = absolute(text)?;
+            if counts {
+                daemon.table = table;
+            }
+        }
+        _ => {
+            let user = whole(text).filter(|_| !text.is_empty() && !text.contains([':', '\n']))?;
+            // A user may not widen whom the system trusts.
+            if daemon.keys == DaemonKeys::All && layer == Layer::System {
+                daemon.user = user;
+            }
+        }
+    }
+    Some(())
 }
 
 /// A text, if there is room for it.

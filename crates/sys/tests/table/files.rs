@@ -219,3 +219,20 @@ fn what_cannot_be_taken_over_is_replaced() {
     assert!(error.starts_with("put in place /"), "{error}");
     assert_eq!(folder.names(), ["table"]);
 }
+
+/// In a user namespace many owners have the same number.
+#[test]
+fn nobody_is_trusted_by_a_number_that_stands_for_many() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let (table, _) = made(&path);
+    let many = aarp_sys::process::overflow_user();
+    assert!(!aarp_sys::daemon::is_trusted(many, &[0, many]));
+    assert!(aarp_sys::daemon::is_trusted(many - 1, &[0, many - 1]));
+    if std::os::unix::fs::chown(&path, Some(many), None).is_ok() {
+        let name = path.to_str().unwrap();
+        let refused = Attachment::none().attach(name, &[own(), many]);
+        assert_eq!(refused, Err(AttachError::Owner(many)));
+    }
+    drop(table);
+}

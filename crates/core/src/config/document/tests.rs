@@ -281,6 +281,39 @@ fn later_layers_win_but_trust_and_exclusion_only_narrow() {
     assert_eq!(settings.times.ttl, Duration::from_secs(5));
 }
 
+/// Whom the system's file trusts no other file changes, nor where its daemon is.
+#[test]
+fn whose_daemon_is_trusted_is_said_in_one_place() {
+    use crate::settings::DaemonKeys;
+    let text = |name: &str| {
+        format!(
+            "[daemon]\nuser = \"{name}\"\nsocket = \"/{name}/s\"\ntable = \"/{name}/t\"\n\
+             use = \"require\"\n"
+        )
+    };
+    for (layer, keys, places, user) in [
+        (Layer::System, DaemonKeys::All, true, true),
+        (Layer::System, DaemonKeys::Places, true, false),
+        (Layer::User, DaemonKeys::All, true, false),
+        (Layer::User, DaemonKeys::Places, true, false),
+        (Layer::User, DaemonKeys::None, false, false),
+    ] {
+        let mut settings = Settings::DEFAULT;
+        let mut tokens = [end_token(); TOKENS];
+        settings.daemon.keys = keys;
+        read_document(&mut settings, layer, &text("x"), &mut tokens).unwrap();
+        let daemon = &settings.daemon;
+        let read = |is_read: bool, text: &'static str| if is_read { text } else { "" };
+        assert_eq!(daemon.user.as_str(), read(user, "x"), "{layer:?} {keys:?}");
+        assert_eq!(daemon.socket.as_str(), read(places, "/x/s"));
+        assert_eq!(daemon.table.as_str(), read(places, "/x/t"));
+        assert_eq!(daemon.usage == DaemonUse::Require, places);
+        // What is wrong is wrong everywhere.
+        let wrong = "[daemon]\nuser = \"\"";
+        assert!(read_document(&mut settings, layer, wrong, &mut tokens).is_err());
+    }
+}
+
 /// A complaint is one line, whatever the file has in it.
 #[test]
 fn a_key_with_a_line_break_is_named_in_one_line() {
