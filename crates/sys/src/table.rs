@@ -65,6 +65,8 @@ pub enum AttachError {
     Boot,
     /// Its writer has given a sign of life in the future: another clock.
     Clock,
+    /// Its writer has given no sign of life for so long.
+    Silent(Duration),
     /// This process cannot tell in which network namespace it is, or which boot of the
     /// host this is.
     Unknown(Errno),
@@ -86,6 +88,9 @@ impl fmt::Display for AttachError {
             Self::Namespace => f.write_str("is of another network namespace"),
             Self::Boot => f.write_str("was left by an earlier boot of this host"),
             Self::Clock => f.write_str("is written by another clock"),
+            Self::Silent(time) => {
+                write!(f, "no sign of life of its writer for {} s", time.as_secs())
+            }
             Self::Unknown(errno) => {
                 write!(f, "this process's network namespace or boot: {errno}")
             }
@@ -139,15 +144,39 @@ impl Attachment {
     /// # Errors
     /// Why not.
     pub fn attach(&self, path: &str, trusted: &[u32]) -> Result<(), AttachError> {
+        self.attach_living(path, trusted, Duration::MAX)
+    }
+
+    /// The same, if its writer has given a sign of life within `silence`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn attach_living(
+        &self,
+        path: &str,
+        trusted: &[u32],
+        silence: Duration,
+    ) -> Result<(), AttachError> {
         let fd = open(path)?;
         let mapping = Mapping::of(fd.number(), trusted, libc::PROT_READ)?;
         drop(fd);
-        let usable = mapping.open().and_then(|table| is_ours(&table, boottime()));
-        if let Err(error) = usable {
-            mapping.unmap();
-            return Err(error);
+        let usable = mapping.open().and_then(|table| {
+            is_living(&table, silence)?;
+            // Each replacement costs addresses for ever.
+            let is_read = self.table().is_some_and(|read| is_same(&read, &table));
+            if is_read {
+                return Ok(false);
+            }
+            is_ours(&table).map(|()| true)
+        });
+        match usable {
+            Ok(true) => self.replace(mapping.tagged()),
+            Ok(false) => mapping.unmap(),
+            Err(error) => {
+                mapping.unmap();
+                return Err(error);
+            }
         }
-        self.replace(mapping.tagged());
         Ok(())
     }
 
@@ -288,8 +317,27 @@ const fn size_of_slots_alone(slots: usize) -> usize {
     size_of_slots(slots) - size_of_slots(0)
 }
 
+/// Whether two tables are one file: by the key of its hash, which is random.
+fn is_same(one: &TableView<'_>, other: &TableView<'_>) -> bool {
+    one.header().identity() == other.header().identity()
+}
+
+/// Whether the writer of a table has not retired it, and has given a sign of life within
+/// `silence`.
+fn is_living(table: &TableView<'_>, silence: Duration) -> Result<(), AttachError> {
+    let header = table.header();
+    if header.is_retired() {
+        return Err(AttachError::Retired);
+    }
+    let since = boottime().saturating_sub(header.heartbeat());
+    if since > silence {
+        return Err(AttachError::Silent(since));
+    }
+    Ok(())
+}
+
 /// Whether a table is one that this process may use now.
-fn is_ours(table: &TableView<'_>, now: Duration) -> Result<(), AttachError> {
+fn is_ours(table: &TableView<'_>) -> Result<(), AttachError> {
     let (header, identity) = (table.header(), table.header().identity());
     if header.is_retired() {
         return Err(AttachError::Retired);
@@ -300,7 +348,9 @@ fn is_ours(table: &TableView<'_>, now: Duration) -> Result<(), AttachError> {
     if identity.boot != boot().map_err(AttachError::Unknown)? {
         return Err(AttachError::Boot);
     }
-    if header.heartbeat() > now {
+    // The writer may be at it: its sign of life first, and then the time.
+    let heartbeat = header.heartbeat();
+    if heartbeat > boottime() {
         return Err(AttachError::Clock);
     }
     Ok(())

@@ -314,7 +314,7 @@ fn take_over(
     options: &Options<'_>,
     now: Duration,
 ) -> Previous {
-    if let Err(error) = is_ours(old, now) {
+    if let Err(error) = is_ours(old) {
         return Previous::Refused(error);
     }
     let epoch = old.header().epoch();

@@ -220,6 +220,57 @@ fn what_cannot_be_taken_over_is_replaced() {
     assert_eq!(folder.names(), ["table"]);
 }
 
+/// A daemon that was killed has not retired its table: whoever looks for one that lives
+/// finds the next.
+#[test]
+fn a_table_whose_writer_is_silent_gives_way_to_one_that_lives() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let name = path.to_str().unwrap();
+    let (old, _) = made(&path);
+    let reader = Attachment::none();
+    let attach = |silence| reader.attach_living(name, &[own()], silence);
+    assert_eq!(attach(12 * SECOND), Ok(()));
+    drop(old);
+    let long_ago = boottime() - 13 * SECOND;
+    write_word(&path, 16, long_ago.as_nanos() as u64);
+    let key = || reader.table().unwrap().header().identity().key;
+    let first = key();
+    match attach(12 * SECOND) {
+        Err(AttachError::Silent(since)) => assert!(since >= 13 * SECOND),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(attach(Duration::MAX), Ok(()));
+    assert_eq!(key(), first);
+    fs::remove_file(&path).unwrap();
+    let (new, _) = made(&path);
+    assert_eq!(attach(12 * SECOND), Ok(()));
+    assert_ne!(key(), first);
+    drop(new);
+}
+
+/// To read the same file once more takes no addresses.
+#[test]
+fn a_table_that_is_read_already_stays_where_it_is() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let (table, _) = made(&path);
+    let reader = Attachment::none();
+    let maps = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let name = path.display().to_string();
+        let lines = maps.lines().filter(|line| line.ends_with(&name));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The writer's own is one.
+    attach(&reader, &path).unwrap();
+    let before = maps();
+    assert_eq!(before.len(), 2);
+    attach(&reader, &path).unwrap();
+    assert_eq!(maps(), before);
+    drop(table);
+}
+
 /// In a user namespace many owners have the same number.
 #[test]
 fn nobody_is_trusted_by_a_number_that_stands_for_many() {
@@ -235,4 +286,10 @@ fn nobody_is_trusted_by_a_number_that_stands_for_many() {
         assert_eq!(refused, Err(AttachError::Owner(many)));
     }
     drop(table);
+}
+
+fn write_word(path: &Path, word: u64, value: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&value.to_le_bytes(), 8 * word).unwrap();
 }
