@@ -154,6 +154,36 @@ impl HeldSignals {
     }
 }
 
+/// All signals but those of faults, held back until this is dropped: for what waits for
+/// nothing. It costs two system calls, where to look which of them have handlers costs
+/// sixty.
+#[derive(Debug)]
+pub struct AllHeld {
+    /// The mask of the program.
+    before: SignalSet,
+}
+
+impl AllHeld {
+    /// Holds them back.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn hold() -> Result<Self, Errno> {
+        let faults = OF_FAULTS
+            .iter()
+            .fold(0, |set, signal| set | bit(*signal as usize));
+        let before = set_mask(libc::SIG_BLOCK, !faults)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for AllHeld {
+    fn drop(&mut self) {
+        // It was the program's mask a moment ago.
+        let _ = set_mask(libc::SIG_SETMASK, self.before);
+    }
+}
+
 impl Drop for HeldSignals {
     fn drop(&mut self) {
         // Handlers run in here, and may not come back: nothing of ours is open.

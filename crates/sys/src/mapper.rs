@@ -13,7 +13,7 @@ use crate::ask::is_halted;
 use crate::clock::boottime;
 use crate::daemon::is_trusted;
 use crate::fd::Fd;
-use crate::interrupt::{HeldSignals, Interruptible};
+use crate::interrupt::{AllHeld, HeldSignals, Interruptible};
 use crate::syscall::{Errno, syscall};
 
 /// The longest path of a unix socket, without its terminator.
@@ -50,6 +50,8 @@ pub enum DaemonError {
     Absent(Errno),
     /// It belongs to this user, who is not trusted.
     NotTrusted(u32),
+    /// It serves another network namespace, as its table says.
+    Foreign,
     /// So many wait that there is no room for one more.
     Busy,
     /// It has said something that means nothing.
@@ -67,6 +69,7 @@ impl fmt::Display for DaemonError {
         match self {
             Self::Absent(errno) => write!(f, "aarpd cannot be reached: {errno}"),
             Self::NotTrusted(uid) => write!(f, "aarpd belongs to user {uid}, who is not trusted"),
+            Self::Foreign => f.write_str("aarpd serves another network namespace"),
             Self::Busy => f.write_str("aarpd is busy"),
             Self::Nonsense => f.write_str("aarpd says what means nothing"),
             Self::Interrupted => f.write_str("interrupted by a signal"),
@@ -131,8 +134,7 @@ pub fn resolve(
 /// # Errors
 /// Why it could not be told.
 pub fn tell(daemon: &Daemon<'_>, message: &Message<'_>) -> Result<(), DaemonError> {
-    let _signals = HeldSignals::hold(Interruptible::Never)
-        .map_err(|errno| DaemonError::System("signal mask", errno))?;
+    let _signals = AllHeld::hold().map_err(|errno| DaemonError::System("signal mask", errno))?;
     send(&dial(daemon)?, message, 0)
 }
 
@@ -174,7 +176,8 @@ impl Conversation<'_, '_> {
         Ok(true)
     }
 
-    /// Takes what has been said.
+    /// Takes what has been said: one reply to a question, and nothing else, so that nobody
+    /// is held by one who goes on talking.
     fn hear(&mut self, socket: &Fd) -> Result<(), DaemonError> {
         let mut room = [0; ROOM];
         while let Some(length) = receive(socket, &mut room)? {
@@ -185,6 +188,9 @@ impl Conversation<'_, '_> {
             if let Reply::Answer(answer) = reply
                 && answer.a != asked.a
             {
+                return Err(DaemonError::Nonsense);
+            }
+            if self.replies[at] != Reply::None {
                 return Err(DaemonError::Nonsense);
             }
             self.replies[at] = reply;
