@@ -41,6 +41,8 @@ pub enum Cause {
 const WORDS: usize = 6;
 const REACH: usize = 8;
 const ENTRIES: usize = 256;
+/// Addresses of which it is known when they were asked about again.
+const ASKED: usize = 32;
 
 /// The refutations of one process. All-zero memory is an empty table.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct RefutationTable {
     /// is none, costs one load.
     latest: AtomicU64,
     slots: [Slot<WORDS>; ENTRIES],
+    /// A, and when it was asked about last, whoever answered.
+    asked: [Slot<3>; ASKED],
 }
 
 impl Claim {
@@ -87,7 +91,27 @@ impl RefutationTable {
         Self {
             latest: AtomicU64::new(0),
             slots: [const { Slot::new() }; ENTRIES],
+            asked: [const { Slot::new() }; ASKED],
         }
+    }
+
+    /// A has been asked about, and there was an answer at `now`.
+    pub fn was_asked(&self, a: Ipv6Addr, now: Duration) {
+        let [high, low] = words_of(a);
+        let mut at = places([high, low], 1, ASKED);
+        if let Some(slot) = at.next().and_then(|at| self.asked.get(at)) {
+            slot.update(|_| Some([high, low, now.as_nanos() as u64]));
+        }
+    }
+
+    /// Whether A has been asked about since then: what has failed before is not made
+    /// better by asking again. It may be forgotten; then A is asked once more.
+    #[must_use]
+    pub fn was_asked_since(&self, a: Ipv6Addr, since: Duration) -> bool {
+        let [high, low] = words_of(a);
+        let mut at = places([high, low], 1, ASKED);
+        let found = at.next().and_then(|at| self.asked[at].read());
+        found.is_some_and(|[a, b, when]| [a, b] == [high, low] && when > since.as_nanos() as u64)
     }
 
     /// Until when this is to be avoided, because it has failed; `None` when it is
@@ -181,6 +205,19 @@ mod tests {
         }
         table.refute(&claim(80), 90 * SECOND);
         assert!(table.refuted_until(&claim(80), 80 * SECOND).is_some());
+    }
+
+    #[test]
+    fn it_is_known_when_an_address_was_asked_about() {
+        let table = RefutationTable::new();
+        let (a, other) = (claim(80).a, "2001:db8:a::54".parse().unwrap());
+        assert!(!table.was_asked_since(a, Duration::ZERO));
+        table.was_asked(a, 10 * SECOND);
+        assert!(table.was_asked_since(a, 9 * SECOND));
+        assert!(!table.was_asked_since(a, 10 * SECOND));
+        assert!(!table.was_asked_since(other, Duration::ZERO));
+        table.was_asked(a, 20 * SECOND);
+        assert!(table.was_asked_since(a, 19 * SECOND));
     }
 
     #[test]

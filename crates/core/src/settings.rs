@@ -339,6 +339,13 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether there is none.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.rules[0].is_none()
+    }
+
     /// All tables.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().flatten()

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use aarp_core::accept::{Verdict, judge_address};
 use aarp_core::mapping::{Mapping, State};
-use aarp_core::settings::Settings;
+use aarp_core::settings::{Settings, Times};
+use aarp_core::table::Hit;
 use aarp_core::text::Text;
 use aarp_wire::mapper::Answer;
 
@@ -67,6 +68,45 @@ pub fn judged(settings: &Settings, a: Ipv6Addr, told: Mapping) -> Mapping {
     Mapping { state, ..told }
 }
 
+/// What the daemon has said at `now`, as it counts for this process: judged by its own
+/// configuration, and for no longer than that lets anything hold.
+#[must_use]
+pub fn told(settings: &Settings, a: Ipv6Addr, answer: &Answer, now: Duration) -> Mapping {
+    let told = judged(settings, a, mapping(answer, now));
+    let times = own_times(settings, a);
+    let longest = match told.state {
+        State::Pinned => times.ttl,
+        State::Direct => times.direct,
+        State::Unanswered | State::Untrusted => times.unanswered_max,
+    };
+    Mapping {
+        expiry: told.expiry.min(now.saturating_add(longest)),
+        ..told
+    }
+}
+
+fn own_times(settings: &Settings, a: Ipv6Addr) -> Times {
+    let rule = settings.rules.matching(a);
+    rule.map_or(settings.times, |rule| rule.times.over(&settings.times))
+}
+
+/// Whether what stands in the table is older than this process's own `ttl`: the daemon's
+/// may be longer.
+#[must_use]
+#[inline]
+pub fn is_too_old(settings: &Settings, a: Ipv6Addr, hit: &Hit, now: Duration) -> bool {
+    // What is fresh is no older than its time.
+    let is_shorter = settings.times.ttl < hit.ttl() || !settings.rules.is_empty();
+    is_shorter && is_past_own_time(settings, a, hit, now)
+}
+
+#[cold]
+fn is_past_own_time(settings: &Settings, a: Ipv6Addr, hit: &Hit, now: Duration) -> bool {
+    let left = hit.mapping.expiry.saturating_sub(now);
+    let age = hit.ttl().saturating_sub(left);
+    !hit.ttl().is_zero() && age >= own_times(settings, a).ttl
+}
+
 /// What the daemon has said at `now`, by `CLOCK_BOOTTIME`.
 #[must_use]
 pub fn mapping(answer: &Answer, now: Duration) -> Mapping {
@@ -77,5 +117,85 @@ pub fn mapping(answer: &Answer, now: Duration) -> Mapping {
         expiry: now + Duration::from_millis(answer.ttl.into()),
         rtt: Duration::from_micros(answer.rtt.into()),
         failures: answer.failures,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aarp_core::config::{TOKENS, end_token, read_document};
+    use aarp_core::settings::Layer;
+    use aarp_wire::probe::Method;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn with(text: &str) -> Settings {
+        let mut settings = Settings::DEFAULT;
+        let tokens = &mut [end_token(); TOKENS];
+        read_document(&mut settings, Layer::System, text, tokens).unwrap();
+        settings
+    }
+
+    fn ip(text: &str) -> Ipv6Addr {
+        text.parse().unwrap()
+    }
+
+    /// What the daemon lets hold for 60 s, a program may want to be newer.
+    #[test]
+    fn what_the_table_holds_is_no_older_than_ones_own_time() {
+        let (a, learned) = (ip("2001:db8:a::53"), 1000 * SECOND);
+        let hit = |due: u32| Hit {
+            mapping: Mapping {
+                state: State::Pinned,
+                u: ip("2001:db8:51::2"),
+                method: Method::Echo,
+                expiry: learned + 60 * SECOND,
+                rtt: SECOND,
+                failures: 0,
+            },
+            is_due: false,
+            due,
+        };
+        let rule = "[[prefix]]\nprefix = \"2001:db8:a::/48\"\nttl = \"10s\"\n";
+        for (text, due, ages) in [
+            ("", 12_000, [false, false, false]),
+            ("[times]\nttl = \"2h\"\n", 12_000, [false, false, false]),
+            ("[times]\nttl = \"10s\"\n", 12_000, [false, true, true]),
+            (rule, 12_000, [false, true, true]),
+            ("[times]\nttl = \"40s\"\n", 12_000, [false, false, true]),
+            // Of an unanswered question it is not known when it was asked.
+            ("[times]\nttl = \"10s\"\n", 0, [false, false, false]),
+        ] {
+            let settings = with(text);
+            let is_old = |age| is_too_old(&settings, a, &hit(due), learned + age);
+            let found = [9 * SECOND, 10 * SECOND, 59 * SECOND].map(is_old);
+            assert_eq!(found, ages, "{text:?} {due}");
+        }
+    }
+
+    #[test]
+    fn what_the_daemon_tells_holds_no_longer_than_ones_own_time() {
+        let (a, u, now) = (ip("2001:db8:a::53"), ip("2001:db8:51::2"), 1000 * SECOND);
+        let lasts = |text: &str, state, u, ttl| {
+            let answer = Answer {
+                a,
+                u,
+                state,
+                method: Method::Echo,
+                failures: 0,
+                ttl,
+                rtt: 1,
+            };
+            told(&with(text), a, &answer, now).expiry - now
+        };
+        let short = "[times]\nttl = \"10s\"\ndirect = \"20s\"\nunanswered_max = \"30s\"\n";
+        let hour = 3_600_000;
+        assert_eq!(lasts(short, State::Pinned, u, hour), 10 * SECOND);
+        assert_eq!(lasts(short, State::Pinned, u, 5000), 5 * SECOND);
+        assert_eq!(lasts(short, State::Direct, a, hour), 20 * SECOND);
+        assert_eq!(lasts(short, State::Unanswered, a, hour), 30 * SECOND);
+        assert_eq!(lasts("", State::Pinned, u, 30_000), 30 * SECOND);
+        let rule = "[[prefix]]\nprefix = \"2001:db8:a::/48\"\nttl = \"7s\"\n";
+        assert_eq!(lasts(rule, State::Pinned, u, hour), 7 * SECOND);
     }
 }
