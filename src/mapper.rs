@@ -6,18 +6,19 @@
 //! the network itself.
 
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use core::time::Duration;
 
 use aarp_core::mapping::Mapping;
-use aarp_core::policy::{Patience, Plan};
+use aarp_core::policy::Patience;
 use aarp_core::refutation::{Cause, Claim};
 use aarp_core::settings::{DaemonUse, Settings};
 use aarp_core::state::ProcessState;
+use aarp_core::table::TableView;
 use aarp_sys::ask::ADDRESSES;
 use aarp_sys::clock::boottime;
-use aarp_sys::daemon::{SOCKET, TABLE, at, judged, mapping, trusted};
-use aarp_sys::interrupt::Interruptible;
+use aarp_sys::daemon::{SOCKET, TABLE, at, is_too_old, judged, told, trusted};
+use aarp_sys::interrupt::{AllHeld, Interruptible};
 use aarp_sys::mapper::{self, Daemon, DaemonError, Reply, Waiting};
 use aarp_sys::process;
 use aarp_sys::table::{AttachError, Attachment};
@@ -27,10 +28,10 @@ use crate::{filter, flight, report};
 
 /// What is not there is looked for again after so long, when somebody asks.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A daemon that has given no sign of life for so long, and does not answer, is stuck. It
-/// gives one every five seconds.
+/// Of a daemon that has given no sign of life in its table for so long nothing is
+/// expected. It gives one every five seconds.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(12);
-/// It is then not asked for so long.
+/// One that has not answered, or says what means nothing, is not asked for so long.
 const STUCK: Duration = Duration::from_secs(10);
 
 static ATTACHED: Attachment = Attachment::none();
@@ -58,6 +59,32 @@ static LOOK: NotBefore = NotBefore::new();
 /// When the daemon is spoken to again.
 static SPEAK: NotBefore = NotBefore::new();
 
+/// Places, by their number (see [`at`]), where the table is one of another network
+/// namespace: then so is the daemon, whose socket may be seen from everywhere.
+static FOREIGN: AtomicU8 = AtomicU8::new(0);
+
+/// What the table that is read tells of its daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// None is read, or it was retired.
+    Unknown,
+    /// It goes on.
+    Going,
+    /// It is stuck, or dead.
+    Silent,
+}
+
+fn life(now: Duration) -> Life {
+    let is_read = |table: &TableView<'_>| !table.header().is_retired();
+    match ATTACHED.table().filter(is_read) {
+        None => Life::Unknown,
+        Some(table) if now.saturating_sub(table.header().heartbeat()) > SIGN_OF_LIFE => {
+            Life::Silent
+        }
+        Some(_) => Life::Going,
+    }
+}
+
 /// What the table says about `a`, if it is read already, and fresh.
 #[inline]
 pub(crate) fn known(
@@ -66,58 +93,114 @@ pub(crate) fn known(
     a: Ipv6Addr,
     now: Duration,
 ) -> Option<Mapping> {
-    let hit = ATTACHED.table()?.lookup(a, now)?;
+    in_table(settings, state, a, now, ATTACHED.table()?)
+}
+
+#[inline(never)]
+fn in_table(
+    settings: &Settings,
+    state: &ProcessState,
+    a: Ipv6Addr,
+    now: Duration,
+    table: TableView<'_>,
+) -> Option<Mapping> {
+    let hit = table.lookup(a, now)?;
+    if is_too_old(settings, a, &hit, now) {
+        return None;
+    }
     if hit.is_due {
-        used(settings, state, a, now);
+        used(settings, state, a, &hit.mapping, now);
     }
     Some(judged(settings, a, hit.mapping))
 }
 
-/// The same where it has to be found first. Whether it was, now.
-#[cold]
-pub(crate) fn find_table(settings: &Settings, state: &ProcessState, now: Duration) -> bool {
-    if settings.daemon.usage == DaemonUse::Off || !LOOK.is_over(now) {
-        return false;
-    }
-    let is_read = |table: aarp_core::table::TableView<'_>| !table.header().is_retired();
-    if ATTACHED.table().is_some_and(is_read) {
-        return false;
-    }
-    LOOK.wait(now, LOOK_AGAIN);
-    flight::question(state, || attach(settings).is_ok()) == Some(true)
+/// Whether what the table has about `a` is fresh by the daemon's times, and not by those
+/// of this process.
+fn is_held_for_too_long(settings: &Settings, a: Ipv6Addr, now: Duration) -> bool {
+    let hit = ATTACHED.table().and_then(|table| table.lookup(a, now));
+    hit.is_some_and(|hit| is_too_old(settings, a, &hit, now))
 }
 
-/// Reads the table that is found first. To be called as a question.
+/// Whether what the daemon has said about `a` stands in a table that this process reads,
+/// and that somebody writes: then it is not remembered beside.
+pub(crate) fn is_kept(a: Ipv6Addr, now: Duration) -> bool {
+    let found = || ATTACHED.table().and_then(|table| table.lookup(a, now));
+    life(now) == Life::Going && found().is_some()
+}
+
+/// The same where it has to be found first. Whether it was, now. A table whose daemon is
+/// silent may have been replaced without a word to those who read it.
+#[cold]
+pub(crate) fn find_table(settings: &Settings, state: &ProcessState, now: Duration) -> bool {
+    if settings.daemon.usage == DaemonUse::Off || !LOOK.is_over(now) || life(now) == Life::Going {
+        return false;
+    }
+    let found = flight::question(state, || {
+        if !process::has_stack_for_a_question() {
+            return false;
+        }
+        LOOK.wait(now, LOOK_AGAIN);
+        attach(settings).is_ok()
+    });
+    found == Some(true)
+}
+
+/// Reads the table that is found first, of those whose daemon lives; where none does, of
+/// the others. To be called as a question.
 fn attach(settings: &Settings) -> Result<(), AttachError> {
+    let _signals = AllHeld::hold().map_err(AttachError::Open)?;
     let trusted = trusted(settings);
+    match attach_within(settings, &trusted, SIGN_OF_LIFE) {
+        Err(AttachError::Silent(_)) => attach_within(settings, &trusted, Duration::MAX),
+        attached => attached,
+    }
+}
+
+fn attach_within(
+    settings: &Settings,
+    trusted: &[u32],
+    silence: Duration,
+) -> Result<(), AttachError> {
     let mut last = AttachError::Absent;
+    let mut foreign = 0;
+    let mut place = 1;
     let found = at(settings.daemon.table.as_str(), TABLE, |path| {
-        match ATTACHED.attach(path, &trusted) {
+        match ATTACHED.attach_living(path, trusted, silence) {
             Ok(()) => return Some(()),
             Err(AttachError::Absent) => {}
             Err(error) => {
                 report::no_table(path, &error);
-                last = error;
+                if error == AttachError::Namespace {
+                    foreign |= place;
+                }
+                if !matches!(last, AttachError::Silent(_)) {
+                    last = error;
+                }
             }
         }
+        place <<= 1;
         None
     });
+    // Where only one of them is configured, nobody knows which belong together.
+    let daemon = &settings.daemon;
+    let is_paired = daemon.table.as_str().is_empty() == daemon.socket.as_str().is_empty();
+    let foreign = if foreign != 0 && !is_paired {
+        !0
+    } else {
+        foreign
+    };
+    FOREIGN.store(foreign, Ordering::Relaxed);
     found.ok_or(last)
 }
 
-/// Whether a daemon that has answered serves this network namespace: its socket may be
-/// seen from others, its table tells. One whose table is not there is believed. To be
-/// called as a question.
-fn is_ours(settings: &Settings, now: Duration) -> bool {
-    let is_read = |table: aarp_core::table::TableView<'_>| !table.header().is_retired();
-    if ATTACHED.table().is_some_and(is_read) {
-        return true;
+/// Whether a daemon that has answered at this place serves this network namespace: its
+/// table tells. One whose table is not there is believed. To be called as a question.
+fn is_ours(settings: &Settings, now: Duration, place: u8) -> bool {
+    if life(now) != Life::Going {
+        // Why it is not read, if it is not, has been said.
+        let _ = attach(settings);
     }
-    let is_ours = !matches!(attach(settings), Err(AttachError::Namespace));
-    if !is_ours {
-        SPEAK.wait(now, STUCK);
-    }
-    is_ours
+    FOREIGN.load(Ordering::Relaxed) & place == 0
 }
 
 /// What came of asking the daemon.
@@ -134,9 +217,24 @@ pub(crate) enum Told {
     Nobody,
 }
 
-/// Whether the daemon may be spoken to.
+/// Whether the daemon may be spoken to: not where its table says that nobody is there.
 fn is_spoken_to(settings: &Settings, now: Duration) -> bool {
-    settings.daemon.usage != DaemonUse::Off && SPEAK.is_over(now)
+    settings.daemon.usage != DaemonUse::Off && SPEAK.is_over(now) && life(now) != Life::Silent
+}
+
+/// How long the daemon is waited for. Where no table says that it goes on, only for so
+/// long that there is time to ask the network itself.
+fn share(settings: &Settings, budget: Duration, now: Duration) -> Duration {
+    if is_all(settings, now) {
+        budget
+    } else {
+        budget / 2
+    }
+}
+
+/// Whether nobody is asked but the daemon, if it can be asked at all.
+fn is_all(settings: &Settings, now: Duration) -> bool {
+    settings.daemon.usage == DaemonUse::Require || life(now) == Life::Going
 }
 
 /// Asks the daemon who answers for `a`; `anew` if what it knows does not serve. To be
@@ -144,7 +242,7 @@ fn is_spoken_to(settings: &Settings, now: Duration) -> bool {
 pub(crate) fn ask(
     settings: &Settings,
     a: Ipv6Addr,
-    (plan, patience): (&Plan, Patience),
+    patience: Patience,
     (budget, anew): (Duration, bool),
     interruptible: Interruptible,
 ) -> Told {
@@ -152,10 +250,12 @@ pub(crate) fn ask(
     if !is_spoken_to(settings, now) {
         return Told::Nobody;
     }
+    let budget = share(settings, budget, now);
+    let anew = anew || is_held_for_too_long(settings, a, now);
     let question = [question(a, patience, budget, anew)];
     let mut replies = [Reply::None];
     let until = now + budget;
-    let asked = speak(settings, now, |daemon| {
+    let (asked, place) = speak(settings, now, |daemon| {
         mapper::resolve(
             daemon,
             &question,
@@ -167,19 +267,30 @@ pub(crate) fn ask(
     });
     let ended = boottime();
     match (asked, replies[0]) {
-        (_, Reply::Answer(_)) if !is_ours(settings, ended) => Told::Nobody,
-        (_, Reply::Answer(answer)) => Told::Mapping(judged(settings, a, mapping(&answer, ended))),
+        (_, Reply::Answer(answer)) if is_ours(settings, ended, place) => {
+            HAS_TOLD.store(true, Ordering::Relaxed);
+            Told::Mapping(told(settings, a, &answer, ended))
+        }
         (Err(DaemonError::Interrupted), _) => Told::Interrupted,
         (Err(DaemonError::Halted), _) => Told::Halted,
         (Ok(()), Reply::None) => {
-            // Who waits for as long as anybody hears of silence before.
-            if budget >= plan.budget && is_stuck(ended) {
-                SPEAK.wait(ended, STUCK);
+            if was_in_vain(settings, ended) {
+                Told::Nobody
+            } else {
+                Told::NotYet
             }
-            Told::NotYet
         }
         _ => Told::Nobody,
     }
+}
+
+/// The daemon was waited for, and has not answered. Whether the network has to be asked
+/// now: where nothing says that the daemon goes on, which then is left alone.
+fn was_in_vain(settings: &Settings, now: Duration) -> bool {
+    if life(now) != Life::Going {
+        SPEAK.wait(now, STUCK);
+    }
+    !is_all(settings, now)
 }
 
 fn question(a: Ipv6Addr, patience: Patience, budget: Duration, anew: bool) -> Asked {
@@ -197,41 +308,48 @@ fn question(a: Ipv6Addr, patience: Patience, budget: Duration, anew: bool) -> As
     }
 }
 
-/// Whether the daemon gives no sign of life in the table.
-fn is_stuck(now: Duration) -> bool {
-    ATTACHED
-        .table()
-        .is_none_or(|table| now.saturating_sub(table.header().heartbeat()) > SIGN_OF_LIFE)
-}
-
 /// Speaks to the daemon that is configured, or to that of the system, or to the user's
-/// own; one that cannot be reached is left alone for a while.
+/// own, and at which of these places, as a bit; one that cannot be reached, or that says
+/// what means nothing, is left alone for a while.
 fn speak(
     settings: &Settings,
     now: Duration,
     mut talk: impl FnMut(&Daemon<'_>) -> Result<(), DaemonError>,
-) -> Result<(), DaemonError> {
+) -> (Result<(), DaemonError>, u8) {
     let trusted = trusted(settings);
     let mut last = DaemonError::Busy;
+    let mut place = 1;
     let spoken = at(settings.daemon.socket.as_str(), SOCKET, |path| {
         let daemon = Daemon {
             path,
             trusted: &trusted,
         };
-        match talk(&daemon) {
-            Ok(()) => Some(Ok(())),
-            Err(error @ (DaemonError::Absent(_) | DaemonError::NotTrusted(_))) => {
-                last = error;
+        let is_foreign = FOREIGN.load(Ordering::Relaxed) & place != 0;
+        let spoken = if is_foreign {
+            Err(DaemonError::Foreign)
+        } else {
+            talk(&daemon)
+        };
+        let Err(error) = spoken else {
+            return Some(Ok(()));
+        };
+        report::no_daemon(path, &error);
+        last = error;
+        match error {
+            DaemonError::Absent(_) | DaemonError::NotTrusted(_) | DaemonError::Foreign => {
+                place <<= 1;
                 None
             }
-            Err(error) => Some(Err(error)),
+            _ => Some(Err(error)),
         }
     });
-    spoken.unwrap_or_else(|| {
-        report::no_daemon(&last);
-        SPEAK.wait(now, LOOK_AGAIN);
-        Err(last)
-    })
+    let spoken = spoken.unwrap_or(Err(last));
+    match spoken {
+        Ok(()) | Err(DaemonError::Interrupted | DaemonError::Halted) => {}
+        Err(DaemonError::Nonsense) => SPEAK.wait(now, STUCK),
+        Err(_) => SPEAK.wait(now, LOOK_AGAIN),
+    }
+    (spoken, place)
 }
 
 /// Asks about several addresses at once. What is not answered stays [`None`]; whether
@@ -239,7 +357,7 @@ fn speak(
 pub(crate) fn ask_several(
     settings: &Settings,
     addresses: &[Ipv6Addr],
-    told: &mut [Option<Mapping>],
+    told_of: &mut [Option<Mapping>],
     budget: Duration,
     all: bool,
 ) -> bool {
@@ -248,10 +366,12 @@ pub(crate) fn ask_several(
         return false;
     }
     let count = addresses.len().min(ADDRESSES);
+    let budget = share(settings, budget, now);
     let mut questions =
         [question(Ipv6Addr::UNSPECIFIED, Patience::Blocking, budget, false); ADDRESSES];
-    for (question, a) in questions.iter_mut().zip(addresses) {
-        question.a = *a;
+    for (to, a) in questions.iter_mut().zip(addresses) {
+        let anew = is_held_for_too_long(settings, *a, now);
+        *to = question(*a, Patience::Blocking, budget, anew);
     }
     let mut replies = [Reply::None; ADDRESSES];
     let waiting = if all {
@@ -259,7 +379,7 @@ pub(crate) fn ask_several(
     } else {
         Waiting::ForMost
     };
-    let asked = speak(settings, now, |daemon| {
+    let (asked, place) = speak(settings, now, |daemon| {
         let (questions, replies) = (&questions[..count], &mut replies[..count]);
         let until = now + budget;
         mapper::resolve(
@@ -272,37 +392,63 @@ pub(crate) fn ask_several(
         )
     });
     let ended = boottime();
-    if asked.is_ok() && !is_ours(settings, ended) {
+    let replies = &replies[..count];
+    let has_answered = |reply: &Reply| matches!(reply, Reply::Answer(_));
+    let is_any = replies.iter().any(has_answered);
+    if is_any && !is_ours(settings, ended, place) {
         return false;
     }
-    for ((to, reply), a) in told.iter_mut().zip(replies).zip(addresses) {
+    if is_any {
+        HAS_TOLD.store(true, Ordering::Relaxed);
+    }
+    for ((to, reply), a) in told_of.iter_mut().zip(replies).zip(addresses) {
         if let Reply::Answer(answer) = reply {
-            *to = Some(judged(settings, *a, mapping(&answer, ended)));
+            *to = Some(told(settings, *a, answer, ended));
         }
     }
+    // What comes beside an answer is not waited for, unless all are.
+    let is_awaited = replies.contains(&Reply::None) && (all || !is_any);
+    if asked.is_err() || is_awaited && was_in_vain(settings, ended) {
+        return false;
+    }
     // Whom it refuses to ask about has to be asked about by oneself.
-    asked.is_ok()
-        && !replies
-            .iter()
-            .any(|reply| matches!(reply, Reply::Refused(_)))
+    !replies
+        .iter()
+        .any(|reply| matches!(reply, Reply::Refused(_)))
 }
 
-/// Whether what the daemon says stands in a table that this process reads: then it is not
-/// remembered beside.
-pub(crate) fn is_read() -> bool {
-    ATTACHED.table().is_some()
-}
+/// Whether the daemon has ever told this process anything.
+static HAS_TOLD: AtomicBool = AtomicBool::new(false);
 
-/// A mapping that will soon end is in use.
+/// Uses that the daemon has been told of: marks of A and of the end of its mapping.
+static TOLD_OF: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+/// A mapping that will soon end is in use. The daemon is told once of each, but for those
+/// that share a place.
 #[cold]
-fn used(settings: &Settings, state: &ProcessState, a: Ipv6Addr, now: Duration) {
-    tell(settings, state, &Message::Used(a), now);
+fn used(settings: &Settings, state: &ProcessState, a: Ipv6Addr, mapping: &Mapping, now: Duration) {
+    let address = u128::from(a);
+    let folded = (address >> 64) as u64 ^ (address as u64).rotate_left(29);
+    let mark = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mapping.expiry.as_nanos() as u64;
+    let place = &TOLD_OF[(folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize];
+    if place.load(Ordering::Relaxed) != mark && tell(settings, state, &Message::Used(a), now) {
+        place.store(mark, Ordering::Relaxed);
+    }
 }
 
-/// A U has failed for this program.
+/// A U has failed for this program. Told to the daemon if it is what that knows of, as far
+/// as this process can see.
 pub(crate) fn failed(settings: &Settings, state: &ProcessState, claim: &Claim, cause: Cause) {
-    // Without a table it was most likely not the daemon who knew of it.
-    if !is_read() {
+    let now = boottime();
+    let is_known = match life(now) {
+        Life::Going => ATTACHED
+            .table()
+            .and_then(|table| table.lookup(claim.a, now))
+            .is_some_and(|hit| hit.mapping.u == claim.u),
+        Life::Unknown => HAS_TOLD.load(Ordering::Relaxed),
+        Life::Silent => false,
+    };
+    if !is_known {
         return;
     }
     let failure = Failure {
@@ -319,15 +465,17 @@ pub(crate) fn failed(settings: &Settings, state: &ProcessState, claim: &Claim, c
         }
         .unsigned_abs(),
     };
-    tell(settings, state, &Message::Failed(failure), boottime());
+    let _ = tell(settings, state, &Message::Failed(failure), now);
 }
 
-fn tell(settings: &Settings, state: &ProcessState, message: &Message<'_>, now: Duration) {
+/// Tells the daemon something, which nobody waits for. Whether it was told.
+fn tell(settings: &Settings, state: &ProcessState, message: &Message<'_>, now: Duration) -> bool {
     if filter::is_barred() || !is_spoken_to(settings, now) || !process::has_stack_for_a_question() {
-        return;
+        return false;
     }
-    // Nobody waits for it, and nothing comes of it here.
-    let _ = flight::question(state, || {
-        speak(settings, now, |daemon| mapper::tell(daemon, message))
+    let told = flight::question(state, || {
+        let (told, _) = speak(settings, now, |daemon| mapper::tell(daemon, message));
+        told.is_ok()
     });
+    told == Some(true)
 }

@@ -159,9 +159,10 @@ pub(crate) fn told(a: Ipv6Addr, mapping: &Mapping) {
 
 /// aarpd cannot be asked, and the network is.
 #[cold]
-pub(crate) fn no_daemon(error: &DaemonError) {
-    if is_logged(LogLevel::Debug) {
-        log(format_args!("{error}"));
+pub(crate) fn no_daemon(path: &str, error: &DaemonError) {
+    let is_ours = matches!(error, DaemonError::Interrupted | DaemonError::Halted);
+    if !is_ours && is_logged(LogLevel::Debug) {
+        log(format_args!("{path}: {error}"));
     }
 }
 

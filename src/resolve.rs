@@ -122,7 +122,7 @@ impl Asker<'_> {
                         remembered: true,
                     });
                 };
-                self.past_a_refutation(known, until, now, most())
+                self.past_a_refutation(until, now, most())
             }
             // Only who was silent may answer one who waits for longer.
             Err(reason) if !known.is_worth_asking_again(Duration::MAX) => {
@@ -144,15 +144,13 @@ impl Asker<'_> {
     #[cold]
     fn past_a_refutation(
         &self,
-        known: &Mapping,
         until: Duration,
         now: Duration,
         most: Duration,
     ) -> Result<Target, Unresolved> {
         let times = plan(self.settings, self.a, self.interest, self.patience).times;
-        let asked = known.expiry.saturating_sub(times.ttl);
         let failed = until.saturating_sub(times.refuted);
-        if asked > failed {
+        if self.state.refutations.was_asked_since(self.a, failed) {
             return Err(Unresolved::Bypass(Bypass::Refuted));
         }
         self.resolve_anew(now, most)
@@ -183,11 +181,14 @@ impl Asker<'_> {
             }
             report::miss();
             let socket = socket::cookie(self.fd);
-            let asked = self.ask_daemon(&plan, allowance, anew).unwrap_or_else(|| {
+            let asked = self.ask_daemon(allowance, anew).unwrap_or_else(|| {
                 // That there is no daemon is found in no time.
                 let spent = boottime().saturating_sub(now);
                 let spent = if spent < LEAST { Duration::ZERO } else { spent };
-                self.ask_network(plan, allowance.saturating_sub(spent))
+                match allowance.saturating_sub(spent) {
+                    left if left < LEAST => Err(Unresolved::Bypass(Bypass::Budget)),
+                    left => self.ask_network(plan, left),
+                }
             });
             Some((asked, socket::cookie(self.fd) == socket))
         });
@@ -216,24 +217,29 @@ impl Asker<'_> {
     }
 
     /// What the daemon says; `None` where the network has to be asked.
-    fn ask_daemon(
-        &self,
-        plan: &Plan,
-        allowance: Duration,
-        anew: bool,
-    ) -> Option<Result<Mapping, Unresolved>> {
+    fn ask_daemon(&self, allowance: Duration, anew: bool) -> Option<Result<Mapping, Unresolved>> {
         // What a socket with a source of its own sees is nobody else's business.
         if self.origin.is_some() {
             return None;
         }
-        let how = (plan, self.patience);
+        let patience = self.patience;
         let interruptible = self.interruptible();
-        let told = mapper::ask(self.settings, self.a, how, (allowance, anew), interruptible);
+        let told = mapper::ask(
+            self.settings,
+            self.a,
+            patience,
+            (allowance, anew),
+            interruptible,
+        );
         Some(match told {
             Told::Mapping(mapping) => {
                 report::told(self.a, &mapping);
-                if !mapper::is_read() {
+                let now = boottime();
+                if !mapper::is_kept(self.a, now) {
                     self.state.mappings.store(self.a, mapping);
+                }
+                if anew {
+                    self.state.refutations.was_asked(self.a, now);
                 }
                 Ok(mapping)
             }
@@ -367,6 +373,7 @@ fn learned(
     ended: Duration,
 ) -> Mapping {
     report::asked(a, told);
+    state.refutations.was_asked(a, ended);
     let previous = state.mappings.lookup(a);
     Mapping::after(told.answer, a, told.method, previous.as_ref(), times, ended)
 }
@@ -457,7 +464,7 @@ fn prefetch_from_daemon(
         match told {
             Some(mapping) => {
                 report::told(*a, &mapping);
-                if !mapper::is_read() {
+                if !mapper::is_kept(*a, boottime()) {
                     state.mappings.store(*a, mapping);
                 }
             }

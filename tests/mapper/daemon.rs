@@ -92,7 +92,7 @@ impl Served {
         self.fetched(self.command("wget").args(["-q", "-O", "-"]))
     }
 
-    fn fetched(&self, command: Command<'_>) -> (String, Counters) {
+    pub fn fetched(&self, command: Command<'_>) -> (String, Counters) {
         let output = command.arg(format!("http://[{A}]:{PORT}/who")).output();
         let output = output.expect("it runs");
         let log = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -8,12 +8,15 @@ mod changing;
 mod daemon;
 mod killed;
 mod refuted;
+mod seldom;
 mod sharing;
+mod silent;
 #[path = "../availability/site.rs"]
 #[allow(dead_code)]
 mod site;
 #[path = "../availability/stage.rs"]
 mod stage;
+mod strangers;
 
 /// What every test here starts.
 const NEEDED: [&str; 6] = ["bash", "cc", "curl", "nft", "nginx", "wget"];

@@ -1,0 +1,130 @@
+/* Programs that ask a daemon in ways that few do: PROGRAM A PORT WAY. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MUST(call)                                                                  \
+    do {                                                                            \
+        if ((call) < 0) {                                                           \
+            perror(#call);                                                          \
+            exit(1);                                                                \
+        }                                                                           \
+    } while (0)
+
+static struct sockaddr_in6 served;
+static atomic_int connected;
+
+static void reach(void) {
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    MUST(fd);
+    MUST(connect(fd, (struct sockaddr *)&served, sizeof served));
+    close(fd);
+}
+
+static void *reaching(void *unused) {
+    reach();
+    connected = 1;
+    return unused;
+}
+
+/* How many unix sockets this process has that are not the first three descriptors. */
+static int unix_sockets(void) {
+    int count = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        int domain = 0;
+        socklen_t len = sizeof domain;
+        /* Past the library, which has its own list. */
+        if (syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0)
+            count += domain == AF_UNIX;
+    }
+    return count;
+}
+
+/* The whole first question on a stack of 64 KiB. */
+static void on_little_stack(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 64 * 1024);
+    if (pthread_create(&thread, &attributes, reaching, NULL) != 0)
+        exit(1);
+    pthread_join(thread, NULL);
+}
+
+/* A child is made while another thread waits for the daemon: it has nothing of that. */
+static void forked(void) {
+    pthread_t thread;
+    int status;
+    if (pthread_create(&thread, NULL, reaching, NULL) != 0)
+        exit(1);
+    while (unix_sockets() == 0)
+        if (connected) {
+            fprintf(stderr, "nobody was asked\n");
+            exit(1);
+        }
+    pid_t child = fork();
+    MUST(child);
+    if (child == 0) {
+        if (unix_sockets() != 0) {
+            fprintf(stderr, "the child has its parent's socket\n");
+            exit(1);
+        }
+        reach();
+        exit(unix_sockets() != 0);
+    }
+    MUST(waitpid(child, &status, 0));
+    if (status != 0)
+        exit(1);
+    pthread_join(thread, NULL);
+    if (unix_sockets() != 0)
+        exit(1);
+}
+
+/* A filter that ends who makes a socket, once the program has its own. */
+static void filtered(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    MUST(fd);
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+    MUST(connect(fd, (struct sockaddr *)&served, sizeof served));
+}
+
+int main(int count, char **words) {
+    if (count != 4)
+        return 2;
+    served.sin6_family = AF_INET6;
+    served.sin6_port = htons(atoi(words[2]));
+    if (inet_pton(AF_INET6, words[1], &served.sin6_addr) != 1)
+        return 2;
+    if (strcmp(words[3], "little") == 0)
+        on_little_stack();
+    else if (strcmp(words[3], "forked") == 0)
+        forked();
+    else
+        filtered();
+    return 0;
+}
