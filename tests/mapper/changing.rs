@@ -1,15 +1,21 @@
 //! Another responder answers: who connects after that finds it, and it is asked ahead of
 //! time about what is used.
 
-use crate::daemon::with_daemon;
-use crate::site::{PATIENCE, Variant, now};
+use std::time::Duration;
+
+use aarp_lab::Filter;
+
+use crate::daemon::{Served, with_daemon};
+use crate::site::{A, Counters, PATIENCE, PORT, Variant, now};
+
+const TTL: Duration = Duration::from_secs(2);
 
 /// The mapping of a program that connects again and again is refreshed before it ends:
 /// nobody waits, and the move of the route is found within the TTL.
 #[test]
 fn what_is_used_is_asked_about_ahead_of_time() {
-    let more = "ttl = \"2s\"\n";
-    with_daemon(Variant::default(), more, |served| {
+    let more = format!("ttl = \"{}s\"\n", TTL.as_secs());
+    with_daemon(Variant::default(), &more, |served| {
         let _daemon = served.start();
         assert_eq!(served.curl().0, "s1");
         let since = now();
@@ -24,15 +30,26 @@ fn what_is_used_is_asked_about_ahead_of_time() {
         })
         .expect("it is");
         served.site.move_route();
-        let moved = now();
+        let mut last = now();
         aarp_lab::wait_until("the other responder", PATIENCE, || {
+            let began = now();
             let (by, counters) = served.curl();
             assert_eq!(counters.get("pinned"), 1, "{}", counters.log);
+            if by == "s1" {
+                last = began;
+            }
             Ok(by == "s2")
         })
         .expect("it serves");
-        let took = now() - moved;
-        println!("after {took:?}, {turns} turns");
+        // Nobody is moved to s1 who begins more than a TTL after it was asked last; and as
+        // much again for a daemon that has had to wait for a processor.
+        let asked = Filter::icmp6(128).dst(A);
+        let seen = served.site.seen(since);
+        let asked = seen.s1.iter().filter(|packet| asked.matches(packet));
+        let asked = asked.map(|packet| packet.time).max().expect("a probe");
+        let after = last.saturating_sub(asked);
+        println!("{turns} turns; s1 served until {after:?} after its last probe");
+        assert!(after < 2 * TTL, "{after:?}");
     });
 }
 
@@ -49,5 +66,51 @@ fn a_program_in_another_network_is_not_told() {
         let (by, counters) = served.curl_on("router");
         let told = (counters.get("told"), counters.get("probes") > 0);
         assert_eq!((by.as_str(), told), ("s2", (0, true)), "{}", counters.log);
+    });
+}
+
+/// A curl on a host whose network is its own, and which has the folder of the daemon at
+/// the place where the system's is.
+fn curl_in_container(served: &Served, host: &str) -> (String, Counters) {
+    let folder = served.table().parent().expect("a folder").to_owned();
+    let config = folder.join("default.toml");
+    let text = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
+                [times]\nbudget = \"10s\"\nbudget_nonblocking = \"300ms\"\n";
+    std::fs::write(&config, text).expect("a writable folder");
+    let script = "mount -t tmpfs none /run && mkdir /run/aarp && mount --bind \"$1\" /run/aarp \
+                  && exec curl -sS \"$2\"";
+    let command = served.command_on(host, "unshare");
+    let command = command.args(["-m", "sh", "-c", script, "sh"]).arg(&folder);
+    let command = command.arg(format!("http://[{A}]:{PORT}/who"));
+    let command = command.env("AARP_CONFIG", &config);
+    served.fetched(command.env("AARP_LOG", "debug"))
+}
+
+/// The folder of a daemon, seen through a mount from another network, as containers have
+/// it: its table is not read, nor its socket dialled. In its own network both serve there.
+#[test]
+fn a_folder_that_is_mounted_in_another_network_serves_nobody_there() {
+    with_daemon(Variant::default(), "", |served| {
+        let _daemon = served.start();
+        for (name, other) in [("told", "hits"), ("hits", "told")] {
+            let (by, counters) = curl_in_container(served, "client");
+            let seen = [name, other, "probes"].map(|name| counters.get(name));
+            assert_eq!((by.as_str(), seen), ("s1", [1, 0, 0]), "{}", counters.log);
+        }
+        let (_, counters) = curl_in_container(served, "router");
+        let seen = ["told", "hits"].map(|name| counters.get(name));
+        assert_eq!(seen, [0, 0], "{}", counters.log);
+        assert!(counters.get("probes") > 0, "{}", counters.log);
+        for line in [
+            "/run/aarp/table: is of another network namespace",
+            "/run/aarp/aarpd.sock: aarpd serves another network namespace",
+        ] {
+            assert_eq!(
+                counters.log.matches(line).count(),
+                1,
+                "{line}: {}",
+                counters.log
+            );
+        }
     });
 }

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aarp_lab::{Command, Process, Signal, rootless};
 
 use crate::NEEDED;
 use crate::site::{A, Counters, PATIENCE, PORT, Site, Variant};
 use crate::stage::{has, library, tool};
+
+/// For how long a program waits, unless a test says otherwise.
+pub const BUDGET: Duration = Duration::from_secs(10);
 
 /// A network whose client has a daemon.
 pub struct Served {
@@ -28,11 +32,12 @@ impl Served {
         let folder = site.lab.host("client").expect("a host").dir().join("aarp");
         fs::create_dir_all(&folder).expect("a writable folder");
         let shown = folder.display();
+        let budget = BUDGET.as_secs();
         // Nobody asks twice because a machine is slow.
         let text = format!(
             "[resolve]\nprefixes = [\"{A}/128\"]\n\
              [daemon]\nsocket = \"{shown}/aarpd.sock\"\ntable = \"{shown}/table\"\nentries = 1000\n\
-             [times]\nbudget = \"10s\"\nbudget_nonblocking = \"10s\"\nretransmit = [\"5s\"]\n{more}"
+             [times]\nbudget = \"{budget}s\"\nbudget_nonblocking = \"{budget}s\"\nretransmit = [\"5s\"]\n{more}"
         );
         fs::write(folder.join("aarp.toml"), text).expect("a writable folder");
         Self { site, folder }
@@ -69,7 +74,7 @@ impl Served {
     }
 
     /// The same on any.
-    fn command_on(&self, host: &str, program: &str) -> Command<'_> {
+    pub fn command_on(&self, host: &str, program: &str) -> Command<'_> {
         let host = self.site.lab.host(host).expect("a host");
         host.command(program)
             .env("LD_PRELOAD", library().display().to_string())

@@ -1,11 +1,12 @@
 //! A daemon that dies: whoever uses its table, or waits for its answer, goes on.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aarp_lab::Signal;
 
-use crate::daemon::{Served, kill, with_daemon};
+use crate::daemon::{BUDGET, Served, kill, with_daemon};
+use crate::silent::Client;
 use crate::site::{A, PATIENCE, PORT, Variant, now};
 
 /// The table of a killed daemon serves until it expires, and that of the next one after
@@ -78,13 +79,37 @@ fn a_hundred_deaths_hurt_no_program() {
 
 #[test]
 fn a_few_deaths_hurt_no_program() {
-    with_daemon(Variant::default(), "", |served| deaths(served, 5));
+    with_daemon(Variant::default(), "", |served| deaths(served, 6));
 }
 
+/// Moments of less than 66 ms, spread; the variable `AARP_SEED` repeats them.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        let seed = match std::env::var("AARP_SEED") {
+            Ok(seed) => seed.parse().expect("AARP_SEED is a number"),
+            Err(_) => now().as_nanos() as u64,
+        };
+        println!("AARP_SEED={seed}");
+        Self(seed)
+    }
+
+    fn next(&mut self) -> Duration {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_micros(self.0 >> 48)
+    }
+}
+
+/// While it begins, and once it serves.
 fn deaths(served: &Served, count: u32) {
     let end = served.site.lab.work().join("end");
     let script = format!(
-        "n=0; while [ ! -e '{}' ]; do curl -sS 'http://[{A}]:{PORT}/who' || exit 1; done",
+        "while [ ! -e '{}' ]; do \
+         curl -sS -w '%{{stderr}}took %{{time_total}}\\n' 'http://[{A}]:{PORT}/who' || exit 1; done",
         end.display()
     );
     let clients: Vec<_> = (0..4)
@@ -93,37 +118,51 @@ fn deaths(served: &Served, count: u32) {
             command.spawn().expect("bash starts")
         })
         .collect();
-    // Moments that are spread, and the same in every run.
-    let mut state = 0x9e37_79b9_u64;
-    for _ in 0..count {
-        let mut daemon = served.spawn();
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        let until = Instant::now() + Duration::from_micros(state >> 40 & 0xffff);
+    let mut lasting = Client::start(served, &[]);
+    let mut moments = Moments::new();
+    for turn in 0..count {
+        let mut daemon = if turn % 2 == 0 {
+            served.spawn()
+        } else {
+            served.start()
+        };
         // The moment of its death is what is tried.
-        thread::sleep(until.saturating_duration_since(Instant::now()));
+        thread::sleep(moments.next());
         kill(&mut daemon);
+        assert_eq!(lasting.connect(), "s1");
     }
     // A last one, which is used again.
     let mut daemon = served.start();
     let (_, counters) = served.curl();
     let known = counters.get("hits") + counters.get("told");
     assert_eq!(known, 1, "{}", counters.log);
+    assert_eq!(lasting.connect(), "s1");
     std::fs::write(&end, "").expect("a writable folder");
     let mut served_by = 0;
+    let mut longest = 0.0f64;
     for client in clients {
         let status = client.wait(PATIENCE).expect("bash ends");
         let log = client.stderr().expect("its standard error");
         assert!(status.success(), "{status}: {log}");
         let text = client.stdout().expect("its standard output");
         assert!(text.lines().all(|line| line == "s1"), "{text}");
-        served_by += text.lines().count();
+        let programs = text.lines().count();
+        served_by += programs;
         // Every one of them was moved to U, by whomever.
         let pinned = log.matches(": pinned=1 ").count();
-        assert_eq!(pinned, text.lines().count(), "{log}");
+        assert_eq!(pinned, programs, "{log}");
+        let took = log.lines().filter_map(|line| line.strip_prefix("took "));
+        let took: Vec<f64> = took.map(|time| time.parse().expect("seconds")).collect();
+        assert_eq!(took.len(), programs, "{log}");
+        longest = took.into_iter().fold(longest, f64::max);
     }
-    println!("{served_by} programs, {count} deaths");
+    println!("{served_by} programs, the longest {longest} s, {count} deaths");
     assert!(served_by > 0);
+    // Nobody has waited for one who is dead: that would be the whole budget.
+    assert!(longest < BUDGET.as_secs_f64(), "{longest} s");
+    let counters = lasting.end();
+    let turns = u64::from(count) + 1;
+    let seen = ["pinned", "calls"].map(|name| counters.get(name));
+    assert_eq!(seen, [turns, turns], "{}", counters.log);
     kill(&mut daemon);
 }
