@@ -85,26 +85,20 @@ fn life(now: Duration) -> Life {
     }
 }
 
-/// What the table says about `a`, if it is read already, and fresh.
+/// Whether a table is read.
 #[inline]
+pub(crate) fn is_read() -> bool {
+    ATTACHED.is_any()
+}
+
+/// What the table says about `a`, if it is read already, and fresh.
 pub(crate) fn known(
     settings: &Settings,
     state: &ProcessState,
     a: Ipv6Addr,
     now: Duration,
 ) -> Option<Mapping> {
-    in_table(settings, state, a, now, ATTACHED.table()?)
-}
-
-#[inline(never)]
-fn in_table(
-    settings: &Settings,
-    state: &ProcessState,
-    a: Ipv6Addr,
-    now: Duration,
-    table: TableView<'_>,
-) -> Option<Mapping> {
-    let hit = table.lookup(a, now)?;
+    let hit = ATTACHED.table()?.lookup(a, now)?;
     if is_too_old(settings, a, &hit, now) {
         return None;
     }

@@ -83,12 +83,29 @@ impl Asker<'_> {
         now: Duration,
         most: impl FnOnce() -> Duration,
     ) -> Result<Target, Unresolved> {
-        if self.origin.is_none()
-            && let Some(known) = known(self.settings, self.state, self.a, now)
-        {
-            return self.remembered(&known, now, most);
+        if self.origin.is_none() {
+            if mapper::is_read() {
+                return self.by_table(now, most);
+            }
+            // Without a table nothing is paid for it.
+            if let Some(known) = own(self.state, self.a, now) {
+                return self.remembered(&known, now, most);
+            }
         }
         self.find_or_ask(now, most)
+    }
+
+    /// The same where there is a table to look in first.
+    #[inline(never)]
+    fn by_table(
+        &self,
+        now: Duration,
+        most: impl FnOnce() -> Duration,
+    ) -> Result<Target, Unresolved> {
+        match known(self.settings, self.state, self.a, now) {
+            Some(known) => self.remembered(&known, now, most),
+            None => self.find_or_ask(now, most),
+        }
     }
 
     #[cold]
@@ -106,7 +123,7 @@ impl Asker<'_> {
         self.ask_anyone(now, most(), false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn remembered(
         &self,
         known: &Mapping,
@@ -360,8 +377,14 @@ pub(crate) fn known(
     a: Ipv6Addr,
     now: Duration,
 ) -> Option<Mapping> {
-    let own = || state.mappings.lookup(a).filter(|known| known.is_fresh(now));
-    mapper::known(settings, state, a, now).or_else(own)
+    mapper::known(settings, state, a, now).or_else(|| own(state, a, now))
+}
+
+/// The same by this process alone.
+#[inline]
+fn own(state: &ProcessState, a: Ipv6Addr, now: Duration) -> Option<Mapping> {
+    let known = state.mappings.lookup(a);
+    known.filter(|known| known.is_fresh(now))
 }
 
 /// What is known about A once it has been asked.

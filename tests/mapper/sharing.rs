@@ -41,7 +41,7 @@ const BEYOND_NATIVE: [(&str, usize, &str); 13] = [
     ),
     (
         "read",
-        4,
+        3,
         "the configuration and the boot's identity, to their ends",
     ),
     (

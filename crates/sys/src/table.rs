@@ -1,8 +1,8 @@
 //! The file of the mapping table: mapped for reading by every process, and made by
 //! the one that writes it.
 //!
-//! A reader makes nine system calls, once: openat, fstat, mmap, close; newfstatat of
-//! the network namespace; openat, read, read, close of the boot's identity. What is mapped stays
+//! A reader makes eight system calls, once: openat, fstat, mmap, close; newfstatat of
+//! the network namespace; openat, read, close of the boot's identity. What is mapped stays
 //! mapped, so that nobody who reads it meets memory that is gone. A table that was
 //! retired is replaced by a new one at another place, and pages of zeros take over its
 //! own: its memory goes back to the kernel, and only addresses are spent.
@@ -178,6 +178,13 @@ impl Attachment {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    #[inline]
+    pub fn is_any(&self) -> bool {
+        !self.mapping.load(Ordering::Relaxed).is_null()
     }
 
     /// Reads no table any more.
@@ -389,8 +396,9 @@ pub fn namespace() -> Result<Namespace, Errno> {
 pub fn boot() -> Result<[u64; 2], Errno> {
     let file = crate::file::open("/proc/sys/kernel/random/boot_id")?;
     let mut text = [0; 64];
-    let text = file.ok_or(Errno(libc::ENOENT))?.read(&mut text)?;
-    uuid(text).ok_or(Errno(libc::EINVAL))
+    // The kernel gives it in one piece.
+    let length = file.ok_or(Errno(libc::ENOENT))?.read_next(&mut text)?;
+    uuid(&text[..length]).ok_or(Errno(libc::EINVAL))
 }
 
 /// A UUID (RFC 9562 §4) and the end of its line.
