@@ -8,7 +8,7 @@ use aarp_core::mapping::Mapping;
 use aarp_core::settings::{DaemonUse, Settings};
 use aarp_core::table::TableView;
 use aarp_sys::clock::boottime;
-use aarp_sys::daemon::{SOCKET, TABLE, at, judged, mapping, trusted};
+use aarp_sys::daemon::{SOCKET, TABLE, at, is_too_old, judged, told, trusted};
 use aarp_sys::interrupt::Interruptible;
 use aarp_sys::mapper::{self, Daemon, DaemonError, Reply, Waiting};
 use aarp_sys::table::{AttachError, Attachment};
@@ -16,9 +16,9 @@ use aarp_wire::mapper::{Asked, Message};
 
 /// What is not there is looked for again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A daemon that has given no sign of life for so long, and does not answer, is stuck.
+/// Of a daemon that has given no sign of life for so long nothing is expected.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(12);
-/// It is then not asked for so long.
+/// One that has not answered is not asked for so long.
 const STUCK: Duration = Duration::from_secs(10);
 
 static ATTACHED: Attachment = Attachment::none();
@@ -48,26 +48,34 @@ pub(crate) enum Told {
 /// The table of this network namespace, if there is one; its place is looked at now and
 /// then.
 fn table(settings: &Settings, now: Duration) -> Option<TableView<'static>> {
-    let read = ATTACHED.table();
-    if read.as_ref().is_some_and(|it| !it.header().is_retired()) {
-        return read;
+    // One whose daemon is silent may have been replaced without a word.
+    if !is_alive(now) && is_over(&LOOK, now) {
+        wait(&LOOK, now + LOOK_AGAIN);
+        let _ = attach(settings);
     }
-    if !is_over(&LOOK, now) {
-        return None;
-    }
-    wait(&LOOK, now + LOOK_AGAIN);
-    attach(settings).ok()?;
-    ATTACHED.table()
+    ATTACHED.table().filter(|it| !it.header().is_retired())
 }
 
+/// Reads the table that is found first, of those whose daemon lives; where none does, of
+/// the others.
 fn attach(settings: &Settings) -> Result<(), AttachError> {
+    match attach_within(settings, SIGN_OF_LIFE) {
+        Err(AttachError::Silent(_)) => attach_within(settings, Duration::MAX),
+        attached => attached,
+    }
+}
+
+fn attach_within(settings: &Settings, silence: Duration) -> Result<(), AttachError> {
     let trusted = trusted(settings);
     let mut last = AttachError::Absent;
     let found = at(settings.daemon.table.as_str(), TABLE, |path| {
-        ATTACHED
-            .attach(path, &trusted)
-            .map_err(|error| last = error)
-            .ok()
+        let attached = ATTACHED.attach_living(path, &trusted, silence);
+        if let Err(error) = attached
+            && !matches!(last, AttachError::Silent(_))
+        {
+            last = error;
+        }
+        attached.ok()
     });
     found.ok_or(last)
 }
@@ -78,6 +86,9 @@ pub(crate) fn known(settings: &Settings, a: Ipv6Addr, now: Duration) -> Option<M
         return None;
     }
     let hit = table(settings, now)?.lookup(a, now)?;
+    if is_too_old(settings, a, &hit, now) {
+        return None;
+    }
     if hit.is_due {
         tell(settings, &Message::Used(a));
     }
@@ -94,16 +105,21 @@ pub(crate) fn ask(
     interruptible: Interruptible,
 ) -> Told {
     let now = boottime();
-    if settings.daemon.usage == DaemonUse::Off || !is_over(&SPEAK, now) {
+    if !is_spoken_to(settings, now) {
         return Told::Nobody;
     }
+    let is_all = settings.daemon.usage == DaemonUse::Require || is_alive(now);
+    let held = || ATTACHED.table().and_then(|table| table.lookup(a, now));
+    let anew = anew || held().is_some_and(|hit| is_too_old(settings, a, &hit, now));
+    // Where no table says that it lives, there is to be time for the network.
+    let wait_for = if is_all { budget } else { budget / 2 };
     let question = [Asked {
         a,
-        budget: u32::try_from(budget.as_millis()).unwrap_or(u32::MAX),
+        budget: u32::try_from(wait_for.as_millis()).unwrap_or(u32::MAX),
         flags: if anew { Asked::ANEW } else { 0 },
     }];
     let mut replies = [Reply::None];
-    let until = now.saturating_add(budget);
+    let until = now.saturating_add(wait_for);
     let asked = speak(settings, now, |daemon| {
         let waiting = Waiting::ForAll;
         mapper::resolve(
@@ -118,14 +134,14 @@ pub(crate) fn ask(
     let ended = boottime();
     match (asked, replies[0]) {
         (_, Reply::Answer(answer)) if is_ours(settings, ended) => {
-            Told::Mapping(judged(settings, a, mapping(&answer, ended)))
+            Told::Mapping(told(settings, a, &answer, ended))
         }
         (Err(DaemonError::Interrupted), _) => Told::Interrupted,
         (Ok(()), Reply::None) => {
             if budget >= full && !is_alive(ended) {
                 wait(&SPEAK, ended + STUCK);
             }
-            Told::NotYet
+            if is_all { Told::NotYet } else { Told::Nobody }
         }
         _ => Told::Nobody,
     }
@@ -134,8 +150,7 @@ pub(crate) fn ask(
 /// Whether a daemon that has answered serves this network namespace: its socket may be
 /// seen from others, its table tells. A daemon whose table is not there is believed.
 fn is_ours(settings: &Settings, now: Duration) -> bool {
-    let read = ATTACHED.table();
-    if read.is_some_and(|table| !table.header().is_retired()) {
+    if is_alive(now) {
         return true;
     }
     let is_ours = !matches!(attach(settings), Err(AttachError::Namespace));
@@ -147,16 +162,27 @@ fn is_ours(settings: &Settings, now: Duration) -> bool {
 
 /// Whether the daemon gives signs of life in the table.
 fn is_alive(now: Duration) -> bool {
-    ATTACHED
-        .table()
-        .is_some_and(|table| now.saturating_sub(table.header().heartbeat()) <= SIGN_OF_LIFE)
+    life(now).is_some_and(|since| since <= SIGN_OF_LIFE)
+}
+
+/// How long ago the daemon gave a sign of life in its table, if one is read.
+fn life(now: Duration) -> Option<Duration> {
+    let table = ATTACHED.table()?;
+    let header = table.header();
+    (!header.is_retired()).then(|| now.saturating_sub(header.heartbeat()))
+}
+
+/// Whether the daemon may be spoken to: not where its table says that nobody is there.
+fn is_spoken_to(settings: &Settings, now: Duration) -> bool {
+    let is_silent = life(now).is_some_and(|since| since > SIGN_OF_LIFE);
+    settings.daemon.usage != DaemonUse::Off && is_over(&SPEAK, now) && !is_silent
 }
 
 /// Tells the daemon something that it does not answer. Nobody waits for it, and nothing
 /// comes of it here: it may be lost.
 pub(crate) fn tell(settings: &Settings, message: &Message<'_>) {
     let now = boottime();
-    if settings.daemon.usage != DaemonUse::Off && is_over(&SPEAK, now) {
+    if is_spoken_to(settings, now) {
         let _ = speak(settings, now, |daemon| mapper::tell(daemon, message));
     }
 }

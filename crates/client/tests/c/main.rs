@@ -5,8 +5,9 @@ mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Plain;
+use std::time::Duration;
 
-use aarp_lab::{Filter, rootless, wait_until};
+use aarp_lab::{Filter, Signal, rootless, wait_until};
 
 use site::{A, Linked, PATIENCE, SILENT, Site, output_of, stage, u};
 
@@ -140,6 +141,22 @@ fn the_daemon_of_another_network_is_not_believed() {
         let there = format!("EHOSTUNREACH, {A}, 0, fine");
         let said = site.results("client", &results, &moves);
         assert_eq!(said, [here.clone(), there, here]);
+    });
+}
+
+/// Its table says that nobody is there: the network is asked, and has all of the time.
+#[test]
+fn a_daemon_without_a_sign_of_life_is_not_waited_for() {
+    rootless::test(|| {
+        let site = Site::new("");
+        let results = site.compile(&results(), Linked::Shared);
+        let daemon = site.start();
+        daemon.signal(Signal::STOP).unwrap();
+        site.age(Duration::from_secs(13));
+        let said = site.results("client", &results, &[(A, WHOLE), (A, 0)]);
+        let [asked, known] = [4, 2].map(|source| format!("0, {}, {source}, fine", u(1)));
+        assert_eq!(said, [asked, known]);
+        daemon.signal(Signal::KILL).unwrap();
     });
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command as Plain;
 use std::time::Duration;
@@ -130,6 +131,16 @@ impl Site {
         let daemon = command.arg(self.folder.join("aarp.toml")).spawn().unwrap();
         daemon.wait_stderr("serves ", PATIENCE).unwrap();
         daemon
+    }
+
+    /// As if the daemon had given its last sign of life so long ago.
+    pub fn age(&self, age: Duration) {
+        let table = fs::OpenOptions::new()
+            .write(true)
+            .open(self.folder.join("table"));
+        let heartbeat = aarp_sys::clock::boottime().saturating_sub(age);
+        let octets = (heartbeat.as_nanos() as u64).to_le_bytes();
+        table.unwrap().write_all_at(&octets, 8 * 16).unwrap();
     }
 
     /// Serves on every address of responder `n`, or on one alone: says who it is.
