@@ -11,7 +11,7 @@ use aarp_sys::clock::boottime;
 use crate::daemon::{Served, kill, with_daemon};
 use crate::silent::{Client, age};
 use crate::site::{A, Counters, Failure, PATIENCE, PORT, Variant, now};
-use crate::stage::compile;
+use crate::stage::{compile, python};
 use crate::strangers::listen;
 
 /// Runs a way of tests/mapper/asking.c to its end.
@@ -97,14 +97,38 @@ fn a_u_that_has_failed_is_asked_about_once() {
     });
 }
 
+/// What it costs a program to tell that it uses a mapping: USED, which nobody answers.
+const USED: [&str; 13] = [
+    "sigaltstack",
+    "geteuid",
+    "rt_sigprocmask",
+    // A socket, and its place among the highest numbers.
+    "getpid",
+    "socket",
+    "getpid",
+    "fcntl",
+    "close",
+    "connect",
+    "getsockopt",
+    "sendto",
+    "close",
+    "rt_sigprocmask",
+];
+
 /// A mapping that will soon end is used again and again: the daemon is told once, and once
 /// more when it holds anew.
 #[test]
 fn use_is_told_once() {
+    if !crate::stage::has(&["strace"]) {
+        return;
+    }
     with_daemon(Variant::default(), "", |served| {
         let mut daemon = served.start();
         // Its own time is longer than any that the table will tell of.
-        let mut client = Client::start(served, &[("AARP_TTL", "10h")]);
+        let calls = served.site.lab.work().join("calls");
+        let strace = served.command("strace").args(["-f", "-qq", "-o"]);
+        let strace = strace.arg(&calls).arg(python());
+        let mut client = Client::start_by(strace, &[("AARP_TTL", "10h")]);
         assert_eq!(client.connect(), "s1");
         kill(&mut daemon);
         let stranger = listen(served, "nothing", 0);
@@ -145,6 +169,17 @@ fn use_is_told_once() {
         }
         let counters = client.end();
         assert_eq!(counters.get("hits"), 10, "{}", counters.log);
+        let calls = fs::read_to_string(calls).expect("what strace has written");
+        let name = |line: &str| {
+            let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+            call.split('(').next().unwrap_or("").to_owned()
+        };
+        let names: Vec<_> = calls.lines().map(name).collect();
+        let dials = calls.lines().enumerate();
+        let dials = dials.filter(|(_, line)| line.contains("aarpd.sock"));
+        let (last, _) = dials.last().expect("it was told");
+        let begin = last - 8;
+        assert_eq!(names[begin..begin + USED.len()], USED, "{calls}");
         drop(stranger);
     });
 }

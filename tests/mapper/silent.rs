@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
-use aarp_lab::{Process, Signal};
+use aarp_lab::{Command, Process, Signal};
 use aarp_sys::clock::boottime;
 
 use crate::daemon::{Served, kill, with_daemon};
@@ -87,6 +87,11 @@ pub struct Client {
 
 impl Client {
     pub fn start(served: &Served, variables: &[(&str, &str)]) -> Self {
+        Self::start_by(served.command(crate::stage::python()), variables)
+    }
+
+    /// The same, by a command that starts python3.
+    pub fn start_by(command: Command<'_>, variables: &[(&str, &str)]) -> Self {
         let script = format!(
             "import socket, sys\n\
              for line in sys.stdin:\n\
@@ -97,7 +102,7 @@ impl Client {
              \x20   while part := s.recv(4096): text += part\n\
              \x20   print(text.decode().split()[-1], flush=True)\n"
         );
-        let command = served.command(crate::stage::python()).args(["-c", &script]);
+        let command = command.args(["-c", &script]);
         let command = command.envs(variables.iter().copied());
         let mut process = command.stdin(Stdio::piped()).spawn().expect("it starts");
         let stdin = process.take_stdin().expect("a pipe");
