@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -113,6 +114,27 @@ static void filtered(void) {
     MUST(connect(fd, (struct sockaddr *)&served, sizeof served));
 }
 
+static void handle(int signal) {
+    (void)signal;
+    reach();
+}
+
+/* On the 8 KiB that are usual for handlers; the configuration is read before. */
+static void in_a_handler(void) {
+    static char room[8192];
+    struct sockaddr_in6 a = served;
+    stack_t stack = {.ss_sp = room, .ss_size = sizeof room};
+    struct sigaction action = {.sa_handler = handle, .sa_flags = SA_ONSTACK};
+    /* No address that is asked about: the network of the services is another. */
+    served.sin6_addr.s6_addr[5] = 0x51;
+    served.sin6_addr.s6_addr[15] = 2;
+    reach();
+    served = a;
+    MUST(sigaltstack(&stack, NULL));
+    MUST(sigaction(SIGUSR1, &action, NULL));
+    MUST(raise(SIGUSR1));
+}
+
 int main(int count, char **words) {
     if (count != 4)
         return 2;
@@ -124,6 +146,8 @@ int main(int count, char **words) {
         on_little_stack();
     else if (strcmp(words[3], "forked") == 0)
         forked();
+    else if (strcmp(words[3], "handler") == 0)
+        in_a_handler();
     else
         filtered();
     return 0;

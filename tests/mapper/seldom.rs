@@ -39,6 +39,10 @@ fn who_asks_has_little_stack_or_a_filter() {
             let seen = ["pinned", name, other].map(|name| counters.get(name));
             assert_eq!(seen, [1, 1, 0], "{}", counters.log);
         }
+        // There the table is not even looked for.
+        let counters = asking(served, "handler");
+        let seen = ["bypass.reentrant", "hits", "told"].map(|name| counters.get(name));
+        assert_eq!(seen, [1, 0, 0], "{}", counters.log);
     });
 }
 
