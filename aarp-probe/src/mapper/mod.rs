@@ -7,7 +7,7 @@ pub(crate) mod table;
 use std::path::PathBuf;
 
 use aarp_core::settings::{DaemonUse, Settings};
-use aarp_sys::daemon::{self, trusted};
+use aarp_sys::daemon::{self, is_trusted, trusted};
 use aarp_wire::mapper::Code;
 
 use crate::{exit, record};
@@ -57,7 +57,7 @@ impl Which {
         for path in self.sockets(settings) {
             match Connection::open(&path) {
                 Ok(connection) if self.named().is_some() => return Ok(connection),
-                Ok(connection) if trusted(settings).contains(&connection.uid) => {
+                Ok(connection) if is_trusted(connection.uid, &trusted(settings)) => {
                     return Ok(connection);
                 }
                 Ok(connection) => {

@@ -205,13 +205,13 @@ fn another_users_daemon_is_asked_only_by_name() {
             let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
             std::fs::set_permissions(folder, open).unwrap();
         }
-        let command = site.host().command("/usr/bin/python3").user(65534, 65534);
+        let command = site.host().command("/usr/bin/python3").user(4711, 4711);
         let command = command.args(["-c", listener]).arg(site.socket());
         let other = command.spawn().unwrap();
         printed(&other, "listens");
         let run = site.run(&["events"]);
         assert_eq!(run.code, 77, "{run:?}");
-        assert!(run.stderr.contains("user 65534"), "{run:?}");
+        assert!(run.stderr.contains("user 4711"), "{run:?}");
         let records = site.run(&["doctor", "--json"]).records();
         let found = finding(&records, "aarpd");
         assert_eq!(found["verdict"], "note", "{found}");
@@ -219,7 +219,7 @@ fn another_users_daemon_is_asked_only_by_name() {
         let named = ["metrics", "--socket", socket.to_str().unwrap()];
         let run = site.run(&named);
         assert_eq!(run.code, 69, "asked: {run:?}");
-        site.configure("user = \"65534\"\n");
+        site.configure("user = \"4711\"\n");
         assert_eq!(site.run(&["metrics"]).code, 69, "trusted");
     });
 }
