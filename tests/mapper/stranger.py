@@ -1,5 +1,5 @@
 """Who listens where a daemon would: PATH WAY. Says `listens`, then a line for each
-question; ends with its standard input."""
+message, with its type; ends with its standard input."""
 import os
 import select
 import socket
@@ -37,7 +37,9 @@ while True:
         if not said:
             known.remove(one)
             continue
-        print("asked", flush=True)
+        print("asked", said[5], flush=True)
+        if said[5] != 1:
+            continue
         number, a = struct.unpack("<I", said[8:12])[0], said[12:28]
         u = socket.inet_pton(socket.AF_INET6, "2001:db8:52::2")
         try:

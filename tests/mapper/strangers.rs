@@ -8,7 +8,7 @@ use std::process::Stdio;
 use aarp_lab::{Process, Signal};
 
 use crate::daemon::{Served, kill, with_daemon};
-use crate::site::{Counters, PATIENCE, Variant};
+use crate::site::{Counters, Failure, PATIENCE, Variant};
 use crate::stage::{python, skip};
 
 /// A user who is neither root nor this one.
@@ -143,6 +143,22 @@ fn a_daemon_that_talks_nonsense_is_left_alone() {
             counters.log
         );
         drop(stranger);
+    });
+}
+
+/// A U that has failed is told to the daemon that has named it, also where its table is not
+/// to be seen.
+#[test]
+fn a_failure_is_told_to_whoever_has_named_u() {
+    with_daemon(Variant::default(), "", |served| {
+        let stranger = listen(served, "answers", 0);
+        served.site.break_u("s2", Failure::Reset);
+        let (by, counters) = served.wget();
+        assert_eq!(by, "s1", "{}", counters.log);
+        assert_eq!(counters.get("refuted"), 1, "{}", counters.log);
+        let said = stranger.stdout().expect("what it says");
+        // RESOLVE, FAILED, and RESOLVE anew.
+        assert_eq!(said, "listens\nasked 1\nasked 3\nasked 1\n");
     });
 }
 
