@@ -1,12 +1,15 @@
 //! Another responder answers: who connects after that finds it, and it is asked ahead of
 //! time about what is used.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aarp_lab::Filter;
 
-use crate::daemon::{Served, with_daemon};
+use crate::daemon::{Served, kill, with_daemon};
+use crate::silent::age;
 use crate::site::{A, Counters, PATIENCE, PORT, Variant, now};
+use crate::stage::tool;
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -18,14 +21,22 @@ fn what_is_used_is_asked_about_ahead_of_time() {
     with_daemon(Variant::default(), &more, |served| {
         let _daemon = served.start();
         assert_eq!(served.curl().0, "s1");
-        let since = now();
         // Longer than the TTL: each finds the mapping in the table.
-        let mut turns = 0;
-        aarp_lab::wait_until("the mapping is refreshed", PATIENCE, || {
+        let mut since = now();
+        let mut begun = vec![since];
+        aarp_lab::wait_until("the mapping is refreshed twice", PATIENCE, || {
+            begun.push(now());
             let (by, counters) = served.curl();
             assert_eq!(by, "s1");
-            assert_eq!(counters.get("hits"), 1, "turn {turns}: {}", counters.log);
-            turns += 1;
+            if counters.get("hits") == 0 {
+                // Two have used it when it was due, and one of them in good time; unless the
+                // machine is so slow that they have not.
+                let [.., before, _, _] = begun[..] else {
+                    panic!("{}", counters.log);
+                };
+                assert!(now() - before > TTL / 5, "{begun:?}: {}", counters.log);
+                since = now();
+            }
             Ok(served.site.seen(since).probes() >= 2)
         })
         .expect("it is");
@@ -48,6 +59,7 @@ fn what_is_used_is_asked_about_ahead_of_time() {
         let asked = seen.s1.iter().filter(|packet| asked.matches(packet));
         let asked = asked.map(|packet| packet.time).max().expect("a probe");
         let after = last.saturating_sub(asked);
+        let turns = begun.len();
         println!("{turns} turns; s1 served until {after:?} after its last probe");
         assert!(after < 2 * TTL, "{after:?}");
     });
@@ -69,20 +81,26 @@ fn a_program_in_another_network_is_not_told() {
     });
 }
 
-/// A curl on a host whose network is its own, and which has the folder of the daemon at
-/// the place where the system's is.
-fn curl_in_container(served: &Served, host: &str) -> (String, Counters) {
-    let folder = served.table().parent().expect("a folder").to_owned();
-    let config = folder.join("default.toml");
+/// A configuration that does not say where the daemon is.
+fn default_places(served: &Served) -> PathBuf {
+    let config = served.table().with_file_name("default.toml");
     let text = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
                 [times]\nbudget = \"10s\"\nbudget_nonblocking = \"300ms\"\n";
     std::fs::write(&config, text).expect("a writable folder");
+    config
+}
+
+/// A curl on a host whose network is its own, and which has the folder of the daemon at
+/// the place where the system's is.
+fn curl_in_container(served: &Served, host: &str, runtime: &Path) -> (String, Counters) {
+    let folder = served.table().parent().expect("a folder").to_owned();
     let script = "mount -t tmpfs none /run && mkdir /run/aarp && mount --bind \"$1\" /run/aarp \
                   && exec curl -sS \"$2\"";
     let command = served.command_on(host, "unshare");
     let command = command.args(["-m", "sh", "-c", script, "sh"]).arg(&folder);
     let command = command.arg(format!("http://[{A}]:{PORT}/who"));
-    let command = command.env("AARP_CONFIG", &config);
+    let command = command.env("AARP_CONFIG", default_places(served));
+    let command = command.env("XDG_RUNTIME_DIR", runtime);
     served.fetched(command.env("AARP_LOG", "debug"))
 }
 
@@ -93,11 +111,11 @@ fn a_folder_that_is_mounted_in_another_network_serves_nobody_there() {
     with_daemon(Variant::default(), "", |served| {
         let _daemon = served.start();
         for (name, other) in [("told", "hits"), ("hits", "told")] {
-            let (by, counters) = curl_in_container(served, "client");
+            let (by, counters) = curl_in_container(served, "client", Path::new(""));
             let seen = [name, other, "probes"].map(|name| counters.get(name));
             assert_eq!((by.as_str(), seen), ("s1", [1, 0, 0]), "{}", counters.log);
         }
-        let (_, counters) = curl_in_container(served, "router");
+        let (_, counters) = curl_in_container(served, "router", Path::new(""));
         let seen = ["told", "hits"].map(|name| counters.get(name));
         assert_eq!(seen, [0, 0], "{}", counters.log);
         assert!(counters.get("probes") > 0, "{}", counters.log);
@@ -112,5 +130,29 @@ fn a_folder_that_is_mounted_in_another_network_serves_nobody_there() {
                 counters.log
             );
         }
+    });
+}
+
+/// The system's daemon was killed, and its table is there still; the user has one of
+/// their own, and that is read.
+#[test]
+fn of_two_tables_the_one_whose_daemon_lives_is_read() {
+    with_daemon(Variant::default(), "", |served| {
+        kill(&mut served.start());
+        age(served, Duration::from_secs(13));
+        let runtime = served.site.lab.work().join("runtime");
+        std::fs::create_dir(&runtime).expect("a writable folder");
+        let host = served.site.lab.host("client").expect("a host");
+        let command = host.command(tool("aarpd")).args(["run", "--user-daemon"]);
+        let command = command.arg("--config").arg(default_places(served));
+        let mut own = command.env("XDG_RUNTIME_DIR", &runtime).spawn();
+        let own = own.as_mut().expect("aarpd starts");
+        own.wait_stderr("serves ", PATIENCE).expect("it serves");
+        for (name, other) in [("told", "hits"), ("hits", "told")] {
+            let (by, counters) = curl_in_container(served, "client", &runtime);
+            let seen = [name, other, "probes"].map(|name| counters.get(name));
+            assert_eq!((by.as_str(), seen), ("s1", [1, 0, 0]), "{}", counters.log);
+        }
+        kill(own);
     });
 }
