@@ -34,7 +34,8 @@ fn what_is_used_is_asked_about_ahead_of_time() {
                 let [.., before, _, _] = begun[..] else {
                     panic!("{}", counters.log);
                 };
-                assert!(now() - before > TTL / 5, "{begun:?}: {}", counters.log);
+                let gap = now() - before;
+                assert!(gap > TTL / 5, "{gap:?}: {}", counters.log);
                 since = now();
             }
             Ok(served.site.seen(since).probes() >= 2)
