@@ -10,6 +10,7 @@ use aarp_core::table::TableWriter;
 use aarp_host::failure::{Failure, code};
 use aarp_mapper::{Limits, Mapper};
 use aarp_sys::clock::boottime;
+use aarp_sys::process::overflow_user;
 use aarp_sys::table::{CreateError, Created, Options, Previous, create, namespace};
 use rustix::event::epoll;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
@@ -144,6 +145,13 @@ fn descriptors() -> u64 {
 /// Programs trust what belongs to root, to the user that the configuration names, or to
 /// themselves.
 fn is_trusted(configuration: &Configuration, place: &Place, me: u32) -> Result<(), Failure> {
+    if me != 0 && me == overflow_user() {
+        let message = format!(
+            "this is user {me}, who stands for all users without a number: no program trusts \
+             what belongs to that"
+        );
+        return Err(Failure::new(code::CONFIGURATION, message));
+    }
     if me == 0 || place.user_daemon || configuration.user == Some(me) {
         return Ok(());
     }

@@ -4,10 +4,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Stdio;
+use std::time::Instant;
 
 use aarp_lab::{Process, Signal};
 
 use crate::daemon::{Served, kill, with_daemon};
+use crate::silent::Client;
 use crate::site::{Counters, Failure, PATIENCE, Variant};
 use crate::stage::{python, skip};
 
@@ -140,6 +142,32 @@ fn a_daemon_that_talks_nonsense_is_left_alone() {
             (by.as_str(), counters.get("told")),
             ("s2", 1),
             "{}",
+            counters.log
+        );
+        drop(stranger);
+    });
+}
+
+/// A daemon that has no room for one more is not tried again at once.
+#[test]
+fn a_busy_daemon_is_left_alone_for_a_while() {
+    with_daemon(Variant::default(), "", |served| {
+        let stranger = listen(served, "busy", 0);
+        // Each of its calls is a question.
+        let variables = [("AARP_TTL", "1us"), ("AARP_LOG", "debug")];
+        let mut client = Client::start(served, &variables);
+        let began = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(client.connect(), "s1");
+        }
+        let took = began.elapsed();
+        let counters = client.end();
+        let seen = ["pinned", "probes", "told"].map(|name| counters.get(name));
+        assert_eq!(seen, [5, 5, 0], "{}", counters.log);
+        let tried = lines(&counters, "aarpd.sock: aarpd is busy").len() as u64;
+        assert!(
+            (1..=1 + took.as_secs() / 2).contains(&tried),
+            "{took:?}: {}",
             counters.log
         );
         drop(stranger);

@@ -173,17 +173,17 @@ fn as_its_own_user_with_one_capability() {
     with_users(|site| {
         use std::os::unix::fs::{MetadataExt, chown};
         assert!(site.without_ping_sockets());
-        let config = format!("{PREFIXES}[daemon]\nuser = \"65534\"\n");
+        let config = format!("{PREFIXES}[daemon]\nuser = \"4711\"\n");
         std::fs::write(&site.config, &config).unwrap();
         // Where that user can reach it.
         let program = site.lab.work().join("aarpd");
         std::fs::copy(env!("CARGO_BIN_EXE_aarpd"), &program).unwrap();
         std::fs::create_dir(&site.run).unwrap();
-        chown(&site.run, Some(65534), Some(65534)).unwrap();
+        chown(&site.run, Some(4711), Some(4711)).unwrap();
         let spawn = || {
             let setpriv = site.host().command("setpriv").args([
-                "--reuid=65534",
-                "--regid=65534",
+                "--reuid=4711",
+                "--regid=4711",
                 "--clear-groups",
                 "--no-new-privs",
                 "--inh-caps=-all,+net_raw",
@@ -205,10 +205,7 @@ fn as_its_own_user_with_one_capability() {
         assert_eq!(client.status()["methods"][0], "raw socket");
         assert_eq!(client.u(A), u(1));
         let owner = |path: &std::path::Path| std::fs::metadata(path).unwrap().uid();
-        assert_eq!(
-            (owner(&site.table()), owner(&site.socket())),
-            (65534, 65534)
-        );
+        assert_eq!((owner(&site.table()), owner(&site.socket())), (4711, 4711));
         assert!(daemon.terminate(PATIENCE).unwrap().success());
         // Nobody would trust its table otherwise.
         std::fs::write(&site.config, PREFIXES).unwrap();
@@ -216,5 +213,12 @@ fn as_its_own_user_with_one_capability() {
         assert_eq!(daemon.wait(PATIENCE).unwrap().code(), Some(78));
         let said = daemon.stderr().unwrap();
         assert!(said.contains("daemon.user"), "{said}");
+        // Nor that of those without a number, whoever names it.
+        let command = site.host().command(&program).user(65534, 65534);
+        let command = command.args(["run", "--user-daemon"]);
+        let daemon = command.env("XDG_RUNTIME_DIR", &site.run).spawn().unwrap();
+        assert_eq!(daemon.wait(PATIENCE).unwrap().code(), Some(78));
+        let said = daemon.stderr().unwrap();
+        assert!(said.contains("without a number"), "{said}");
     });
 }
