@@ -28,8 +28,10 @@ use crate::{filter, flight, report};
 
 /// What is not there is looked for again after so long, when somebody asks.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Of a daemon that has given no sign of life in its table for so long nothing is
-/// expected. It gives one every five seconds.
+/// A daemon gives a sign of life in its table every five seconds. One that has given none
+/// for so long may be stuck, …
+const LATE: Duration = Duration::from_secs(7);
+/// … and of one that has given none for so long nothing is expected.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(12);
 /// One that has not answered, or says what means nothing, is not asked for so long.
 const STUCK: Duration = Duration::from_secs(10);
@@ -70,18 +72,28 @@ enum Life {
     Unknown,
     /// It goes on.
     Going,
+    /// It may be stuck.
+    Late,
     /// It is stuck, or dead.
     Silent,
 }
 
+impl Life {
+    /// Whether a table is read that somebody writes, as far as one knows.
+    fn is_any(self) -> bool {
+        matches!(self, Self::Going | Self::Late)
+    }
+}
+
 fn life(now: Duration) -> Life {
     let is_read = |table: &TableView<'_>| !table.header().is_retired();
-    match ATTACHED.table().filter(is_read) {
-        None => Life::Unknown,
-        Some(table) if now.saturating_sub(table.header().heartbeat()) > SIGN_OF_LIFE => {
-            Life::Silent
-        }
-        Some(_) => Life::Going,
+    let Some(table) = ATTACHED.table().filter(is_read) else {
+        return Life::Unknown;
+    };
+    match now.saturating_sub(table.header().heartbeat()) {
+        since if since > SIGN_OF_LIFE => Life::Silent,
+        since if since > LATE => Life::Late,
+        _ => Life::Going,
     }
 }
 
@@ -119,14 +131,14 @@ fn is_held_for_too_long(settings: &Settings, a: Ipv6Addr, now: Duration) -> bool
 /// and that somebody writes: then it is not remembered beside.
 pub(crate) fn is_kept(a: Ipv6Addr, now: Duration) -> bool {
     let found = || ATTACHED.table().and_then(|table| table.lookup(a, now));
-    life(now) == Life::Going && found().is_some()
+    life(now).is_any() && found().is_some()
 }
 
 /// The same where it has to be found first. Whether it was, now. A table whose daemon is
 /// silent may have been replaced without a word to those who read it.
 #[cold]
 pub(crate) fn find_table(settings: &Settings, state: &ProcessState, now: Duration) -> bool {
-    if settings.daemon.usage == DaemonUse::Off || !LOOK.is_over(now) || life(now) == Life::Going {
+    if settings.daemon.usage == DaemonUse::Off || !LOOK.is_over(now) || life(now).is_any() {
         return false;
     }
     let found = flight::question(state, || {
@@ -190,7 +202,7 @@ fn attach_within(
 /// Whether a daemon that has answered at this place serves this network namespace: its
 /// table tells. One whose table is not there is believed. To be called as a question.
 fn is_ours(settings: &Settings, now: Duration, place: u8) -> bool {
-    if life(now) != Life::Going {
+    if !life(now).is_any() {
         // Why it is not read, if it is not, has been said.
         let _ = attach(settings);
     }
@@ -435,7 +447,7 @@ fn used(settings: &Settings, state: &ProcessState, a: Ipv6Addr, mapping: &Mappin
 pub(crate) fn failed(settings: &Settings, state: &ProcessState, claim: &Claim, cause: Cause) {
     let now = boottime();
     let is_known = match life(now) {
-        Life::Going => ATTACHED
+        Life::Going | Life::Late => ATTACHED
             .table()
             .and_then(|table| table.lookup(claim.a, now))
             .is_some_and(|hit| hit.mapping.u == claim.u),

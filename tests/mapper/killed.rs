@@ -6,7 +6,7 @@ use std::time::Duration;
 use aarp_lab::Signal;
 
 use crate::daemon::{BUDGET, Served, kill, with_daemon};
-use crate::silent::Client;
+use crate::silent::{Client, age};
 use crate::site::{A, PATIENCE, PORT, Variant, now};
 
 /// The table of a killed daemon serves until it expires, and that of the next one after
@@ -54,6 +54,8 @@ fn a_stopped_daemon_holds_nobody_for_long() {
     with_daemon(Variant::default(), more, |served| {
         let mut daemon = served.start();
         daemon.signal(Signal::STOP).expect("aarpd runs");
+        // A moment ago.
+        age(served, Duration::ZERO);
         let (by, counters) = served.curl();
         assert_eq!(by, "s1");
         assert_eq!(counters.get("bypass.budget"), 1, "{}", counters.log);
