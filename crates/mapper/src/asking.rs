@@ -13,7 +13,7 @@ use aarp_wire::icmpv6::EchoRepr;
 use aarp_wire::probe::{Method, Payload};
 use aarp_wire::route::{RouteRepr, RouteType};
 
-use crate::mapper::{Action, Limits, Mapper, Probe, Start, Unasked};
+use crate::mapper::{Action, Mapper, Probe, Start, Unasked};
 use crate::questions::{Asked, Phase};
 
 impl Mapper<'_> {
@@ -83,7 +83,7 @@ impl Mapper<'_> {
     }
 
     /// Nobody can be asked: who waits is told so. Nothing is remembered.
-    fn give_up(&mut self, a: Ipv6Addr, unasked: Unasked) {
+    pub(crate) fn give_up(&mut self, a: Ipv6Addr, unasked: Unasked) {
         for asker in self.questions.take_waiters(a) {
             self.refuse(asker, a, unasked);
         }
@@ -94,8 +94,10 @@ impl Mapper<'_> {
     /// Sends what is due of a question, or ends it.
     pub(crate) fn drive(&mut self, a: Ipv6Addr, now: Duration) {
         loop {
-            let open = self.questions.get_mut(a);
-            let Some(asked) = open.and_then(|open| open.asked.as_mut()) else {
+            let Some(open) = self.questions.get_mut(a) else {
+                return;
+            };
+            let Some(asked) = &mut open.asked else {
                 return;
             };
             let rank = match asked.resolution.step(now) {
@@ -103,7 +105,7 @@ impl Mapper<'_> {
                 Step::Wait(until) => return self.questions.wake(a, Some(until)),
                 Step::Over => return self.conclude(a, now),
             };
-            let is_first = asked.resolution.sent() == 0;
+            let (is_first, lane) = (asked.resolution.sent() == 0, open.lane);
             let mut message = [0; MESSAGE_MAX];
             let length = asked.resolution.emit(rank, now, &mut message).len();
             let port = match RANKING[rank] {
@@ -112,8 +114,7 @@ impl Mapper<'_> {
             };
             // Its turn has stood for the first.
             if !is_first {
-                let Limits { total, site, .. } = &self.limits;
-                self.paces.charge(total, site, a, now);
+                self.paces.charge(&self.limits, lane, a, now);
             }
             self.counters.sent[rank] += 1;
             self.actions.push_back(Action::Send(Probe {

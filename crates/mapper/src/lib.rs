@@ -8,7 +8,9 @@
 //! `CLOCK_BOOTTIME`.
 //!
 //! * One question to one A serves all who ask.
-//! * Probes leave at a limited rate, in total and for each /48 ([`pace`]).
+//! * Probes leave at a limited rate, in total and for each /48 ([`pace`]). What would have
+//!   to wait for its turn for too long is refused at once; and root's questions, those of
+//!   all other users, and refreshes have a share each.
 //! * Users have a share each, and those who are neither root nor the daemon's own ask
 //!   about `prefixes` alone ([`users`]).
 //! * A mapping that is used is asked again before its end; one that is not ends.

@@ -31,8 +31,10 @@ pub struct Limits {
     pub open: usize,
     /// Askers that wait at the same time.
     pub waiters: usize,
-    /// For how long a question may wait for its turn; one that would for longer is
-    /// refused.
+    /// Those of one user among them who is neither root nor the daemon's own.
+    pub user_waiters: usize,
+    /// For how long a question may wait for its turn, by [`crate::pace::Lane::patience`]; one that
+    /// would for longer is refused.
     pub patience: Duration,
 }
 
@@ -44,6 +46,7 @@ impl Default for Limits {
             user: Rate::new(50, 200),
             open: 8192,
             waiters: 16384,
+            user_waiters: 1024,
             patience: Duration::from_secs(1),
         }
     }
@@ -267,10 +270,13 @@ impl<'t> Mapper<'t> {
     /// When [`next`](Self::next) has something to do, if nothing happens before.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
-        if !self.actions.is_empty() || self.is_sweeping() {
+        if !self.actions.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.questions.due()
+        [self.sweep_due(), self.questions.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What is to be done now.
@@ -281,7 +287,7 @@ impl<'t> Mapper<'t> {
             }
             match self.questions.take_due(now) {
                 Some(a) => self.pursue(a, now),
-                None if self.is_sweeping() => self.sweep(now),
+                None if self.sweep_due().is_some_and(|at| at <= now) => self.sweep(now),
                 None => return None,
             }
         }
@@ -290,10 +296,8 @@ impl<'t> Mapper<'t> {
     /// Does what is due about a question.
     fn pursue(&mut self, a: Ipv6Addr, now: Duration) {
         match self.questions.get(a).map(|open| open.phase) {
-            Some(Phase::AwaitsSite | Phase::Pausing) => {
-                self.await_turn(a, Phase::AwaitsTotal, now);
-            }
-            Some(Phase::AwaitsTotal) => {
+            Some(Phase::Pausing) => self.ask_again(a, now),
+            Some(Phase::AwaitsTurn) => {
                 if let Some(open) = self.questions.get_mut(a) {
                     open.phase = Phase::Beginning;
                     self.actions.push_back(Action::Begin(a));
@@ -304,11 +308,30 @@ impl<'t> Mapper<'t> {
         }
     }
 
-    pub(crate) fn await_turn(&mut self, a: Ipv6Addr, phase: Phase, now: Duration) {
-        let turn = self.paces.reserve_total(&self.limits.total, now);
-        if let Some(open) = self.questions.get_mut(a) {
-            open.phase = phase;
-            self.questions.wake(a, Some(turn));
+    /// Has a question that is open wait for another turn. Where there is none, who waits
+    /// is told so, and U that is known holds on.
+    pub(crate) fn ask_again(&mut self, a: Ipv6Addr, now: Duration) {
+        let Some(open) = self.questions.get_mut(a) else {
+            return;
+        };
+        let lane = open.lane;
+        if let Some(turn) = self.paces.reserve(&self.limits, lane, a, now) {
+            open.phase = Phase::AwaitsTurn;
+            return self.questions.wake(a, Some(turn));
+        }
+        let known = self.known(a).filter(|entry| self.is_fresh(entry, now));
+        let later = now + self.limits.patience / 2;
+        match known.filter(|entry| later < entry.mapping.expiry) {
+            Some(_) => {
+                for asker in self.questions.take_waiters(a) {
+                    self.refuse(asker, a, Unasked::Busy);
+                }
+                if let Some(open) = self.questions.get_mut(a) {
+                    open.phase = Phase::Pausing;
+                }
+                self.questions.wake(a, Some(later));
+            }
+            None => self.give_up(a, Unasked::Busy),
         }
     }
 }

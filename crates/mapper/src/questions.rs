@@ -1,5 +1,6 @@
 //! The questions that are open: one for each A, however many wait for it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use aarp_core::resolution::Resolution;
 use aarp_wire::probe::Nonce;
 use aarp_wire::route::RouteRepr;
 
-use crate::mapper::Asker;
+use crate::mapper::{Asker, Limits};
+use crate::pace::Lane;
+use crate::users::User;
 
 /// Why A is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +50,8 @@ impl Why {
 /// How far a question is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It waits for the turn of its /48.
-    AwaitsSite,
-    /// It waits for the turn among all.
-    AwaitsTotal,
+    /// It waits for its turn.
+    AwaitsTurn,
     /// The caller is to begin it.
     Beginning,
     /// Probes are on their way.
@@ -78,8 +79,9 @@ const OVER: usize = 4096;
 pub(crate) struct Open {
     pub(crate) phase: Phase,
     pub(crate) why: Why,
+    pub(crate) lane: Lane,
     pub(crate) plan: Plan,
-    pub(crate) waiters: Vec<Asker>,
+    pub(crate) waiters: Vec<(Asker, User)>,
     /// How often it was asked without an answer.
     pub(crate) tries: u8,
     /// Since probes were on their way.
@@ -99,10 +101,11 @@ pub(crate) struct Asked {
 }
 
 impl Open {
-    pub(crate) fn new(why: Why, plan: Plan) -> Self {
+    pub(crate) fn new(why: Why, lane: Lane, plan: Plan) -> Self {
         Self {
-            phase: Phase::AwaitsSite,
+            phase: Phase::AwaitsTurn,
             why,
+            lane,
             plan,
             waiters: Vec::new(),
             tries: 0,
@@ -120,13 +123,37 @@ pub(crate) struct Questions {
     wakes: BTreeSet<(Duration, Ipv6Addr)>,
     /// The same of those that are over.
     ends: BTreeSet<(Duration, Ipv6Addr)>,
-    waiters: usize,
+    /// How many are not over, by lane.
+    active: [usize; Lane::COUNT],
+    waiters: Waiters,
+}
+
+/// How many wait for answers.
+#[derive(Debug, Default)]
+struct Waiters {
+    all: usize,
+    /// Those who are neither root nor the daemon's own, and how many each user has.
+    others: usize,
+    of_user: HashMap<u32, usize>,
 }
 
 impl Questions {
     /// How many are not over.
     pub(crate) fn active(&self) -> usize {
-        self.by_a.len() - self.ends.len()
+        self.active.iter().sum()
+    }
+
+    /// Whether there is room for one more of that lane: upkeep has a quarter that is left
+    /// to it, root's programs another.
+    pub(crate) fn has_room(&self, lane: Lane, open: usize) -> bool {
+        let quarter = open / 4;
+        let [own, others, upkeep] = self.active;
+        let room = match lane {
+            Lane::Own => own + others < open - quarter,
+            Lane::Others => others < (open / 2).max(1) && own + others < open - quarter,
+            Lane::Upkeep => upkeep < quarter.max(1),
+        };
+        room && self.active() < open
     }
 
     /// What is being found out.
@@ -137,7 +164,25 @@ impl Questions {
 
     /// How many wait for answers.
     pub(crate) fn waiters(&self) -> usize {
-        self.waiters
+        self.waiters.all
+    }
+
+    /// Whether one more of that user may wait; all who are neither root nor the daemon's
+    /// own leave a quarter to these.
+    pub(crate) fn may_wait(&self, user: User, limits: &Limits) -> bool {
+        let Waiters {
+            all,
+            others,
+            of_user,
+        } = &self.waiters;
+        let is_within = match user {
+            User::Own => true,
+            User::Other(uid) => {
+                *others < limits.waiters - limits.waiters / 4
+                    && of_user.get(&uid).copied().unwrap_or(0) < limits.user_waiters
+            }
+        };
+        is_within && *all < limits.waiters
     }
 
     pub(crate) fn get(&self, a: Ipv6Addr) -> Option<&Open> {
@@ -156,6 +201,7 @@ impl Questions {
     /// Adds a question, in the place of another about the same A.
     pub(crate) fn insert(&mut self, a: Ipv6Addr, open: Open, wake: Duration) {
         self.remove(a);
+        self.active[open.lane as usize] += 1;
         self.by_a.insert(a, open);
         self.wake(a, Some(wake));
     }
@@ -180,6 +226,7 @@ impl Questions {
     /// Lets a question be over: it is forgotten at its time, or earlier to make room.
     pub(crate) fn end(&mut self, a: Ipv6Addr, phase: Phase, at: Duration) {
         if let Some(open) = self.by_a.get_mut(&a) {
+            self.active[open.lane as usize] -= usize::from(!open.phase.is_over());
             open.phase = phase;
             self.wake(a, Some(at));
         }
@@ -205,10 +252,15 @@ impl Questions {
     }
 
     /// Has somebody wait for the answer.
-    pub(crate) fn join(&mut self, a: Ipv6Addr, asker: Asker) {
-        if let Some(open) = self.by_a.get_mut(&a) {
-            open.waiters.push(asker);
-            self.waiters += 1;
+    pub(crate) fn join(&mut self, a: Ipv6Addr, asker: Asker, user: User) {
+        let Some(open) = self.by_a.get_mut(&a) else {
+            return;
+        };
+        open.waiters.push((asker, user));
+        self.waiters.all += 1;
+        if let User::Other(uid) = user {
+            self.waiters.others += 1;
+            *self.waiters.of_user.entry(uid).or_default() += 1;
         }
     }
 
@@ -216,8 +268,19 @@ impl Questions {
     pub(crate) fn take_waiters(&mut self, a: Ipv6Addr) -> Vec<Asker> {
         let waiters = self.by_a.get_mut(&a).map(|open| &mut open.waiters);
         let waiters = waiters.map(std::mem::take).unwrap_or_default();
-        self.waiters -= waiters.len();
-        waiters
+        self.waiters.all -= waiters.len();
+        for (_, user) in &waiters {
+            if let User::Other(uid) = user
+                && let Entry::Occupied(mut count) = self.waiters.of_user.entry(*uid)
+            {
+                self.waiters.others -= 1;
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+        waiters.into_iter().map(|(asker, _)| asker).collect()
     }
 
     /// Takes note that probes leave with these nonces.
@@ -245,7 +308,9 @@ impl Questions {
         self.wake(a, None);
         self.take_waiters(a);
         self.forget_nonces(a);
-        self.by_a.remove(&a);
+        if let Some(open) = self.by_a.remove(&a) {
+            self.active[open.lane as usize] -= usize::from(!open.phase.is_over());
+        }
     }
 
     /// When the first of them is due.

@@ -10,6 +10,7 @@ use aarp_core::table::Entry;
 
 use crate::event::Event;
 use crate::mapper::{Asker, Failed, Mapper, Reply, Unasked};
+use crate::pace::Lane;
 use crate::questions::{Open, Phase, Why};
 use crate::users::User;
 
@@ -34,7 +35,7 @@ impl Mapper<'_> {
                 return;
             }
         }
-        if self.questions.waiters() >= self.limits.waiters {
+        if !self.questions.may_wait(user, &self.limits) {
             return self.refuse(asker, a, Unasked::Busy);
         }
         match open {
@@ -42,7 +43,7 @@ impl Mapper<'_> {
                 self.counters.joined += 1;
                 // Somebody waits now.
                 if phase == Phase::Pausing {
-                    self.await_turn(a, Phase::AwaitsTotal, now);
+                    self.ask_again(a, now);
                 }
             }
             _ => {
@@ -50,13 +51,13 @@ impl Mapper<'_> {
                     return self.refuse(asker, a, Unasked::UserLimit);
                 }
                 let why = if anew { Why::Doubt } else { Why::Asked };
-                if let Err(unasked) = self.ask(a, interest, why, now) {
+                if let Err(unasked) = self.ask(a, interest, (why, user.lane()), now) {
                     return self.refuse(asker, a, unasked);
                 }
                 self.counters.misses += 1;
             }
         }
-        self.questions.join(a, asker);
+        self.questions.join(a, asker, user);
     }
 
     /// Somebody has used a mapping that is about to end.
@@ -76,7 +77,10 @@ impl Mapper<'_> {
         } = *entry;
         let left = mapping.expiry.saturating_sub(now);
         let is_due = left < Duration::from_millis(due.into());
-        if is_due && mapping.state == State::Pinned && self.ask_by_itself(a, Why::Refresh, now) {
+        if is_due
+            && mapping.state == State::Pinned
+            && self.ask_by_itself(a, (Why::Refresh, Lane::Upkeep), now)
+        {
             // Readers need not say so again.
             self.table.note_use(a, now);
             return;
@@ -114,7 +118,7 @@ impl Mapper<'_> {
         if !is_believed {
             return;
         }
-        if self.ask_by_itself(a, Why::Doubt, now) {
+        if self.ask_by_itself(a, (Why::Doubt, user.lane()), now) {
             self.counters.doubts += 1;
             self.happened(Event::Failed {
                 a,
@@ -127,8 +131,8 @@ impl Mapper<'_> {
     }
 
     /// Asks about a mapping that is there, if that is not being done; whether it is now.
-    pub(crate) fn ask_by_itself(&mut self, a: Ipv6Addr, why: Why, now: Duration) -> bool {
-        let doubted = |open: &Open| (why, open.why) == (Why::Doubt, Why::Doubt);
+    pub(crate) fn ask_by_itself(&mut self, a: Ipv6Addr, why: (Why, Lane), now: Duration) -> bool {
+        let doubted = |open: &Open| (why.0, open.why) == (Why::Doubt, Why::Doubt);
         let is_free = |open: &Open| open.phase.is_over() && !doubted(open);
         if !self.questions.get(a).is_none_or(is_free) {
             return false;
@@ -144,18 +148,16 @@ impl Mapper<'_> {
         &mut self,
         a: Ipv6Addr,
         interest: Interest,
-        why: Why,
+        (why, lane): (Why, Lane),
         now: Duration,
     ) -> Result<(), Unasked> {
-        if self.questions.active() >= self.limits.open {
+        if !self.questions.has_room(lane, self.limits.open) {
             return Err(Unasked::Busy);
         }
-        let latest = now + self.limits.patience;
-        let site = &self.limits.site;
-        let turn = self.paces.reserve_site(site, a, now, latest);
+        let turn = self.paces.reserve(&self.limits, lane, a, now);
         let turn = turn.ok_or(Unasked::Busy)?;
         let plan = plan(&self.settings, a, interest, Patience::Blocking);
-        self.questions.insert(a, Open::new(why, plan), turn);
+        self.questions.insert(a, Open::new(why, lane, plan), turn);
         self.counters.questions[why as usize] += 1;
         Ok(())
     }

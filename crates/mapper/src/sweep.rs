@@ -11,13 +11,11 @@ use aarp_core::table::Entry;
 
 use crate::event::Event;
 use crate::mapper::Mapper;
-use crate::questions::{Phase, Why};
+use crate::pace::Lane;
+use crate::questions::Why;
 
 /// Places of the table that are looked at in one go.
 const PLACES: usize = 1024;
-/// Only so many parts of all questions are asked because of a new epoch: the rest is for
-/// those who wait.
-const SHARE: usize = 4;
 /// The default route, or one of the few that stand in for it together.
 const DEFAULT_BITS: u8 = 3;
 
@@ -92,14 +90,16 @@ impl Mapper<'_> {
         self.happened(Event::Epoch { epoch, cause });
         // An answer that is on its way may have come from where A was before.
         for a in self.questions.outdated() {
-            self.await_turn(a, Phase::AwaitsTotal, now);
+            self.ask_again(a, now);
         }
         self.sweep = Some(Sweep { place: 0 });
     }
 
-    /// Whether there is more of the table to look through, and room for what is found.
-    pub(crate) fn is_sweeping(&self) -> bool {
-        self.sweep.is_some() && self.questions.active() < self.limits.open / SHARE
+    /// From when on more of the table is to be looked through: there is room for what is
+    /// found.
+    pub(crate) fn sweep_due(&self) -> Option<Duration> {
+        let has_room = self.questions.has_room(Lane::Upkeep, self.limits.open);
+        (self.sweep.is_some() && has_room).then(|| self.paces.upkeep_from(&self.limits))
     }
 
     /// Looks through a part of the table: what is in use is asked about.
@@ -112,7 +112,7 @@ impl Mapper<'_> {
         for entry in table.entries(place..place + PLACES) {
             // Where it cannot be asked now, who uses it next has it asked.
             if entry.epoch != epoch && self.is_used(&entry, now) {
-                self.ask_by_itself(entry.a, Why::Epoch, now);
+                self.ask_by_itself(entry.a, (Why::Epoch, Lane::Upkeep), now);
             }
         }
         let next = place + PLACES;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use crate::pace::{Pace, Rate};
+use crate::pace::{Lane, Pace, Rate};
 
 /// Who asks, by the credentials of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +14,16 @@ pub enum User {
     Own,
     /// Another, by number: asks about `prefixes` alone, at a limited rate.
     Other(u32),
+}
+
+impl User {
+    /// The share of the pace that its questions have.
+    pub(crate) fn lane(self) -> Lane {
+        match self {
+            User::Own => Lane::Own,
+            User::Other(_) => Lane::Others,
+        }
+    }
 }
 
 /// How many users are remembered; one that was not heard of for long has its whole share.
