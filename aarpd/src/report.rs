@@ -369,6 +369,8 @@ mod tests {
             epoch: 1,
             used: 95,
             due: 12_000,
+            is_used: false,
+            is_others: false,
         };
         let told = mapping(&entry, Duration::from_secs(100));
         let record: serde_json::Value = serde_json::from_str(&told).unwrap();

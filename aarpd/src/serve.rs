@@ -343,7 +343,7 @@ impl Daemon<'_> {
                 if fixed(&read) != fixed(self.configuration) {
                     say("socket, table, entries, user and metrics stay until it is restarted");
                 }
-                let forgotten = self.mapper.reload(read.resolve);
+                let forgotten = self.mapper.reload(read.resolve, boottime());
                 say(&format!(
                     "has read its configuration again; mappings that it forbids: {forgotten}"
                 ));

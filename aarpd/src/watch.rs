@@ -145,6 +145,8 @@ impl Routes {
                 Ok(Change::Nothing) => continue,
                 Ok(Change::Route(to, length)) if self.prefixes.len() < PREFIXES => {
                     match Prefix::new(to, length) {
+                        // One that comes and goes is one.
+                        Ok(prefix) if self.prefixes.contains(&prefix) => {}
                         Ok(prefix) => self.prefixes.push(prefix),
                         Err(_) => self.any = true,
                     }

@@ -73,7 +73,7 @@ impl Mapper<'_> {
             nonces,
             refused: None,
         };
-        self.questions.begin(a, asked);
+        self.questions.begin(a, asked, now);
         self.drive(a, now);
     }
 
@@ -84,8 +84,8 @@ impl Mapper<'_> {
 
     /// Nobody can be asked: who waits is told so. Nothing is remembered.
     pub(crate) fn give_up(&mut self, a: Ipv6Addr, unasked: Unasked) {
-        for asker in self.questions.take_waiters(a) {
-            self.refuse(asker, a, unasked);
+        for waiter in self.questions.take_waiters(a) {
+            self.refuse(waiter, a, unasked);
         }
         self.questions.remove(a);
         self.forget_outdated(a);

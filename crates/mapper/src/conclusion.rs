@@ -4,13 +4,18 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use aarp_core::accept::judge_address;
 use aarp_core::mapping::{Answer, Mapping, State};
+use aarp_core::policy::{Patience, interest, plan};
 use aarp_core::resolution::RANKING;
-use aarp_core::table::Entry;
+use aarp_core::table::{Entry, Stored};
 
 use crate::event::Event;
 use crate::mapper::{Mapper, Reply};
-use crate::questions::{Phase, Why};
+use crate::permit::due;
+use crate::questions::{Open, Phase, Why};
+use crate::requests::unasked_for;
+use crate::users::User;
 
 /// How often in a row a U that is in use may not answer before it is given up.
 const TRIES: u8 = 3;
@@ -21,10 +26,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// For how long an answer is taken that comes too late.
 const LATE: Duration = Duration::from_secs(5);
 /// How soon the same A may be doubted again.
-const DOUBT_AGAIN: Duration = Duration::from_secs(1);
-/// The part of its time before the end of a mapping in which it is asked again: one in so
-/// many.
-const AHEAD: u32 = 5;
+pub(crate) const DOUBT_AGAIN: Duration = Duration::from_secs(1);
 
 impl Mapper<'_> {
     /// A question has ended.
@@ -33,8 +35,15 @@ impl Mapper<'_> {
             return;
         };
         let Some(asked) = &open.asked else { return };
-        let (why, times, tries) = (open.why, open.plan.times, open.tries);
-        let (answer, rank) = asked.resolution.answer(now, times.budget);
+        let (why, user, tries) = (open.why, open.user, open.tries);
+        let budget = open.plan.times.budget;
+        // The configuration may have become another since it was asked.
+        let times = match interest(&self.settings, a) {
+            Ok(interest) => plan(&self.settings, a, interest, Patience::Blocking).times,
+            Err(bypass) => return self.give_up(a, unasked_for(bypass)),
+        };
+        let (answer, rank) = asked.resolution.answer(now, budget);
+        let answer = self.judged(a, answer);
         let (refused, sent) = (asked.refused, asked.resolution.sent());
         let previous = self.known(a);
         let pinned = previous.filter(|entry| entry.mapping.state == State::Pinned);
@@ -45,9 +54,7 @@ impl Mapper<'_> {
             && let Some(pause) = pause(why, tries, entry.mapping.expiry - now)
         {
             // Nobody forgets U yet.
-            for asker in self.questions.take_waiters(a) {
-                self.tell(asker, Reply::Mapping(a, entry.mapping));
-            }
+            self.tell_all(a, entry.mapping);
             if let Some(open) = self.questions.get_mut(a) {
                 open.tries += 1;
                 open.phase = Phase::Pausing;
@@ -60,25 +67,22 @@ impl Mapper<'_> {
             (Why::Epoch, Some(entry)) => entry.used,
             _ => u32::try_from(now.as_secs()).unwrap_or(u32::MAX),
         };
-        let ahead = match mapping.state {
-            State::Pinned => (times.ttl / AHEAD).as_millis(),
-            _ => 0,
-        };
         let entry = Entry {
             a,
             mapping,
             epoch: self.table.view().header().epoch() as u8,
             used,
-            due: u32::try_from(ahead).unwrap_or(u32::MAX),
+            due: due(&mapping, &times),
+            is_used: why == Why::Refresh || pinned.is_some_and(|entry| entry.is_used),
+            is_others: self.is_of_others(a, user, previous),
         };
-        self.table.store_entry(&entry, now);
-        for asker in self.questions.take_waiters(a) {
-            self.tell(asker, Reply::Mapping(a, mapping));
+        if self.keep(&entry, user, previous.is_some(), now) {
+            self.announce(a, known, &mapping, refused.map(|(_, refusal)| refusal));
         }
-        self.announce(a, known, &mapping, refused.map(|(_, refusal)| refusal));
+        self.tell_all(a, mapping);
         // Another answer to another attempt is no forgery.
         let mut until = match (is_answered, sent > 1) {
-            (true, true) => Some(now + times.budget),
+            (true, true) => Some(now + budget),
             (true, false) => None,
             (false, _) => Some(now + LATE),
         };
@@ -89,6 +93,51 @@ impl Mapper<'_> {
             (None, _) => self.questions.remove(a),
             (Some(until), true) => self.questions.end(a, Phase::Answered, until),
             (Some(until), false) => self.questions.end(a, Phase::Lingering, until),
+        }
+    }
+
+    /// What counts of an answer by the settings of now.
+    fn judged(&self, a: Ipv6Addr, answer: Answer) -> Answer {
+        match answer {
+            Answer::Pinned { u, .. } if judge_address(&self.settings, a, u).is_some() => {
+                Answer::Untrusted { u }
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether only users have asked about A who are neither root nor the daemon's own.
+    fn is_of_others(&self, a: Ipv6Addr, user: Option<User>, previous: Option<Entry>) -> bool {
+        let waits = |open: &Open| open.waiters.iter().any(|(_, user)| *user == User::Own);
+        let is_own = user == Some(User::Own)
+            || previous.is_some_and(|entry| !entry.is_others)
+            || self.questions.get(a).is_some_and(waits);
+        !is_own
+    }
+
+    /// Stores what was found out, if there is a place for it, and its user has not added
+    /// too much to that part of the table. Whether it is there.
+    fn keep(&mut self, entry: &Entry, user: Option<User>, is_known: bool, now: Duration) -> bool {
+        if let Some(User::Other(uid)) = user
+            && entry.is_others
+            && !is_known
+            && !self.crowds.permits(uid, self.table.region(entry.a), now)
+        {
+            self.counters.unkept += 1;
+            return false;
+        }
+        let is_kept = self.table.store_entry(entry, now) != Stored::Refused;
+        self.counters.unkept += u64::from(!is_kept);
+        is_kept
+    }
+
+    /// Tells all who wait, as far as they may still know.
+    fn tell_all(&mut self, a: Ipv6Addr, mapping: Mapping) {
+        for (asker, user) in self.questions.take_waiters(a) {
+            match self.interest(user, a) {
+                Ok(_) => self.tell(asker, Reply::Mapping(a, mapping)),
+                Err(unasked) => self.refuse((asker, user), a, unasked),
+            }
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Counters {
     pub late: u64,
     /// What came in and answers no question, by [`Ignored`].
     pub ignored: [u64; Ignored::ALL.len()],
+    /// Answers that were told and not kept, for want of a place in the table.
+    pub unkept: u64,
     /// Times that another U answered than before.
     pub changes: u64,
     /// Mappings to a U that stopped answering.

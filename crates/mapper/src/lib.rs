@@ -13,6 +13,7 @@
 //!   all other users, and refreshes have a share each.
 //! * Users have a share each, and those who are neither root nor the daemon's own ask
 //!   about `prefixes` alone ([`users`]).
+//! * What only users who are not root have asked about takes a bounded part of the table.
 //! * A mapping that is used is asked again before its end; one that is not ends.
 //! * Who says that a U has failed makes A be asked again, and nobody forget anything.
 #![forbid(unsafe_code)]
@@ -20,9 +21,12 @@
 mod asking;
 mod conclusion;
 pub mod counters;
+mod crowds;
 pub mod event;
+mod judging;
 mod mapper;
 pub mod pace;
+mod permit;
 mod questions;
 mod requests;
 pub mod sockets;
@@ -31,10 +35,12 @@ pub mod users;
 
 pub use counters::Counters;
 pub use event::Event;
+pub use judging::Changed;
 pub use mapper::{Action, Asker, Failed, Limits, Mapper, Probe, Reply, Start, Unasked};
+pub use permit::permitted;
 pub use questions::Why;
-pub use sweep::{Cause, Changed};
-pub use users::User;
+pub use sweep::Cause;
+pub use users::{Share, User};
 
 #[cfg(test)]
 mod tests;

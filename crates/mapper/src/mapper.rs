@@ -8,15 +8,20 @@ use aarp_core::mapping::Mapping;
 use aarp_core::probing::MESSAGE_MAX;
 use aarp_core::resolution::Rank;
 use aarp_core::settings::{Methods, Settings};
-use aarp_core::table::{Entry, TableWriter};
+use aarp_core::table::{Entry, REACH, TableWriter};
 use aarp_wire::route::RouteRepr;
 
 use crate::counters::Counters;
+use crate::crowds::Crowds;
 use crate::event::Event;
+use crate::judging::Judging;
 use crate::pace::{Paces, Rate};
 use crate::questions::{Phase, Questions};
 use crate::sweep::Sweep;
 use crate::users::Shares;
+
+/// Parts of the table that are looked through before everything else has its turn.
+const LOOKS: usize = 8;
 
 /// How much is done at once and in a second.
 #[derive(Debug, Clone, Copy)]
@@ -194,9 +199,11 @@ pub struct Mapper<'t> {
     pub(crate) questions: Questions,
     pub(crate) paces: Paces,
     pub(crate) shares: Shares,
+    pub(crate) crowds: Crowds,
     pub(crate) counters: Counters,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) sweep: Option<Sweep>,
+    pub(crate) judging: Option<Judging>,
 }
 
 impl<'t> Mapper<'t> {
@@ -207,8 +214,10 @@ impl<'t> Mapper<'t> {
         settings: Box<Settings>,
         limits: Limits,
     ) -> Self {
+        let crowds = Crowds::new(table.view().slots().div_ceil(REACH));
         Self {
             table,
+            crowds,
             settings,
             limits,
             questions: Questions::default(),
@@ -217,6 +226,7 @@ impl<'t> Mapper<'t> {
             counters: Counters::default(),
             actions: VecDeque::new(),
             sweep: None,
+            judging: None,
         }
     }
 
@@ -247,6 +257,12 @@ impl<'t> Mapper<'t> {
         &self.counters
     }
 
+    /// What users who are neither root nor the daemon's own have used of their shares.
+    #[must_use]
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
     /// The settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -273,22 +289,33 @@ impl<'t> Mapper<'t> {
         if !self.actions.is_empty() {
             return Some(Duration::ZERO);
         }
-        [self.sweep_due(), self.questions.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let judging = self.judging.is_some().then_some(Duration::ZERO);
+        let dues = [judging, self.sweep_due(), self.questions.due()];
+        dues.into_iter().flatten().min()
     }
 
-    /// What is to be done now.
+    /// What is to be done now. `None` for nothing, or where so much of the table was looked
+    /// through that everything else is to have its turn: [`due`](Self::due) says so.
     pub fn next(&mut self, now: Duration) -> Option<Action> {
+        let mut looks = LOOKS;
         loop {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            match self.questions.take_due(now) {
-                Some(a) => self.pursue(a, now),
-                None if self.sweep_due().is_some_and(|at| at <= now) => self.sweep(now),
-                None => return None,
+            if let Some((a, again)) = self.questions.take_due(now) {
+                match again {
+                    Some(user) => self.doubt_again(a, user, now),
+                    None => self.pursue(a, now),
+                }
+                continue;
+            }
+            looks = looks.checked_sub(1)?;
+            if self.judging.is_some() {
+                self.judge(now);
+            } else if self.sweep_due().is_some_and(|at| at <= now) {
+                self.sweep(now);
+            } else {
+                return None;
             }
         }
     }
@@ -323,8 +350,8 @@ impl<'t> Mapper<'t> {
         let later = now + self.limits.patience / 2;
         match known.filter(|entry| later < entry.mapping.expiry) {
             Some(_) => {
-                for asker in self.questions.take_waiters(a) {
-                    self.refuse(asker, a, Unasked::Busy);
+                for waiter in self.questions.take_waiters(a) {
+                    self.refuse(waiter, a, Unasked::Busy);
                 }
                 if let Some(open) = self.questions.get_mut(a) {
                     open.phase = Phase::Pausing;

@@ -80,8 +80,14 @@ pub(crate) struct Open {
     pub(crate) phase: Phase,
     pub(crate) why: Why,
     pub(crate) lane: Lane,
+    /// Who has had it asked; nobody where it is asked because it is used.
+    pub(crate) user: Option<User>,
     pub(crate) plan: Plan,
     pub(crate) waiters: Vec<(Asker, User)>,
+    /// When it was asked last, or turned up.
+    pub(crate) began: Duration,
+    /// Who has said, while it is over, that U has failed again.
+    pub(crate) again: Option<User>,
     /// How often it was asked without an answer.
     pub(crate) tries: u8,
     /// Since probes were on their way.
@@ -101,13 +107,17 @@ pub(crate) struct Asked {
 }
 
 impl Open {
-    pub(crate) fn new(why: Why, lane: Lane, plan: Plan) -> Self {
+    pub(crate) fn new(why: Why, user: Option<User>, plan: Plan, now: Duration) -> Self {
+        let lane = user.map_or(Lane::Upkeep, User::lane);
         Self {
             phase: Phase::AwaitsTurn,
             why,
             lane,
+            user,
             plan,
             waiters: Vec::new(),
+            began: now,
+            again: None,
             tries: 0,
             asked: None,
             wake: None,
@@ -223,6 +233,14 @@ impl Questions {
         }
     }
 
+    /// Has something done about it sooner than was said.
+    pub(crate) fn wake_sooner(&mut self, a: Ipv6Addr, at: Duration) {
+        let due = self.by_a.get(&a).and_then(|open| open.wake);
+        if due.is_some_and(|due| at < due) {
+            self.wake(a, Some(at));
+        }
+    }
+
     /// Lets a question be over: it is forgotten at its time, or earlier to make room.
     pub(crate) fn end(&mut self, a: Ipv6Addr, phase: Phase, at: Duration) {
         if let Some(open) = self.by_a.get_mut(&a) {
@@ -237,12 +255,17 @@ impl Questions {
         }
     }
 
-    /// Those whose answers would be of no use any more: they are to be asked anew. What is
-    /// over is forgotten.
-    pub(crate) fn outdated(&mut self) -> Vec<Ipv6Addr> {
+    /// Forgets what is over.
+    pub(crate) fn forget_over(&mut self) {
         while let Some((_, first)) = self.ends.first().copied() {
             self.remove(first);
         }
+    }
+
+    /// Those whose answers would be of no use any more: they are to be asked anew. What is
+    /// over is forgotten.
+    pub(crate) fn outdated(&mut self) -> Vec<Ipv6Addr> {
+        self.forget_over();
         let asked = self.by_a.iter().filter(|(_, open)| open.asked.is_some());
         let asked: Vec<_> = asked.map(|(a, _)| *a).collect();
         for a in &asked {
@@ -265,7 +288,7 @@ impl Questions {
     }
 
     /// Those who wait, who then do no longer.
-    pub(crate) fn take_waiters(&mut self, a: Ipv6Addr) -> Vec<Asker> {
+    pub(crate) fn take_waiters(&mut self, a: Ipv6Addr) -> Vec<(Asker, User)> {
         let waiters = self.by_a.get_mut(&a).map(|open| &mut open.waiters);
         let waiters = waiters.map(std::mem::take).unwrap_or_default();
         self.waiters.all -= waiters.len();
@@ -280,11 +303,11 @@ impl Questions {
                 }
             }
         }
-        waiters.into_iter().map(|(asker, _)| asker).collect()
+        waiters
     }
 
     /// Takes note that probes leave with these nonces.
-    pub(crate) fn begin(&mut self, a: Ipv6Addr, asked: Asked) {
+    pub(crate) fn begin(&mut self, a: Ipv6Addr, asked: Asked, now: Duration) {
         self.forget_nonces(a);
         let Some(open) = self.by_a.get_mut(&a) else {
             return;
@@ -293,6 +316,7 @@ impl Questions {
             self.by_nonce.insert(*nonce, a);
         }
         open.phase = Phase::Asking;
+        open.began = now;
         open.asked = Some(asked);
     }
 
@@ -322,14 +346,19 @@ impl Questions {
             .min()
     }
 
-    /// One that is due, which then is no longer.
-    pub(crate) fn take_due(&mut self, now: Duration) -> Option<Ipv6Addr> {
+    /// One that is due, which then is no longer; and who has doubted it again since it was
+    /// over.
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<(Ipv6Addr, Option<User>)> {
         let due = |set: &BTreeSet<_>| set.first().copied().filter(|(at, _)| *at <= now);
         let (_, a) = due(&self.wakes).or_else(|| due(&self.ends))?;
+        let mut again = None;
         match self.by_a.get(&a) {
-            Some(open) if open.phase.is_over() => self.remove(a),
+            Some(open) if open.phase.is_over() => {
+                again = open.again;
+                self.remove(a);
+            }
             _ => self.wake(a, None),
         }
-        Some(a)
+        Some((a, again))
     }
 }

@@ -4,10 +4,11 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use aarp_core::bypass::Bypass;
-use aarp_core::mapping::{Mapping, State};
+use aarp_core::mapping::State;
 use aarp_core::policy::{Interest, Patience, interest, plan};
 use aarp_core::table::Entry;
 
+use crate::conclusion::DOUBT_AGAIN;
 use crate::event::Event;
 use crate::mapper::{Asker, Failed, Mapper, Reply, Unasked};
 use crate::pace::Lane;
@@ -19,7 +20,7 @@ impl Mapper<'_> {
     pub fn resolve(&mut self, asker: Asker, user: User, a: Ipv6Addr, anew: bool, now: Duration) {
         let interest = match self.interest(user, a) {
             Ok(interest) => interest,
-            Err(unasked) => return self.refuse(asker, a, unasked),
+            Err(unasked) => return self.refuse((asker, user), a, unasked),
         };
         let open = self.questions.get(a).map(|open| (open.phase, open.why));
         // Who says that it does not serve is heard as often as who says that U has failed.
@@ -31,28 +32,26 @@ impl Mapper<'_> {
             if !entry.mapping.is_worth_asking_again(times.budget) {
                 self.counters.hits += 1;
                 self.tell(asker, Reply::Mapping(a, entry.mapping));
-                self.note_use(&entry, now);
+                self.note_use(user, &entry, now);
                 return;
             }
         }
         if !self.questions.may_wait(user, &self.limits) {
-            return self.refuse(asker, a, Unasked::Busy);
+            return self.refuse((asker, user), a, Unasked::Busy);
         }
         match open {
             Some((phase, _)) if !phase.is_over() => {
                 self.counters.joined += 1;
                 // Somebody waits now.
-                if phase == Phase::Pausing {
-                    self.ask_again(a, now);
-                }
+                self.hurry(a, now);
             }
             _ => {
                 if !self.shares.permits(&self.limits.user, user, now) {
-                    return self.refuse(asker, a, Unasked::UserLimit);
+                    return self.refuse((asker, user), a, Unasked::UserLimit);
                 }
                 let why = if anew { Why::Doubt } else { Why::Asked };
-                if let Err(unasked) = self.ask(a, interest, (why, user.lane()), now) {
-                    return self.refuse(asker, a, unasked);
+                if let Err(unasked) = self.ask(a, interest, (why, Some(user)), now) {
+                    return self.refuse((asker, user), a, unasked);
                 }
                 self.counters.misses += 1;
             }
@@ -62,42 +61,58 @@ impl Mapper<'_> {
 
     /// Somebody has used a mapping that is about to end.
     pub fn used(&mut self, user: User, a: Ipv6Addr, now: Duration) {
-        if self.shares.permits(&self.limits.user, user, now)
+        if self.is_heard(user, a, now)
             && let Some(entry) = self.known(a).filter(|entry| self.is_fresh(entry, now))
         {
             self.counters.used += 1;
-            self.note_use(&entry, now);
+            self.note_use(user, &entry, now);
         }
     }
 
+    /// Whether what a user says about `a` counts: it concerns what the user may ask about,
+    /// and the user does not say too much.
+    fn is_heard(&mut self, user: User, a: Ipv6Addr, now: Duration) -> bool {
+        let unasked = match self.interest(user, a) {
+            Err(unasked) => unasked,
+            Ok(_) if self.shares.permits(&self.limits.user, user, now) => return true,
+            Ok(_) => Unasked::UserLimit,
+        };
+        self.count_refused(user, unasked);
+        false
+    }
+
+    fn count_refused(&mut self, user: User, unasked: Unasked) {
+        self.counters.refused[unasked as usize] += 1;
+        self.shares.count_refused(user);
+    }
+
     /// Asks again about what is used, when it is time.
-    fn note_use(&mut self, entry: &Entry, now: Duration) {
+    fn note_use(&mut self, user: User, entry: &Entry, now: Duration) {
         let Entry {
             a, mapping, due, ..
         } = *entry;
+        let is_pinned = mapping.state == State::Pinned;
         let left = mapping.expiry.saturating_sub(now);
         let is_due = left < Duration::from_millis(due.into());
-        if is_due
-            && mapping.state == State::Pinned
-            && self.ask_by_itself(a, (Why::Refresh, Lane::Upkeep), now)
-        {
+        if is_due && is_pinned && self.ask_by_itself(a, (Why::Refresh, None), now) {
             // Readers need not say so again.
             self.table.note_use(a, now);
             return;
         }
-        let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        if entry.used != seconds {
-            let used = Entry {
-                used: seconds,
-                ..*entry
-            };
+        let used = Entry {
+            used: u32::try_from(now.as_secs()).unwrap_or(u32::MAX),
+            is_used: true,
+            is_others: entry.is_others && user != User::Own,
+            ..*entry
+        };
+        if used != *entry {
             self.table.store_entry(&used, now);
         }
     }
 
     /// Somebody says that a U has failed.
     pub fn failed(&mut self, user: User, failed: &Failed, now: Duration) {
-        if !self.shares.permits(&self.limits.user, user, now) {
+        if !self.is_heard(user, failed.a, now) {
             return;
         }
         self.counters.failures += 1;
@@ -109,16 +124,24 @@ impl Mapper<'_> {
             errno,
         } = *failed;
         // Of a U that is no longer the one, everybody knows already.
-        let is_believed = self.known(a).is_some_and(|entry| {
-            let Mapping {
-                state, u: known, ..
-            } = entry.mapping;
-            self.is_fresh(&entry, now) && (state, known) == (State::Pinned, u)
-        });
-        if !is_believed {
+        if self.pinned(a, now) != Some(u) {
             return;
         }
-        if self.ask_by_itself(a, (Why::Doubt, user.lane()), now) {
+        let is_new = match self.questions.get_mut(a) {
+            // It was asked because of that a moment ago: once more, in a moment.
+            Some(open) if open.phase.is_over() && open.why == Why::Doubt => {
+                open.again.replace(user).is_none()
+            }
+            // Its answer is about to come, and tells of whoever answers now.
+            Some(open) if !open.phase.is_over() => {
+                let was_doubted = open.why == Why::Doubt;
+                open.why = Why::Doubt;
+                self.hurry(a, now);
+                !was_doubted
+            }
+            _ => self.ask_by_itself(a, (Why::Doubt, Some(user)), now),
+        };
+        if is_new {
             self.counters.doubts += 1;
             self.happened(Event::Failed {
                 a,
@@ -130,8 +153,39 @@ impl Mapper<'_> {
         }
     }
 
+    /// The U of a mapping that programs use.
+    fn pinned(&self, a: Ipv6Addr, now: Duration) -> Option<Ipv6Addr> {
+        let entry = self.known(a).filter(|entry| self.is_fresh(entry, now))?;
+        let is_pinned = entry.mapping.state == State::Pinned;
+        is_pinned.then_some(entry.mapping.u)
+    }
+
+    /// Somebody has said that U has failed while its last doubt was fresh: now is the
+    /// time to ask.
+    pub(crate) fn doubt_again(&mut self, a: Ipv6Addr, user: User, now: Duration) {
+        if self.pinned(a, now).is_some() {
+            self.ask_by_itself(a, (Why::Doubt, Some(user)), now);
+        }
+    }
+
+    /// Has a question that pauses asked sooner, once a second at the most: whoever wants
+    /// it anew all the time does not use up the times that U may be silent.
+    fn hurry(&mut self, a: Ipv6Addr, now: Duration) {
+        let began = match self.questions.get(a) {
+            Some(open) if open.phase == Phase::Pausing => open.began,
+            _ => return,
+        };
+        self.questions
+            .wake_sooner(a, (began + DOUBT_AGAIN).max(now));
+    }
+
     /// Asks about a mapping that is there, if that is not being done; whether it is now.
-    pub(crate) fn ask_by_itself(&mut self, a: Ipv6Addr, why: (Why, Lane), now: Duration) -> bool {
+    pub(crate) fn ask_by_itself(
+        &mut self,
+        a: Ipv6Addr,
+        why: (Why, Option<User>),
+        now: Duration,
+    ) -> bool {
         let doubted = |open: &Open| (why.0, open.why) == (Why::Doubt, Why::Doubt);
         let is_free = |open: &Open| open.phase.is_over() && !doubted(open);
         if !self.questions.get(a).is_none_or(is_free) {
@@ -148,34 +202,41 @@ impl Mapper<'_> {
         &mut self,
         a: Ipv6Addr,
         interest: Interest,
-        (why, lane): (Why, Lane),
+        (why, user): (Why, Option<User>),
         now: Duration,
     ) -> Result<(), Unasked> {
+        let lane = user.map_or(Lane::Upkeep, User::lane);
         if !self.questions.has_room(lane, self.limits.open) {
             return Err(Unasked::Busy);
         }
         let turn = self.paces.reserve(&self.limits, lane, a, now);
         let turn = turn.ok_or(Unasked::Busy)?;
         let plan = plan(&self.settings, a, interest, Patience::Blocking);
-        self.questions.insert(a, Open::new(why, lane, plan), turn);
+        self.questions
+            .insert(a, Open::new(why, user, plan, now), turn);
         self.counters.questions[why as usize] += 1;
         Ok(())
     }
 
     /// Whether the user may ask about `a`.
-    fn interest(&self, user: User, a: Ipv6Addr) -> Result<Interest, Unasked> {
-        let interest = interest(&self.settings, a).map_err(|bypass| match bypass {
-            Bypass::Local => Unasked::Local,
-            _ => Unasked::Policy,
-        })?;
+    pub(crate) fn interest(&self, user: User, a: Ipv6Addr) -> Result<Interest, Unasked> {
+        let interest = interest(&self.settings, a).map_err(unasked_for)?;
         match (interest, user) {
             (Interest::Unconfigured, User::Other(_)) => Err(Unasked::NotForUser),
             (interest, _) => Ok(interest),
         }
     }
 
-    pub(crate) fn refuse(&mut self, asker: Asker, a: Ipv6Addr, unasked: Unasked) {
-        self.counters.refused[unasked as usize] += 1;
+    pub(crate) fn refuse(&mut self, (asker, user): (Asker, User), a: Ipv6Addr, unasked: Unasked) {
+        self.count_refused(user, unasked);
         self.tell(asker, Reply::Unasked(a, unasked));
+    }
+}
+
+/// Why nobody is asked whom the configuration leaves out.
+pub(crate) fn unasked_for(bypass: Bypass) -> Unasked {
+    match bypass {
+        Bypass::Local => Unasked::Local,
+        _ => Unasked::Policy,
     }
 }

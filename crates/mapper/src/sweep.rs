@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aarp_core::accept::judge_address;
 use aarp_core::mapping::State;
 use aarp_core::policy::{Patience, interest, plan};
 use aarp_core::prefix::Prefix;
@@ -12,13 +11,12 @@ use aarp_core::table::Entry;
 use crate::event::Event;
 use crate::mapper::Mapper;
 use crate::pace::Lane;
+use crate::permit::permitted;
 use crate::questions::Why;
+use crate::requests::unasked_for;
 
 /// Places of the table that are looked at in one go.
-const PLACES: usize = 1024;
-/// The default route, or one of the few that stand in for it together.
-const DEFAULT_BITS: u8 = 3;
-
+pub(crate) const PLACES: usize = 1024;
 /// Why an epoch ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -39,15 +37,6 @@ impl Cause {
     }
 }
 
-/// What routes have changed.
-#[derive(Debug, Clone, Copy)]
-pub enum Changed<'p> {
-    /// Those to these prefixes.
-    Prefixes(&'p [Prefix]),
-    /// Nobody knows: too many at once.
-    Unknown,
-}
-
 /// How far the table was looked through since the epoch began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sweep {
@@ -55,33 +44,6 @@ pub(crate) struct Sweep {
 }
 
 impl Mapper<'_> {
-    /// Routes have changed; whether that matters, and a new epoch has begun.
-    pub fn routes_changed(&mut self, changed: Changed<'_>, now: Duration) -> bool {
-        let matters = match changed {
-            Changed::Unknown => true,
-            Changed::Prefixes(prefixes) => {
-                prefixes.iter().any(|p| p.len_bits() <= DEFAULT_BITS) || self.any_in(prefixes, now)
-            }
-        };
-        if matters {
-            self.begin_epoch(Cause::Routes, now);
-        }
-        matters
-    }
-
-    /// Whether anything that is known, or is being found out, is in one of these.
-    fn any_in(&self, prefixes: &[Prefix], now: Duration) -> bool {
-        let within = |address| prefixes.iter().any(|prefix| prefix.contains(address));
-        if self.questions.addresses().any(within) {
-            return true;
-        }
-        let table = self.table.view();
-        let mut fresh = table
-            .entries(0..table.slots())
-            .filter(|e| self.is_fresh(e, now));
-        fresh.any(|entry| within(entry.a) || within(entry.mapping.u))
-    }
-
     /// What was found out before is in doubt: nobody uses it, and what is in use is asked
     /// about at once.
     pub fn begin_epoch(&mut self, cause: Cause, now: Duration) {
@@ -93,6 +55,8 @@ impl Mapper<'_> {
             self.ask_again(a, now);
         }
         self.sweep = Some(Sweep { place: 0 });
+        // Whatever it was about.
+        self.judging = None;
     }
 
     /// From when on more of the table is to be looked through: there is room for what is
@@ -112,7 +76,7 @@ impl Mapper<'_> {
         for entry in table.entries(place..place + PLACES) {
             // Where it cannot be asked now, who uses it next has it asked.
             if entry.epoch != epoch && self.is_used(&entry, now) {
-                self.ask_by_itself(entry.a, (Why::Epoch, Lane::Upkeep), now);
+                self.ask_by_itself(entry.a, (Why::Epoch, None), now);
             }
         }
         let next = place + PLACES;
@@ -133,15 +97,24 @@ impl Mapper<'_> {
     }
 
     /// Goes on with other settings: mappings that they do not permit are forgotten, the
-    /// others kept. How many were forgotten.
-    pub fn reload(&mut self, settings: Box<Settings>) -> usize {
+    /// others kept, for no longer than they say. How many were forgotten.
+    pub fn reload(&mut self, settings: Box<Settings>, now: Duration) -> usize {
         let slots = 0..self.table.view().slots();
-        let removed = self.table.retain(slots, |entry| {
-            let refuses = || judge_address(&settings, entry.a, entry.mapping.u).is_some();
-            let is_pinned = entry.mapping.state == State::Pinned;
-            interest(&settings, entry.a).is_ok() && !(is_pinned && refuses())
+        let before = std::mem::replace(&mut self.settings, settings);
+        let removed = self.table.revise(slots, |entry| {
+            permitted(&self.settings, Some(&before), entry, now)
         });
-        self.settings = settings;
+        // Late answers would be judged by what was.
+        self.questions.forget_over();
+        for a in self.questions.addresses().collect::<Vec<_>>() {
+            match (interest(&self.settings, a), self.questions.get_mut(a)) {
+                (Err(bypass), _) => self.give_up(a, unasked_for(bypass)),
+                (Ok(interest), Some(open)) => {
+                    open.plan = plan(&self.settings, a, interest, Patience::Blocking);
+                }
+                (Ok(_), None) => {}
+            }
+        }
         removed
     }
 

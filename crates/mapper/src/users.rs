@@ -29,9 +29,19 @@ impl User {
 /// How many users are remembered; one that was not heard of for long has its whole share.
 const USERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+/// What one user has used of its share, and what was refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Share {
+    pace: Pace,
+    /// Questions that it has caused, and what it has told that counted.
+    pub heard: u64,
+    /// What was refused, or not listened to.
+    pub refused: u64,
+}
+
 /// What each user has used of its share.
 #[derive(Debug)]
-pub struct Shares(LruCache<u32, Pace>);
+pub struct Shares(LruCache<u32, Share>);
 
 impl Default for Shares {
     fn default() -> Self {
@@ -45,12 +55,25 @@ impl Shares {
         let User::Other(number) = user else {
             return true;
         };
-        let pace = self.0.get_or_insert_mut(number, Pace::default);
-        let permitted = pace.next(rate, now) <= now;
+        let share = self.0.get_or_insert_mut(number, Share::default);
+        let permitted = share.pace.next(rate, now) <= now;
         if permitted {
-            pace.take(rate, now);
+            share.pace.take(rate, now);
+            share.heard += 1;
         }
         permitted
+    }
+
+    /// Counts what was refused.
+    pub(crate) fn count_refused(&mut self, user: User) {
+        if let User::Other(number) = user {
+            self.0.get_or_insert_mut(number, Share::default).refused += 1;
+        }
+    }
+
+    /// What is remembered of each user, who was heard of last first.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Share)> {
+        self.0.iter().map(|(number, share)| (*number, share))
     }
 }
 

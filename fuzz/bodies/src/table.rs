@@ -150,6 +150,8 @@ fn slot(octets: &[u8]) -> Option<Entry> {
         epoch: octets[50],
         used: u32_at(octets, 56),
         due: u32_at(octets, 60),
+        is_used: octets[51] & 64 != 0,
+        is_others: octets[51] & 128 != 0,
     })
 }
 

@@ -4,10 +4,13 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::{WORDS, address_of, words_of};
-use crate::mapping::{Mapping, method_of, nanos, state_of};
+use crate::mapping::{Mapping, State, method_of, nanos, state_of};
 
 /// Failures in a row that have a place.
 const FAILURES_MAX: u8 = 63;
+/// Bits of the flags.
+const USED: u64 = 1 << 14;
+const OTHERS: u64 = 1 << 15;
 
 /// Where what is in a record.
 pub(super) mod word {
@@ -33,13 +36,35 @@ pub struct Entry {
     /// For how long before its expiry it is due to be asked again, in milliseconds;
     /// 0 for never.
     pub due: u32,
+    /// Whether a program has said that it uses it, since the one that had it asked.
+    pub is_used: bool,
+    /// Whether only users have asked about it who are neither root nor the daemon's own.
+    pub is_others: bool,
+}
+
+/// What a mapping is worth to those who use the table: what is less goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// Nothing: it has expired, or is of another epoch.
+    Over,
+    /// Nobody may be moved by it.
+    Unanswered,
+    /// It spares a question.
+    Direct,
+    /// One program has asked for it, and none has said that it uses it.
+    Unused,
+    /// It is used.
+    Used,
 }
 
 impl Entry {
     pub(super) fn to_words(self) -> [u64; WORDS] {
         let (a, u) = (words_of(self.a), words_of(self.mapping.u));
         let rtt = u32::try_from(self.mapping.rtt.as_micros()).unwrap_or(u32::MAX);
-        let flags = u64::from(self.epoch) | u64::from(self.mapping.failures.min(FAILURES_MAX)) << 8;
+        let flags = u64::from(self.epoch)
+            | u64::from(self.mapping.failures.min(FAILURES_MAX)) << 8
+            | if self.is_used { USED } else { 0 }
+            | if self.is_others { OTHERS } else { 0 };
         let rest = self.mapping.state as u64
             | (self.mapping.method as u64) << 8
             | flags << 16
@@ -76,7 +101,22 @@ impl Entry {
             epoch: epoch_of(rest),
             used: words[word::USE] as u32,
             due: (words[word::USE] >> 32) as u32,
+            is_used: rest >> 16 & USED != 0,
+            is_others: rest >> 16 & OTHERS != 0,
         })
+    }
+
+    /// What it is worth.
+    pub(super) fn worth(&self, epoch: u64, now: Duration) -> Worth {
+        if !self.is_fresh(epoch, now) {
+            return Worth::Over;
+        }
+        match self.mapping.state {
+            State::Unanswered | State::Untrusted => Worth::Unanswered,
+            State::Direct => Worth::Direct,
+            State::Pinned if self.is_used => Worth::Used,
+            State::Pinned => Worth::Unused,
+        }
     }
 
     /// Whether it still holds, in this epoch.
@@ -90,6 +130,11 @@ impl Entry {
 #[inline(always)]
 pub(super) fn epoch_of(rest: u64) -> u8 {
     (rest >> 16) as u8
+}
+
+/// The same rest, of a mapping that is used.
+pub(super) fn used_rest(rest: u64) -> u64 {
+    rest | USED << 16
 }
 
 pub(super) fn use_word(used: u32, due: u32) -> u64 {

@@ -15,7 +15,8 @@
 //!           24  U          16 octets in network order
 //!           40  expiry     nanoseconds of CLOCK_BOOTTIME
 //!           48  state u8, method u8, flags u16, round trip in microseconds u32
-//!                flags: 8 bits of the epoch, 6 of the failures in a row
+//!                flags: 8 bits of the epoch, 6 of the failures in a row, whether it is
+//!                used, and whether only others than root have asked about it
 //!           56  last use in seconds u32, due in milliseconds before the expiry u32
 //! ```
 //!
@@ -85,8 +86,9 @@ fn folded(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Where `a` is looked for first, before it is cut to the size of the table. Nobody who
-/// does not know the key can choose addresses that meet.
+/// Where `a` is looked for first, before it is cut to the size of the table. The key is
+/// there for all who read the table: it keeps addresses that are regular from meeting,
+/// not those that somebody chooses. What holds against these is in `writer.rs`.
 #[inline(always)]
 fn start(key: [u64; 2], a: [u64; 2]) -> usize {
     let high = folded(a[0] ^ key[0], 0x9e37_79b9_7f4a_7c15);

@@ -189,7 +189,8 @@ proptest! {
     /// What an entry holds is what comes out, as far as it has a place.
     #[test]
     fn entries_and_words(a in 1u128.., u: u128, state in 1u8..=4, method in 1u8..=2, expiry: u64,
-                         rtt: u32, failures in 0u8..64, epoch: u8, used: u32, due: u32) {
+                         rtt: u32, failures in 0u8..64, epoch: u8, used: u32, due: u32, is_used: bool,
+                         is_others: bool) {
         let entry = Entry {
             a: a.into(),
             mapping: Mapping {
@@ -200,7 +201,7 @@ proptest! {
                 rtt: Duration::from_micros(rtt.into()),
                 failures,
             },
-            epoch, used, due,
+            epoch, used, due, is_used, is_others,
         };
         let words = entry.to_words();
         prop_assert_eq!(Entry::from_words(words), Some(entry));
@@ -208,7 +209,7 @@ proptest! {
         prop_assert_eq!(&octets[..16], &entry.a.octets()[..]);
         prop_assert_eq!(&octets[16..32], &entry.mapping.u.octets()[..]);
         prop_assert_eq!(&octets[32..40], &expiry.to_le_bytes()[..]);
-        prop_assert_eq!(&octets[40..44], &[state, method, epoch, failures][..]);
+        prop_assert_eq!(&octets[40..44], &[state, method, epoch, failures | u8::from(is_used) << 6 | u8::from(is_others) << 7][..]);
     }
 
     /// Whatever is in the memory: no panic, and no more work than in a table.
@@ -510,4 +511,176 @@ fn readers_look_on() {
         }
         over.store(true, Ordering::Relaxed);
     });
+}
+
+/// Addresses that meet in one place, as whoever reads the key can find them.
+fn meeting(writer: &TableWriter<'_>, count: usize) -> Vec<Ipv6Addr> {
+    let mask = writer.view().slots() - 1;
+    let home = |a: &Ipv6Addr| super::start(KEY, words_of(*a)) & mask;
+    (1..)
+        .map(address)
+        .filter(|a| home(a) == 7)
+        .take(count)
+        .collect()
+}
+
+fn entry(a: Ipv6Addr, state: State, lasts: u64) -> Entry {
+    let mapping = mapping(lasts, NOW + Duration::from_secs(lasts));
+    Entry {
+        a,
+        mapping: Mapping { state, ..mapping },
+        epoch: 1,
+        used: 1000,
+        due: 0,
+        is_used: false,
+        is_others: false,
+    }
+}
+
+#[test]
+fn what_is_worth_less_goes_first_and_nothing_for_less() {
+    let memory = memory(1000);
+    let mut writer = TableWriter::format(&memory, &identity(1000, KEY), NOW).unwrap();
+    let pool = meeting(&writer, 2 * REACH);
+    let (first, more) = pool.split_at(REACH);
+    for (n, a) in first.iter().enumerate() {
+        let state = match n {
+            3 | 4 => State::Unanswered,
+            5 => State::Untrusted,
+            6 => State::Direct,
+            _ => State::Pinned,
+        };
+        // What is worth least is what would hold for longest.
+        let used = Entry {
+            is_used: n > 7,
+            ..entry(*a, state, 100 - n as u64)
+        };
+        assert_eq!(writer.store_entry(&used, NOW), Stored::New);
+    }
+    // An address that nobody answers for, again and again.
+    let unanswered = |n: usize| entry(more[n], State::Unanswered, 200);
+    for (n, gone) in [(0, 5), (1, 4), (2, 3)] {
+        assert_eq!(
+            writer.store_entry(&unanswered(n), NOW),
+            Stored::Evicting(first[gone])
+        );
+    }
+    assert_eq!(
+        writer.store_entry(&unanswered(3), NOW),
+        Stored::Evicting(more[2])
+    );
+    let direct = entry(more[4], State::Direct, 10);
+    assert!(matches!(
+        writer.store_entry(&direct, NOW),
+        Stored::Evicting(_)
+    ));
+    for _ in 0..2 {
+        assert!(matches!(
+            writer.store_entry(&entry(more[5], State::Pinned, 50), NOW),
+            Stored::Evicting(_) | Stored::Again
+        ));
+    }
+    let is_there = |writer: &TableWriter<'_>, a| writer.view().lookup(a, NOW).is_some();
+    assert!(first[8..].iter().all(|a| is_there(&writer, *a)));
+    // Used or not, it is a mapping that somebody waits for.
+    for n in 6..6 + REACH {
+        let a = more[n % REACH];
+        assert_ne!(
+            writer.store_entry(
+                &Entry {
+                    is_used: true,
+                    ..entry(a, State::Pinned, 300 + n as u64)
+                },
+                NOW
+            ),
+            Stored::Refused
+        );
+    }
+    for state in [State::Unanswered, State::Untrusted, State::Direct] {
+        assert_eq!(
+            writer.store_entry(&entry(first[0], state, 500), NOW),
+            Stored::Refused
+        );
+    }
+    let stays = Entry {
+        is_used: true,
+        ..entry(first[1], State::Pinned, 10)
+    };
+    assert!(matches!(
+        writer.store_entry(&stays, NOW),
+        Stored::Evicting(_)
+    ));
+}
+
+#[test]
+fn users_who_read_the_key_displace_nothing_of_roots() {
+    let memory = memory(1000);
+    let mut writer = TableWriter::format(&memory, &identity(1000, KEY), NOW).unwrap();
+    let pool = meeting(&writer, 2000);
+    let (own, others) = pool.split_at(20);
+    for a in &own[..10] {
+        assert_eq!(
+            writer.store_entry(&entry(*a, State::Pinned, 5), NOW),
+            Stored::New
+        );
+    }
+    for a in others {
+        let hostile = Entry {
+            is_others: true,
+            is_used: true,
+            ..entry(*a, State::Pinned, 600)
+        };
+        assert_ne!(writer.store_entry(&hostile, NOW), Stored::Again);
+    }
+    let there = |writer: &TableWriter<'_>, pool: &[Ipv6Addr]| {
+        pool.iter()
+            .filter(|a| writer.view().lookup(**a, NOW).is_some())
+            .count()
+    };
+    assert_eq!(
+        (there(&writer, own), there(&writer, others)),
+        (10, REACH / 2)
+    );
+    for a in &own[10..] {
+        assert_ne!(
+            writer.store_entry(&entry(*a, State::Pinned, 5), NOW),
+            Stored::Refused
+        );
+    }
+    assert_eq!(there(&writer, own), 20);
+    // Nor in a table that is full.
+    let memory = self::memory(100);
+    let mut writer = TableWriter::format(&memory, &identity(100, KEY), NOW).unwrap();
+    for n in 0..90 {
+        writer.store_entry(&entry(address(n), State::Unanswered, 5), NOW);
+    }
+    for n in 1000..10_000 {
+        let hostile = Entry {
+            is_others: true,
+            ..entry(address(n), State::Pinned, 600)
+        };
+        writer.store_entry(&hostile, NOW);
+    }
+    assert!((0..90).all(|n| n == 0 && address(n).is_unspecified()
+        || writer.view().lookup(address(n), NOW).is_some()));
+}
+
+#[test]
+fn mappings_are_revised_in_their_places() {
+    let memory = memory(100);
+    let mut writer = TableWriter::format(&memory, &identity(100, KEY), NOW).unwrap();
+    for n in 1..=60 {
+        writer.store_entry(&entry(address(n), State::Pinned, n), NOW);
+    }
+    let slots = writer.view().slots();
+    let removed = writer.revise(0..slots, |entry| {
+        let mut revised = *entry;
+        revised.due = 77;
+        (entry.mapping.expiry <= NOW + 40 * SECOND).then_some(revised)
+    });
+    assert_eq!((removed, writer.len()), (20, 40));
+    for n in 1..=60 {
+        let found = writer.view().get(address(n)).map(|entry| entry.due);
+        assert_eq!(found, (n <= 40).then_some(77));
+    }
 }

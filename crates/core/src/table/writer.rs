@@ -1,15 +1,21 @@
 //! Writing a table. There is one writer; readers look on at any moment.
+//!
+//! What has no room takes the place of what is worth less, or is not stored: a mapping
+//! that is used never goes for an address that nobody answers for. Whoever reads the
+//! table can choose addresses that meet in it. So those that only users have asked about
+//! who are neither root nor the daemon's own take half of a reach, and of root's they
+//! displace none; what one such user may add to a reach is for the mapper to bound.
 
 use core::net::Ipv6Addr;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-use super::entry::{Entry, use_word, word};
+use super::entry::{Entry, Worth, use_word, used_rest, word};
 use super::header::{Identity, Invalid};
 use super::view::TableView;
 use super::{REACH, SLOT_WORDS, WORDS, slots_for, start, words_of};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, State, nanos};
 use crate::slot::{Word, words, write};
 
 /// What became of a mapping that was to be stored.
@@ -19,10 +25,11 @@ pub enum Stored {
     New,
     /// It is there in place of what was known about the same A.
     Again,
-    /// It is there, and what was known about this address had to go: what had expired,
-    /// or would expire first, of some that were looked at.
+    /// It is there, and what was known about this address had to go: what was worth
+    /// least, or would expire first, of some that were looked at.
     Evicting(Ipv6Addr),
-    /// It is not there: `::` is no anycast address.
+    /// It is not there: `::` is no anycast address; or all that was looked at is worth
+    /// more.
     Refused,
 }
 
@@ -40,6 +47,37 @@ pub struct TableWriter<'m, T: Word = AtomicU64> {
     len: usize,
     /// Where to look next for one that may go.
     hand: usize,
+    /// How often a slot was emptied.
+    vacated: u64,
+}
+
+/// Slots that are looked at for one that may go.
+const LOOKS: usize = 4 * REACH;
+/// The part of a reach that is for mappings of others than root: one in so many.
+const OTHERS: usize = 2;
+
+/// How soon something goes: what nobody may be moved by before all mappings, and of those
+/// what only others have asked about before root's; then by its worth, and its end.
+type Rank = (Worth, bool, Worth, u64);
+
+/// What is to be stored: what may go for it.
+#[derive(Clone, Copy)]
+struct Newcomer {
+    worth: Worth,
+    is_others: bool,
+}
+
+impl Newcomer {
+    fn of(entry: &Entry) -> Self {
+        let worth = match entry.mapping.state {
+            // Somebody waits for it.
+            State::Pinned => Worth::Used,
+            State::Direct => Worth::Direct,
+            State::Unanswered | State::Untrusted => Worth::Unanswered,
+        };
+        let is_others = entry.is_others;
+        Self { worth, is_others }
+    }
 }
 
 impl<'m, T: Word> TableWriter<'m, T> {
@@ -62,6 +100,7 @@ impl<'m, T: Word> TableWriter<'m, T> {
             capacity: identity.capacity,
             len: 0,
             hand: 0,
+            vacated: 0,
         }
     }
 
@@ -99,13 +138,15 @@ impl<'m, T: Word> TableWriter<'m, T> {
         due: Duration,
         now: Duration,
     ) -> Stored {
-        let used = self.view.get(a).map_or(seconds(now), |known| known.used);
+        let known = self.view.get(a);
         let entry = Entry {
             a,
             mapping: *mapping,
             epoch: self.view.header.epoch() as u8,
-            used,
+            used: known.map_or(seconds(now), |known| known.used),
             due: u32::try_from(due.as_millis()).unwrap_or(u32::MAX),
+            is_used: known.is_some_and(|known| known.is_used),
+            is_others: known.is_some_and(|known| known.is_others),
         };
         self.store_entry(&entry, now)
     }
@@ -117,8 +158,10 @@ impl<'m, T: Word> TableWriter<'m, T> {
         if key == [0, 0] {
             return Stored::Refused;
         }
+        let newcomer = Newcomer::of(entry);
         let mut empty = None;
         let mut last = None;
+        let mut of_others = 0;
         for place in self.view.places(key) {
             match self.view.key(place) {
                 [0, 0] => {
@@ -129,8 +172,15 @@ impl<'m, T: Word> TableWriter<'m, T> {
                     self.write(place, record);
                     return Stored::Again;
                 }
-                _ => last = self.better(last, place, now),
+                _ => {
+                    of_others += usize::from(self.is_of_others(place, now));
+                    last = self.better(last, place, newcomer, now);
+                }
             }
+        }
+        let reach = REACH.min(self.view.slots());
+        if newcomer.is_others && of_others >= reach / OTHERS {
+            return self.replace(last, record);
         }
         let Some(empty) = empty else {
             // Every place for it is taken.
@@ -141,10 +191,10 @@ impl<'m, T: Word> TableWriter<'m, T> {
             self.count(self.len + 1);
             return Stored::New;
         }
-        if last.is_some_and(|(rank, _)| rank == 0) {
+        if last.is_some_and(is_over) {
             return self.replace(last, record);
         }
-        let Some(evicted) = self.evict(now) else {
+        let Some(evicted) = self.evict(newcomer, now) else {
             return Stored::Refused;
         };
         // What was behind it may have moved, and an empty place is there still.
@@ -161,7 +211,7 @@ impl<'m, T: Word> TableWriter<'m, T> {
     }
 
     /// Puts a record into the place of another.
-    fn replace(&mut self, place: Option<(u64, usize)>, record: [u64; WORDS]) -> Stored {
+    fn replace(&mut self, place: Option<(Rank, usize)>, record: [u64; WORDS]) -> Stored {
         let Some((_, place)) = place else {
             return Stored::Refused;
         };
@@ -170,19 +220,27 @@ impl<'m, T: Word> TableWriter<'m, T> {
         Stored::Evicting(evicted)
     }
 
-    /// Which of two may go rather: what has expired, at rank 0, or expires first.
+    /// Which of two may go rather for `newcomer`: what is worth less, or expires first.
     fn better(
         &self,
-        other: Option<(u64, usize)>,
+        other: Option<(Rank, usize)>,
         place: usize,
+        newcomer: Newcomer,
         now: Duration,
-    ) -> Option<(u64, usize)> {
+    ) -> Option<(Rank, usize)> {
         let epoch = self.view.header.epoch();
         let rank = match self.view.entry(place) {
-            Some(entry) if entry.is_fresh(epoch, now) => {
-                u64::try_from(entry.mapping.expiry.as_nanos()).unwrap_or(u64::MAX)
+            Some(entry) => {
+                let worth = entry.worth(epoch, now);
+                let stays = worth > newcomer.worth || newcomer.is_others && !entry.is_others;
+                if stays && worth != Worth::Over {
+                    return other;
+                }
+                let kind = worth.min(Worth::Unused);
+                let is_own = kind == Worth::Unused && !entry.is_others;
+                (kind, is_own, worth, nanos(entry.mapping.expiry))
             }
-            _ => 0,
+            None => (Worth::Over, false, Worth::Over, 0),
         };
         match other {
             Some((least, _)) if least <= rank => other,
@@ -190,18 +248,24 @@ impl<'m, T: Word> TableWriter<'m, T> {
         }
     }
 
-    /// Removes what may go rather than others, of some; goes around the table.
-    fn evict(&mut self, now: Duration) -> Option<Ipv6Addr> {
+    fn is_of_others(&self, place: usize, now: Duration) -> bool {
+        let epoch = self.view.header.epoch();
+        let entry = self.view.entry(place);
+        entry.is_some_and(|entry| entry.is_others && entry.is_fresh(epoch, now))
+    }
+
+    /// Removes what may go for `newcomer` rather than others, of some; goes around the
+    /// table.
+    fn evict(&mut self, newcomer: Newcomer, now: Duration) -> Option<Ipv6Addr> {
         let mask = self.view.slots() - 1;
         let mut best = None;
-        for seen in 1..=self.view.slots() {
+        for seen in 1..=LOOKS.min(self.view.slots()) {
             let place = self.hand & mask;
             self.hand = place + 1;
             if self.view.key(place) != [0, 0] {
-                best = self.better(best, place, now);
+                best = self.better(best, place, newcomer, now);
             }
-            let is_expired = best.is_some_and(|(rank, _)| rank == 0);
-            if is_expired || best.is_some() && seen >= REACH {
+            if best.is_some_and(is_over) || best.is_some() && seen >= REACH {
                 break;
             }
         }
@@ -249,6 +313,7 @@ impl<'m, T: Word> TableWriter<'m, T> {
             hole = place;
         }
         self.write(hole, [0; WORDS]);
+        self.vacated += 1;
         self.count(self.len.saturating_sub(1));
     }
 
@@ -268,13 +333,49 @@ impl<'m, T: Word> TableWriter<'m, T> {
         before - self.len
     }
 
+    /// Has what stands in these slots be what `judge` makes of it, about the same address,
+    /// or be forgotten. How many were forgotten.
+    pub fn revise(
+        &mut self,
+        slots: Range<usize>,
+        mut judge: impl FnMut(&Entry) -> Option<Entry>,
+    ) -> usize {
+        let view = self.view;
+        let mut changed = |entry: &Entry| {
+            let judged = judge(entry).filter(|judged| judged.a == entry.a);
+            if let Some(judged) = judged.filter(|judged| judged != entry)
+                && let Some(place) = view.find(words_of(entry.a))
+            {
+                write_at(&view.slots[place], judged.to_words());
+            }
+            judged.is_some()
+        };
+        self.retain(slots, |entry| changed(entry))
+    }
+
+    /// How often something was removed: what stands behind it may have moved, towards the
+    /// beginning of the table by less than [`REACH`] each time.
+    #[must_use]
+    pub fn vacated(&self) -> u64 {
+        self.vacated
+    }
+
+    /// The part of the table, of as many slots as a reach has, in which `a` stands first.
+    #[must_use]
+    pub fn region(&self, a: Ipv6Addr) -> usize {
+        (start(self.key, words_of(a)) & (self.view.slots() - 1)) / REACH
+    }
+
     /// Notes that `a` is used. Readers do not say so again before it was stored anew.
     /// What is known about it.
     pub fn note_use(&mut self, a: Ipv6Addr, now: Duration) -> Option<Entry> {
         let place = self.view.find(words_of(a))?;
         let entry = self.view.entry(place)?;
-        // Half a record cannot come of one word.
-        self.view.slots[place][1 + word::USE].store(use_word(seconds(now), 0), Ordering::Relaxed);
+        // Half a record cannot come of words that each stand for themselves.
+        let [_, record @ ..] = &self.view.slots[place];
+        record[word::USE].store(use_word(seconds(now), 0), Ordering::Relaxed);
+        let rest = record[word::REST].load(Ordering::Relaxed);
+        record[word::REST].store(used_rest(rest), Ordering::Relaxed);
         Some(entry)
     }
 
@@ -303,14 +404,22 @@ impl<'m, T: Word> TableWriter<'m, T> {
     }
 
     fn write(&self, place: usize, record: [u64; WORDS]) {
-        let [sequence, words @ ..]: &[T; SLOT_WORDS] = &self.view.slots[place];
-        write(sequence, words, record);
+        write_at(&self.view.slots[place], record);
     }
 
     fn count(&mut self, len: usize) {
         self.len = len;
         self.view.header.set_mappings(len);
     }
+}
+
+fn write_at<T: Word>(slot: &[T; SLOT_WORDS], record: [u64; WORDS]) {
+    let [sequence, words @ ..] = slot;
+    write(sequence, words, record);
+}
+
+fn is_over(((kind, ..), _): (Rank, usize)) -> bool {
+    kind == Worth::Over
 }
 
 /// Marks a table as one that nobody is to read any more, whoever has written it.

@@ -379,3 +379,50 @@ fn who_is_not_served_has_it_asked_anew() {
     assert_eq!((anew(&mut world, 50), world.sent.len()), (u(1), 3));
     assert_eq!(world.mapper.counters().questions[Why::Doubt as usize], 2);
 }
+
+/// A user who has read the key asks about addresses that meet where another's mapping is,
+/// as fast as it may, says that it uses them, and comes under many numbers.
+#[test]
+fn addresses_that_meet_take_no_place_from_others() {
+    let config = "[resolve]\nprefixes=[\"2001:db8::/32\"]\n";
+    let mut world = World::with_capacity(config, Limits::default(), 1000);
+    let region = |world: &World, n: u32| {
+        let a = Ipv6Addr::from(0x2001_0db8_00b0 << 80 | u128::from(n));
+        (a, world.mapper.table().region(a))
+    };
+    let meeting: Vec<_> = (1..)
+        .map(|n| region(&world, n))
+        .filter(|(_, r)| *r == 3)
+        .map(|(a, _)| a)
+        .take(3000)
+        .collect();
+    let (honest, hostile) = meeting.split_at(6);
+    for a in &meeting {
+        world.answers.insert(*a, (u(0), ms(1)));
+    }
+    // Two of each: root's, one user's, and another's.
+    for (n, a) in honest.iter().enumerate() {
+        let user = [User::Own, User::Other(1), User::Other(2)][n / 2];
+        world.ask(n as u64, user, *a);
+    }
+    world.run(ms(100));
+    let all_there = |world: &World| honest.iter().all(|a| world.found(*a).is_some());
+    assert!(all_there(&world));
+    for (n, a) in hostile.iter().enumerate() {
+        let user = User::Other(1000 + n as u32 % 500);
+        world.ask(1000 + n as u64, user, *a);
+        world.run(ms(10));
+        world.mapper.used(user, *a, world.now);
+        assert!(
+            matches!(world.replies(1000 + n as u64)[..], [Reply::Mapping(..)]),
+            "its answer it has"
+        );
+        assert!(all_there(&world), "{n}");
+    }
+    let kept = hostile
+        .iter()
+        .filter(|a| world.known(**a).is_some())
+        .count();
+    assert!(kept <= 10, "{kept}");
+    assert!(world.mapper.counters().unkept > 2900);
+}

@@ -2,9 +2,10 @@
 
 use aarp_core::mapping::State;
 use aarp_core::prefix::Prefix;
+use aarp_core::table::Entry;
 
 use super::world::*;
-use crate::{Cause, Changed, Event, Limits, User, Why};
+use crate::{Cause, Changed, Event, Limits, Reply, Unasked, User, Why, permitted};
 
 /// A world that knows about `count` addresses.
 fn knowing(count: u16) -> World {
@@ -77,6 +78,16 @@ fn an_answer_of_the_epoch_before_does_not_count() {
     assert_eq!(world.replies(1).len(), 1);
 }
 
+/// Whether a change of routes ends the epoch.
+fn matters_now(world: &mut World, changed: &[Prefix]) -> bool {
+    let before = world.mapper.counters().epochs;
+    world
+        .mapper
+        .routes_changed(Changed::Prefixes(changed), world.now);
+    world.run(ms(1));
+    world.mapper.counters().epochs > before
+}
+
 #[test]
 fn only_changes_that_matter_end_an_epoch() {
     let mut world = knowing(3);
@@ -89,22 +100,74 @@ fn only_changes_that_matter_end_an_epoch() {
         ("2000::/3", true),
         ("2001:db8:a::77/128", false),
     ] {
-        let changed_now = world
-            .mapper
-            .routes_changed(Changed::Prefixes(&[prefix(changed)]), world.now);
-        assert_eq!(changed_now, matters, "{changed}");
+        assert_eq!(
+            matters_now(&mut world, &[prefix(changed)]),
+            matters,
+            "{changed}"
+        );
         world.run(ms(500));
         assert!(world.found(a(1)).is_some());
     }
-    assert!(world.mapper.routes_changed(Changed::Unknown, world.now));
+    let before = world.mapper.counters().epochs;
+    world.mapper.routes_changed(Changed::Unknown, world.now);
+    assert_eq!(world.mapper.counters().epochs, before + 1);
     // What is being asked counts as well.
     world.ask(50, User::Own, a(0x76));
     let asked = [prefix("2001:db8:a::77/128")];
+    assert!(matters_now(&mut world, &asked));
+}
+
+/// In a large table as in a small one, whatever else is to be done in the meantime.
+#[test]
+fn a_million_mappings_are_looked_through_a_little_at_a_time() {
+    let mut world = World::with_capacity(PREFIXES, Limits::default(), 200_000);
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(0, User::Own, a(0));
+    world.run(ms(1000));
+    let places = world.mapper.table().view().slots();
+    assert!(places > 200_000);
+    let many: Vec<_> = (0..256)
+        .map(|n| prefix(&format!("2001:db8:{:x}::/48", 0x100 + n)))
+        .collect();
+    world
+        .mapper
+        .routes_changed(Changed::Prefixes(&many), world.now);
+    let mut turns = 0;
+    while world.mapper.due() == Some(std::time::Duration::ZERO) {
+        assert_eq!(world.mapper.next(world.now), None, "each turn ends");
+        turns += 1;
+        // What comes in the meantime is judged afterwards, once for all of it.
+        if turns < 20 {
+            world
+                .mapper
+                .routes_changed(Changed::Prefixes(&many), world.now);
+        }
+        // What is known is told at once.
+        world.ask(turns, User::Own, a(0));
+        assert_eq!(world.replies(turns).len(), 1);
+    }
     assert!(
+        (places / (8 * 1024)..100).contains(&(turns as usize)),
+        "{turns}"
+    );
+    assert_eq!(world.mapper.counters().epochs, 0);
+    // What was passed and has moved is found, and what stands at the end.
+    assert!(matters_now(
+        &mut world,
+        &[many[0], prefix("2001:db8:51::/64"), many[1]]
+    ));
+    // So much that waits is as good as all.
+    world.run(ms(1000));
+    assert_eq!(world.mapper.counters().epochs, 1);
+    for site in 0..8 {
+        let others: Vec<_> = (0..256)
+            .map(|n| prefix(&format!("2001:db8:{:x}::/48", 0x1000 + 256 * site + n)))
+            .collect();
         world
             .mapper
-            .routes_changed(Changed::Prefixes(&asked), world.now)
-    );
+            .routes_changed(Changed::Prefixes(&others), world.now);
+    }
+    assert_eq!(world.mapper.counters().epochs, 2);
 }
 
 #[test]
@@ -156,7 +219,7 @@ fn other_settings_keep_what_they_permit() {
     world.run(ms(20));
     let text = "[resolve]\nprefixes=[\"2001:db8:a::/48\"]\nexclude=[\"2001:db8:a::1/128\"]\n\
                 trusted=[\"2001:db8:51::/48\"]\n";
-    assert_eq!(world.mapper.reload(settings(text)), 2);
+    assert_eq!(world.mapper.reload(settings(text), world.now), 2);
     assert_eq!(world.found(a(0)), None);
     assert_eq!(world.found(a(30)), None);
     assert_eq!(world.found(a(1)).unwrap().u, u(0));
@@ -167,4 +230,92 @@ fn other_settings_keep_what_they_permit() {
         world.events.last(),
         Some((_, Event::Untrusted { .. }))
     ));
+}
+
+#[test]
+fn shorter_times_hold_for_what_is_known_already() {
+    let mut world = knowing(3);
+    world.run(ms(10_000));
+    let text = |ttl: u32| format!("{PREFIXES}[times]\nttl=\"{ttl}s\"\n");
+    assert_eq!(world.mapper.reload(settings(&text(20)), world.now), 0);
+    let entry = world.known(a(1)).unwrap();
+    // 20 seconds from when it was found out, and due in the last four of them.
+    assert_eq!(
+        (entry.mapping.expiry, entry.due),
+        (BEGIN + ms(20_010), 4000)
+    );
+    // Not longer by that the configuration has become wider.
+    assert_eq!(world.mapper.reload(settings(&text(600)), world.now), 0);
+    assert_eq!(
+        world.known(a(1)).unwrap().mapping.expiry,
+        BEGIN + ms(20_010)
+    );
+    assert_eq!(world.mapper.reload(settings(&text(5)), world.now), 3);
+    assert_eq!(world.found(a(1)), None);
+}
+
+#[test]
+fn what_another_daemon_has_found_out_is_judged_too() {
+    let world = knowing(1);
+    let entry = world.known(a(0)).unwrap();
+    let now = world.now;
+    let left = |text: &str, entry: &Entry, now| permitted(&settings(text), None, entry, now);
+    assert_eq!(left(PREFIXES, &entry, now), Some(entry));
+    let excluded = format!("{PREFIXES}exclude=[\"2001:db8:a::1\"]\n");
+    let trusted = format!("{PREFIXES}trusted=[\"2001:db8:52::/48\"]\n");
+    for text in [
+        "[resolve]\nprefixes=[\"2001:db8:b::/48\"]\n",
+        &excluded,
+        &trusted,
+    ] {
+        assert_eq!(left(text, &entry, now), None, "{text}");
+    }
+    let short = format!("{PREFIXES}[times]\nttl=\"10s\"\n");
+    let expiry = left(&short, &entry, now).unwrap().mapping.expiry;
+    assert_eq!(expiry, BEGIN + ms(10_010));
+    // Where readers have said already that they use it, its time is not known.
+    let told = Entry { due: 0, ..entry };
+    assert_eq!(
+        left(&short, &told, now).unwrap().mapping.expiry,
+        now + ms(10_000)
+    );
+    let late = BEGIN + ms(59_000);
+    assert_eq!(left(PREFIXES, &told, late), Some(told));
+    assert_eq!(left(&short, &entry, late), None);
+}
+
+#[test]
+fn an_answer_is_judged_by_the_settings_of_its_time() {
+    let ask = || {
+        let mut world = World::new(PREFIXES, Limits::default());
+        world.answers.insert(a(0), (u(0), ms(50)));
+        world.ask(1, User::Own, a(0));
+        world.run(ms(10));
+        world
+    };
+    let mut world = ask();
+    let text = "[resolve]\nprefixes=[\"2001:db8:b::/48\"]\n";
+    world.mapper.reload(settings(text), world.now);
+    world.run(ms(100));
+    assert_eq!(world.replies(1), [Reply::Unasked(a(0), Unasked::Policy)]);
+    assert_eq!((world.known(a(0)), world.mapper.open()), (None, (0, 0)));
+    let mut world = ask();
+    let text = format!("{PREFIXES}trusted=[\"2001:db8:52::/48\"]\n[times]\nunanswered=\"3s\"\n");
+    world.mapper.reload(settings(&text), world.now);
+    world.run(ms(1000));
+    let entry = world.known(a(0)).unwrap();
+    assert_eq!(
+        (entry.mapping.state, entry.mapping.expiry),
+        (State::Untrusted, BEGIN + ms(4000))
+    );
+    // Nothing is configured any more: other users may not know.
+    let mut world = ask();
+    world.ask(2, User::Other(7), a(0));
+    world.mapper.reload(settings(""), world.now);
+    world.run(ms(100));
+    assert!(matches!(world.replies(1)[..], [Reply::Mapping(..)]));
+    assert_eq!(
+        world.replies(2),
+        [Reply::Unasked(a(0), Unasked::NotForUser)]
+    );
 }

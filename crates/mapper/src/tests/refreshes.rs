@@ -5,7 +5,7 @@ use std::time::Duration;
 use aarp_core::mapping::State;
 
 use super::world::*;
-use crate::{Event, Failed, Limits, User, Why};
+use crate::{Asker, Event, Failed, Limits, Unasked, User, Why};
 
 fn learned() -> World {
     let mut world = World::new(PREFIXES, Limits::default());
@@ -132,11 +132,14 @@ fn a_failure_has_a_asked_again_and_forgets_nothing() {
         world.run(ms(10));
     }
     assert_eq!(world.sent.len(), 3);
+    // What was said last is not forgotten.
+    world.run(ms(1000));
+    assert_eq!(world.sent.len(), 4);
     // Of another U nobody wants to know.
     world.run(ms(2000));
     world.mapper.failed(User::Own, &failed(u(3)), world.now);
     world.run(ms(100));
-    assert_eq!(world.sent.len(), 3);
+    assert_eq!(world.sent.len(), 4);
     let told = |event: &Event| {
         matches!(
             event,
@@ -148,8 +151,8 @@ fn a_failure_has_a_asked_again_and_forgets_nothing() {
         )
     };
     let events = world.events.iter().filter(|(_, event)| told(event));
-    assert_eq!(events.count(), 2);
-    assert_eq!(world.mapper.counters().doubts, 2);
+    assert_eq!(events.count(), 3);
+    assert_eq!(world.mapper.counters().doubts, 3);
 }
 
 #[test]
@@ -192,4 +195,77 @@ fn who_asks_the_daemon_keeps_a_mapping_in_use() {
     assert!(entry.mapping.expiry > expiry + ms(40_000));
     let used = Duration::from_secs(entry.used.into());
     assert!(world.now - used <= ms(3000), "{used:?}");
+}
+
+/// The first failure was told a moment before the responder's service went.
+#[test]
+fn a_failure_soon_after_another_is_looked_after() {
+    let mut world = learned();
+    world.run(ms(1000));
+    world.mapper.failed(User::Own, &failed(u(0)), world.now);
+    world.run(ms(100));
+    assert_eq!(world.sent.len(), 2);
+    world.answers.insert(a(0), (u(1), ms(10)));
+    world
+        .mapper
+        .failed(User::Other(7), &failed(u(0)), world.now);
+    world.run(ms(1100));
+    assert_eq!((world.sent.len(), world.look(a(0))), (3, Some(u(1))));
+    // While it is being asked: that answer is as good as another.
+    world.answers.insert(a(0), (u(2), ms(300)));
+    world.run(ms(48_000));
+    world.look(a(0));
+    assert_eq!(world.sent.len(), 4);
+    world.mapper.failed(User::Own, &failed(u(1)), world.now);
+    world.run(ms(310));
+    assert_eq!((world.sent.len(), world.look(a(0))), (5, Some(u(2))));
+    assert_eq!(world.mapper.counters().doubts, 3);
+}
+
+#[test]
+fn nobody_speaks_of_what_it_may_not_ask_about() {
+    let mut world = World::new("", Limits::default());
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(1, User::Own, a(0));
+    world.run(ms(50_000));
+    for user in [User::Other(7), User::Own] {
+        world.mapper.used(user, a(0), world.now);
+        world.mapper.failed(user, &failed(u(0)), world.now);
+        world.run(ms(100));
+        assert_eq!(world.sent.len(), 1 + usize::from(user == User::Own));
+    }
+    let counters = world.mapper.counters();
+    assert_eq!(counters.refused[Unasked::NotForUser as usize], 2);
+    assert_eq!((counters.used, counters.failures), (1, 1));
+    let shares: Vec<_> = world.mapper.shares().iter().collect();
+    assert_eq!((shares.len(), shares[0].0, shares[0].1.refused), (1, 7, 2));
+}
+
+/// Whoever wants it anew all the time does not make U be given up sooner.
+#[test]
+fn a_question_that_pauses_is_not_hurried_all_the_time() {
+    let text = format!("{PREFIXES}[times]\nbudget=\"100ms\"\nretransmit=[\"50ms\"]\n");
+    let mut world = World::new(&text, Limits::default());
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(1, User::Own, a(0));
+    world.run(ms(50_000));
+    world.answers.clear();
+    world.look(a(0));
+    world.run(ms(150));
+    let before = world.sent.len();
+    for client in 100..265 {
+        let asker = Asker { client, request: 1 };
+        world
+            .mapper
+            .resolve(asker, User::Other(7), a(0), true, world.now);
+        world.run(ms(5));
+    }
+    assert_eq!(world.look(a(0)), Some(u(0)));
+    assert_eq!(world.sent.len(), before, "it was asked a moment ago");
+    world.run(ms(100));
+    assert_eq!(
+        world.sent.len(),
+        before + 2,
+        "and is once more, in its time"
+    );
 }
