@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use aarp_mapper::User;
+use aarp_sys::clock::boottime;
 use aarp_wire::mapper::{FIXED_MAX, MESSAGE_MAX, Message, TEXT_MAX};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -15,6 +16,8 @@ use crate::listen::Caller;
 /// Octets that wait for a client that does not read; of one that lets more come together
 /// nothing is kept.
 const UNREAD_MAX: usize = 256 * 1024;
+/// For how long a client may read nothing of what waits for it.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Questions of one client that are open. It is not listened to before it has an answer.
 const PENDING_MAX: u32 = 64;
 
@@ -75,6 +78,10 @@ pub(crate) struct Client {
     pub(crate) heard: Duration,
     unread: VecDeque<Vec<u8>>,
     unread_octets: usize,
+    /// Since when it has read nothing of that.
+    silent: Option<Duration>,
+    /// It is of another network namespace, where others may answer.
+    pub(crate) is_foreign: bool,
     /// What it is waited for.
     pub(crate) flags: EventFlags,
 }
@@ -92,6 +99,8 @@ impl Client {
             heard: now,
             unread: VecDeque::new(),
             unread_octets: 0,
+            silent: None,
+            is_foreign: caller.is_foreign,
             flags: EventFlags::empty(),
         }
     }
@@ -139,6 +148,7 @@ impl Client {
         if self.unread_octets > UNREAD_MAX {
             return Err(Gone::Deaf);
         }
+        self.silent.get_or_insert_with(boottime);
         self.unread.push_back(packet.to_vec());
         Ok(())
     }
@@ -164,6 +174,7 @@ impl Client {
             }
             self.unread_octets -= packet.len();
             self.unread.pop_front();
+            self.silent = (!self.unread.is_empty()).then(boottime);
         }
         Ok(true)
     }
@@ -171,6 +182,11 @@ impl Client {
     /// Whether it reads what it is told.
     pub(crate) fn reads(&self) -> bool {
         self.unread.is_empty()
+    }
+
+    /// When it is let go unless it reads.
+    pub(crate) fn ends(&self) -> Option<Duration> {
+        self.silent.map(|since| since + SILENCE_MAX)
     }
 
     /// Whether it is listened to.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aarp_host::failure::{Failure, code};
-use aarp_sys::peer::credentials;
+use aarp_sys::peer::{credentials, namespace};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
@@ -23,6 +23,8 @@ pub(crate) struct Listener {
     socket: OwnedFd,
     /// Its name, where it is ours to remove.
     path: Option<PathBuf>,
+    /// The network namespace that is served, where the kernel tells.
+    namespace: Option<u64>,
 }
 
 /// Somebody who has connected.
@@ -31,6 +33,8 @@ pub(crate) struct Caller {
     pub(crate) socket: OwnedFd,
     /// The user as who it connected.
     pub(crate) uid: u32,
+    /// It is of another network namespace.
+    pub(crate) is_foreign: bool,
 }
 
 impl Listener {
@@ -40,7 +44,11 @@ impl Listener {
         let handed = aarp_sys::activation::listener(libc::SOCK_SEQPACKET)
             .map_err(|error| Failure::system("take the socket of the service manager", error))?;
         if let Some(socket) = handed {
-            return Ok(Self { socket, path: None });
+            return Ok(Self {
+                socket,
+                path: None,
+                namespace: own_namespace()?,
+            });
         }
         let named = |operation: &'static str| {
             let name = path.display().to_string();
@@ -62,6 +70,7 @@ impl Listener {
         Ok(Self {
             socket,
             path: Some(path.to_owned()),
+            namespace: own_namespace()?,
         })
     }
 
@@ -71,7 +80,14 @@ impl Listener {
         match accept_with(&self.socket, flags) {
             Ok(socket) => {
                 let uid = credentials(&socket)?.uid;
-                Ok(Some(Caller { socket, uid }))
+                // A socket in the file system is seen from wherever the file system is.
+                let of = namespace(&socket)?;
+                let is_foreign = of.is_some() && of != self.namespace;
+                Ok(Some(Caller {
+                    socket,
+                    uid,
+                    is_foreign,
+                }))
             }
             Err(Errno::AGAIN) => Ok(None),
             // Who came is gone again.
@@ -79,6 +95,21 @@ impl Listener {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The network namespace of this process, by a socket of its own: that of the service
+/// manager may be of another.
+fn own_namespace() -> Result<Option<u64>, Failure> {
+    let find = || -> io::Result<Option<u64>> {
+        let flags = SocketFlags::CLOEXEC;
+        namespace(socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            flags,
+            None,
+        )?)
+    };
+    find().map_err(|error| Failure::system("find the network namespace of a socket", error))
 }
 
 /// Removes what a dead daemon has left at `path`.

@@ -121,6 +121,11 @@ pub(crate) fn text(standing: &Standing<'_>) -> String {
         counters.late,
     );
     text.counter(
+        "aarpd_answers_unkept_total",
+        "Answers that were told and not kept, for want of a place in the table.",
+        counters.unkept,
+    );
+    text.counter(
         "aarpd_probe_replies_forged_total",
         "What pretended to be an answer.",
         counters.forged(),

@@ -96,9 +96,24 @@ pub(crate) struct Served {
     pub(crate) deaf: u64,
     /// Messages that mean nothing.
     pub(crate) malformed: u64,
+    /// Those that came from another network namespace, and were answered no question.
+    pub(crate) foreign: u64,
     /// Sockets that were told of, and asked for.
     pub(crate) sockets_told: u64,
     pub(crate) sockets_asked: u64,
+}
+
+/// How much a user has asked who is neither root nor the daemon's own.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct UserRecord {
+    pub(crate) uid: u32,
+    /// Connections that there are.
+    pub(crate) connections: usize,
+    /// Questions that it has caused, and what it has told.
+    #[serde(rename = "questions")]
+    pub(crate) heard: u64,
+    /// What was refused.
+    pub(crate) refused: u64,
 }
 
 /// How the daemon is.
@@ -146,6 +161,7 @@ struct DaemonRecord<'s> {
     changes: u64,
     gone: u64,
     epochs: u64,
+    users: &'s [UserRecord],
 }
 
 #[derive(Serialize)]
@@ -166,6 +182,7 @@ struct Answers {
     untrusted: u64,
     unanswered: u64,
     late: u64,
+    unkept: u64,
 }
 
 /// Names with their counts.
@@ -177,7 +194,7 @@ fn by_name(
 }
 
 /// How the daemon is, as a record.
-pub(crate) fn daemon(standing: &Standing<'_>) -> String {
+pub(crate) fn daemon(standing: &Standing<'_>, users: &[UserRecord]) -> String {
     let counters = standing.counters;
     line(
         "aarpd",
@@ -215,11 +232,13 @@ pub(crate) fn daemon(standing: &Standing<'_>) -> String {
                 untrusted: counters.untrusted,
                 unanswered: counters.unanswered,
                 late: counters.late,
+                unkept: counters.unkept,
             },
             ignored: by_name(Ignored::ALL.map(Ignored::name), &counters.ignored),
             changes: counters.changes,
             gone: counters.gone,
             epochs: counters.epochs,
+            users,
         },
     )
 }

@@ -1,5 +1,7 @@
 //! What clients want, and what they are told.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use rustix::event::epoll::EventFlags;
 
 use crate::client::{Gone, Heard, Job, piece};
 use crate::metrics;
-use crate::report::{self, Standing};
+use crate::report::{self, Standing, UserRecord};
 use crate::serve::Daemon;
 
 /// Messages of one client before others have their turn.
@@ -26,8 +28,8 @@ const PLACES: usize = 4096;
 const PIECE: usize = 8 * 1024;
 /// For how long mappings are not counted again.
 const CENSUS: Duration = Duration::from_millis(10);
-/// Who may follow what happens, at the same time.
-const FOLLOWERS: usize = 64;
+/// Users of whom is told how much they ask.
+const USERS: usize = 32;
 
 impl Daemon<'_> {
     /// Hears a client, and goes on with what is being told to it.
@@ -110,7 +112,14 @@ impl Daemon<'_> {
         let Some(client) = self.clients.get_mut(number) else {
             return Ok(());
         };
-        let user = client.user;
+        if client.is_foreign {
+            // What is known here is not right there, and nobody there may change it.
+            self.served.foreign += 1;
+            let why = "this daemon serves another network namespace";
+            client.tell(id, &Message::Error(Code::NOT_PERMITTED, why))?;
+            return Err(Gone::Closed);
+        }
+        let (user, uid) = (client.user, client.uid);
         match message {
             Message::Resolve(Asked { a, flags, .. }) => {
                 client.pending += 1;
@@ -138,7 +147,8 @@ impl Daemon<'_> {
                 Ok(())
             }
             Message::Status => {
-                let text = self.with_standing(report::daemon);
+                let users = self.users(user, uid);
+                let text = self.with_standing(|standing| report::daemon(standing, &users));
                 self.say_lines(number, id, text, now)
             }
             Message::Metrics => {
@@ -150,12 +160,12 @@ impl Daemon<'_> {
             Message::Events => self.follow(number, id),
             Message::Socket(peer) => {
                 self.served.sockets_told += 1;
-                self.sockets.tell(user, *peer);
+                self.sockets.tell(uid, *peer);
                 client.tell(id, &Message::Done(1))
             }
             Message::Whose(cookie) => {
                 self.served.sockets_asked += 1;
-                match self.sockets.whose(user, *cookie) {
+                match self.sockets.whose(uid, *cookie) {
                     Some(peer) => client.tell(id, &Message::Peer(peer)),
                     None => client.tell(id, &Message::Error(Code::UNKNOWN, "nobody has said so")),
                 }
@@ -169,11 +179,11 @@ impl Daemon<'_> {
     }
 
     fn follow(&mut self, number: u64, id: u32) -> Result<(), Gone> {
-        let is_full = self.clients.followers() >= FOLLOWERS;
+        let may_follow = self.clients.may_follow(number);
         let Some(client) = self.clients.get_mut(number) else {
             return Ok(());
         };
-        if is_full && client.follows.is_none() {
+        if !may_follow && client.follows.is_none() {
             return client.tell(id, &Message::Error(Code::BUSY, "too many follow already"));
         }
         client.follows = Some(id);
@@ -341,6 +351,34 @@ impl Daemon<'_> {
         let took = boottime().saturating_sub(started);
         self.census.set((now + took * 20, census));
         census
+    }
+
+    /// How much users who are neither root nor the daemon's own have asked, most first: all
+    /// of them for root and the daemon's own, and each other for itself.
+    fn users(&self, user: User, uid: u32) -> Vec<UserRecord> {
+        let mut users: HashMap<u32, UserRecord> = HashMap::new();
+        let of = |uid| {
+            let connections = self.clients.of_user(uid);
+            UserRecord {
+                uid,
+                connections,
+                ..UserRecord::default()
+            }
+        };
+        for (uid, share) in self.mapper.shares().iter() {
+            let UserRecord { heard, refused, .. } = users.entry(uid).or_insert_with(|| of(uid));
+            (*heard, *refused) = (share.heard, share.refused);
+        }
+        for uid in self.clients.users() {
+            users.entry(uid).or_insert_with(|| of(uid));
+        }
+        let is_shown = |record: &UserRecord| user == User::Own || record.uid == uid;
+        let mut users: Vec<_> = users.into_values().filter(is_shown).collect();
+        let weight =
+            |record: &UserRecord| record.heard + record.refused + record.connections as u64;
+        users.sort_by_key(|record| (Reverse(weight(record)), record.uid));
+        users.truncate(USERS);
+        users
     }
 
     /// How the daemon is.

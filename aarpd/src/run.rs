@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use aarp_core::relay::Limit;
 use aarp_core::settings::Methods;
-use aarp_core::table::TableWriter;
+use aarp_core::table::{Entry, TableWriter};
 use aarp_host::failure::{Failure, code};
-use aarp_mapper::{Limits, Mapper};
+use aarp_mapper::{Limits, Mapper, permitted};
 use aarp_sys::clock::boottime;
 use aarp_sys::process::overflow_user;
-use aarp_sys::table::{CreateError, Created, Options, Previous, create, namespace};
+use aarp_sys::table::{CreateError, Created, Options, Previous, create_judged, namespace};
 use rustix::event::epoll;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
@@ -42,19 +42,22 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
     }
     let mode = if place.user_daemon { 0o600 } else { 0o644 };
     let trusted: Vec<u32> = [0, me].into_iter().chain(configuration.user).collect();
-    let Created { table, previous } = create(&Options {
+    let options = Options {
         path: &configuration.table,
         capacity: configuration.daemon.entries as usize,
         mode,
         trusted: &trusted,
         longest: configuration.longest(),
-    })
-    .map_err(|error| match error {
-        CreateError::Held { .. } | CreateError::Room { .. } => {
-            Failure::new(code::UNAVAILABLE, error)
-        }
-        error => Failure::new(code::SYSTEM, error),
-    })?;
+    };
+    // What another configuration has let in is nobody's before this one has.
+    let judge = |entry: &Entry| permitted(&configuration.resolve, None, entry, boottime());
+    let Created { table, previous } =
+        create_judged(&options, &judge).map_err(|error| match error {
+            CreateError::Held { .. } | CreateError::Room { .. } => {
+                Failure::new(code::UNAVAILABLE, error)
+            }
+            error => Failure::new(code::SYSTEM, error),
+        })?;
     let mut table = table;
     let served = serve(
         place,

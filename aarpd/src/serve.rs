@@ -141,7 +141,12 @@ impl Daemon<'_> {
     /// When there is something to do if nothing comes.
     fn due(&self) -> Duration {
         let exporter = self.exporter.as_ref().and_then(Exporter::due);
-        let dues = [self.mapper.due(), self.routes.due(), exporter];
+        let dues = [
+            self.mapper.due(),
+            self.routes.due(),
+            self.clients.due(),
+            exporter,
+        ];
         dues.into_iter().flatten().fold(self.beat, Duration::min)
     }
 
@@ -177,6 +182,7 @@ impl Daemon<'_> {
             self.mapper.table_mut().beat(now);
             self.notify.alive();
         }
+        self.served.deaf += self.clients.let_deaf_go(now);
         if let Some(exporter) = &mut self.exporter {
             exporter.expire(now);
         }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixDatagram;
 
 use aarp_core::table::TableView;
 use aarp_lab::{Process, Signal, rootless, wait_until};
+use aarp_sys::clock::boottime;
 use aarp_wire::mapper::{Code, Message};
 
 use crate::site::{A, PATIENCE, PREFIXES, Site, serves, snapshot, u};
@@ -102,6 +103,132 @@ fn killed_at_any_moment_it_leaves_a_whole_table() {
         }
         let _daemon = site.start();
         assert_eq!(site.connect().u("2001:db8:a::1"), u(1));
+    });
+}
+
+/// What a daemon with another configuration has left is not told to anybody.
+#[test]
+fn a_narrower_configuration_takes_over_what_it_permits() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let first = site.start();
+        let client = site.connect();
+        let other = "2001:db8:a::1";
+        assert_eq!([client.u(A), client.u(other)], [u(1), u(1)]);
+        first.kill();
+        assert_eq!(ended(&first).0, None);
+        let narrower = format!("{PREFIXES}exclude = [\"{A}\"]\n[times]\nttl = \"50s\"\n");
+        std::fs::write(&site.config, narrower).unwrap();
+        let second = site.start();
+        assert!(second.stderr().unwrap().contains("mappings of before: 1"));
+        assert_eq!(site.look(A), None);
+        let left = site
+            .look(other)
+            .unwrap()
+            .mapping
+            .expiry
+            .saturating_sub(boottime());
+        assert!(left <= std::time::Duration::from_secs(50), "{left:?}");
+        assert_eq!(site.found(other), Some(u(1)));
+        second.kill();
+        assert_eq!(ended(&second).0, None);
+        // Nor may it be where it is.
+        let trusted = format!("{PREFIXES}trusted = [\"2001:db8:52::/48\"]\n");
+        std::fs::write(&site.config, trusted).unwrap();
+        let _third = site.start();
+        assert_eq!((site.look(A), site.look(other)), (None, None));
+    });
+}
+
+/// A table that is none, or of others, or of another time: one line, and it begins without.
+#[test]
+fn a_table_that_cannot_be_gone_on_with_is_replaced() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let first = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        first.kill();
+        assert_eq!(ended(&first).0, None);
+        let good = std::fs::read(site.table()).unwrap();
+        let with = |word: usize, change: u8| {
+            let mut table = good.clone();
+            table[8 * word] ^= change;
+            table
+        };
+        let cases: [(&str, Vec<u8>, &str); 8] = [
+            ("empty", Vec::new(), "is no mapping table"),
+            (
+                "truncated",
+                good[..good.len() / 2].to_vec(),
+                "is no mapping table",
+            ),
+            (
+                "no multiple of a word",
+                good[..good.len() - 3].to_vec(),
+                "is no mapping table",
+            ),
+            ("garbage", vec![0xa5; good.len()], "is no mapping table"),
+            ("of another kind", with(0, 1), "is no mapping table"),
+            ("of a later version", with(1, 3), "is no mapping table"),
+            ("a hole", vec![0; good.len()], ""),
+            (
+                "of another namespace",
+                Vec::new(),
+                "is of another network namespace",
+            ),
+        ];
+        for (name, octets, said_of_it) in cases {
+            std::fs::remove_file(site.table()).unwrap();
+            match name {
+                "a hole" => std::fs::File::create(site.table())
+                    .unwrap()
+                    .set_len(octets.len() as u64)
+                    .unwrap(),
+                "of another namespace" => {
+                    let other = site.lab.host("router").unwrap();
+                    let other = other
+                        .command(env!("CARGO_BIN_EXE_aarpd"))
+                        .args(["run", "--run-dir"]);
+                    let other = other
+                        .arg(&site.run)
+                        .arg("--config")
+                        .arg(&site.config)
+                        .spawn()
+                        .unwrap();
+                    serves(&other);
+                    other.kill();
+                    assert_eq!(ended(&other).0, None);
+                }
+                _ => std::fs::write(site.table(), &octets).unwrap(),
+            }
+            let daemon = site.start();
+            let said = daemon.stderr().unwrap();
+            let line = said.lines().find(|line| line.contains("begins without it"));
+            let line = line.unwrap_or_else(|| panic!("{name}: {said}"));
+            assert!(
+                line.contains(said_of_it) && line.contains("/table: "),
+                "{name}: {line}"
+            );
+            assert_eq!(said.lines().count(), 2, "{name}: {said}");
+            assert_eq!(site.look(A), None, "{name}");
+            assert_eq!(site.connect().u(A), u(1), "{name}");
+            daemon.kill();
+            assert_eq!(ended(&daemon).0, None);
+        }
+        // A link is not followed, and what it leads to stays as it is.
+        let elsewhere = site.lab.work().join("elsewhere");
+        std::fs::rename(site.table(), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, site.table()).unwrap();
+        let before = std::fs::read(&elsewhere).unwrap();
+        let daemon = site.start();
+        assert!(
+            daemon
+                .stderr()
+                .unwrap()
+                .contains("is a symbolic link; begins without it")
+        );
+        assert_eq!(site.connect().u(A), u(1));
+        assert!(!site.table().is_symlink() && std::fs::read(&elsewhere).unwrap() == before);
     });
 }
 
@@ -229,7 +356,13 @@ fn the_service_manager_is_told() {
         manager.set_read_timeout(Some(PATIENCE)).unwrap();
         let heard = || {
             let mut buffer = [0; 4096];
-            let length = manager.recv(&mut buffer).unwrap();
+            let length = loop {
+                match manager.recv(&mut buffer) {
+                    // A child of another test has ended.
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    length => break length.unwrap(),
+                }
+            };
             String::from_utf8(buffer[..length].to_vec()).unwrap()
         };
         let heard_of = |what: &str| {
@@ -311,7 +444,7 @@ fn a_users_own_daemon_keeps_to_itself() {
             found.permissions().mode() & 0o777
         };
         assert_eq!((mode("table"), mode("aarpd.sock")), (0o600, 0o600));
-        let client = crate::talk::Client::connect(&folder.join("aarp/aarpd.sock")).unwrap();
+        let client = site.connect_to(&folder.join("aarp/aarpd.sock"));
         assert_eq!(client.u(A), u(1));
         drop(daemon);
         let system = site.start();

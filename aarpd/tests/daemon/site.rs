@@ -126,8 +126,15 @@ impl Site {
         self.run.join("table")
     }
 
+    /// A program of this host.
     pub fn connect(&self) -> Client {
-        Client::connect(&self.socket()).unwrap()
+        self.connect_to(&self.socket())
+    }
+
+    /// One that asks another daemon of this host.
+    pub fn connect_to(&self, socket: &Path) -> Client {
+        let socket = socket.to_owned();
+        self.host().enter(move || Client::connect(&socket)).unwrap()
     }
 
     /// What a program that looks in the table finds about an A.

@@ -134,6 +134,55 @@ fn one_user_does_not_keep_others_from_asking() {
         assert_eq!(site.connect().u(A), u(1));
         let status = site.connect().status();
         assert_eq!(status["requests"]["refused"]["user-limit"], refused);
+        // Root sees who it was, and others see themselves.
+        let first = &status["users"][0];
+        assert_eq!(
+            (&first["uid"], &first["refused"]),
+            (&65534.into(), &refused.into())
+        );
+        assert_eq!(status["users"].as_array().unwrap().len(), 2);
+        let told = answers(speaker(&site, 65533).args([packet(&Message::Status) + "?"]));
+        let octets: Vec<u8> = told[0]
+            .1
+            .as_bytes()
+            .chunks(2)
+            .map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap())
+            .collect();
+        let text = String::from_utf8_lossy(&octets).into_owned();
+        let record: serde_json::Value =
+            serde_json::from_str(text.trim_start_matches(|c| c != '{')).unwrap();
+        assert_eq!(record["users"].as_array().unwrap().len(), 1, "{text}");
+        let own = &record["users"][0];
+        assert_eq!(
+            (&own["uid"], &own["questions"], &own["connections"]),
+            (&65533.into(), &1.into(), &1.into())
+        );
+    });
+}
+
+#[test]
+fn a_user_hears_nothing_of_roots_sockets() {
+    with_users(|site| {
+        use aarp_wire::mapper::{Message, Peer};
+        let _daemon = site.start();
+        let (a, uni) = (A.parse().unwrap(), u(1).parse().unwrap());
+        let peer = |cookie| Peer {
+            cookie,
+            a,
+            u: uni,
+            port: 443,
+            protocol: 6,
+        };
+        let root = site.connect();
+        root.send(1, &Message::Socket(peer(4711)));
+        assert_eq!(root.next().1, crate::talk::Told::Done(1));
+        let whose = |cookie| packet(&Message::Whose(cookie)) + "?";
+        let tell = packet(&Message::Socket(peer(4712))) + "?";
+        let told = answers(speaker(&site, 65534).args([whose(4711), tell, whose(4712)]));
+        let kinds: Vec<u8> = told.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [ERROR, DONE, 15], "{told:?}");
+        let told = answers(speaker(&site, 65533).args([whose(4711), whose(4712)]));
+        assert!(told.iter().all(|(kind, _)| *kind == ERROR), "{told:?}");
     });
 }
 

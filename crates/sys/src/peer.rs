@@ -35,6 +35,28 @@ pub fn credentials(socket: impl AsFd) -> io::Result<Credentials> {
     })
 }
 
+/// The network namespace in which who connected has made its socket (`SO_NETNS_COOKIE`): a
+/// number that no other has before the host is started again. `None` where the kernel does
+/// not tell, before Linux 5.14.
+///
+/// # Errors
+/// What getsockopt(2) says.
+pub fn namespace(socket: impl AsFd) -> io::Result<Option<u64>> {
+    let mut found = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    let (fd, to) = (socket.as_fd().as_raw_fd(), (&raw mut found).cast());
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
+    // SAFETY: there is room for what the kernel writes.
+    if unsafe { libc::getsockopt(fd, level, option, to, &mut length) } == 0 {
+        return Ok(Some(found));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOPROTOOPT) => Ok(None),
+        _ => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +68,7 @@ mod tests {
         assert_eq!(found.pid, Some(std::process::id()));
         // SAFETY: no arguments; cannot fail.
         assert_eq!(found.uid, unsafe { libc::geteuid() });
+        let other = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        assert_eq!(namespace(&one).unwrap(), namespace(&other).unwrap());
     }
 }

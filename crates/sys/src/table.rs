@@ -13,7 +13,7 @@ mod create;
 mod lock;
 
 #[cfg(feature = "std")]
-pub use create::{CreateError, Created, Options, OwnTable, Previous, create};
+pub use create::{CreateError, Created, Options, OwnTable, Previous, create, create_judged};
 
 use core::fmt;
 use core::mem::MaybeUninit;

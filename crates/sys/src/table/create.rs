@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aarp_core::table::{
-    Identity, Invalid, TableView, TableWriter, retire, size_of_slots, slots_for,
+    Entry, Identity, Invalid, TableView, TableWriter, retire, size_of_slots, slots_for,
 };
 
 use super::lock::{Lock, is_at};
@@ -148,9 +148,20 @@ impl Drop for Unfinished<'_> {
 /// # Errors
 /// Why not.
 pub fn create(options: &Options<'_>) -> Result<Created, CreateError> {
+    create_judged(options, &|entry| Some(*entry))
+}
+
+/// What becomes of a mapping of the old table.
+type Judge<'j> = &'j dyn Fn(&Entry) -> Option<Entry>;
+
+/// The same, and takes over what `judge` makes of each mapping, or nothing of it.
+///
+/// # Errors
+/// Why not.
+pub fn create_judged(options: &Options<'_>, judge: Judge<'_>) -> Result<Created, CreateError> {
     let slots = slots_for(options.capacity).ok_or(CreateError::Capacity(options.capacity))?;
     let lock = Lock::take(beside(options.path, ".lock"))?;
-    match make(options, slots) {
+    match make(options, slots, judge) {
         Ok((mut table, previous)) => {
             table.lock = Some(lock);
             Ok(Created { table, previous })
@@ -162,7 +173,11 @@ pub fn create(options: &Options<'_>) -> Result<Created, CreateError> {
     }
 }
 
-fn make(options: &Options<'_>, slots: usize) -> Result<(OwnTable, Previous), CreateError> {
+fn make(
+    options: &Options<'_>,
+    slots: usize,
+    judge: Judge<'_>,
+) -> Result<(OwnTable, Previous), CreateError> {
     let unfinished = beside(options.path, ".new");
     let failed = |operation, source| CreateError::call(operation, &unfinished, source);
     // What a writer has left that was killed before it was done.
@@ -183,7 +198,7 @@ fn make(options: &Options<'_>, slots: usize) -> Result<(OwnTable, Previous), Cre
     let mut guard = Unfinished(Some(&unfinished));
     reserve(&file, &unfinished, size_of_slots(slots))?;
     let mapping = map_own(&file).map_err(|error| failed("map", error))?;
-    let made = fill(options, mapping).and_then(|(writer, previous, old)| {
+    let made = fill(options, mapping, judge).and_then(|(writer, previous, old)| {
         let mode = std::fs::Permissions::from_mode(options.mode);
         file.set_permissions(mode)
             .map_err(|error| failed("set the mode of", error))?;
@@ -253,6 +268,7 @@ fn map(file: &File, trusted: &[u32]) -> Result<Mapping, AttachError> {
 fn fill(
     options: &Options<'_>,
     mapping: Mapping,
+    judge: Judge<'_>,
 ) -> Result<(TableWriter<'static>, Previous, Option<Mapping>), CreateError> {
     let unknown = |operation| {
         move |errno: Errno| {
@@ -280,7 +296,10 @@ fn fill(
     let mut writer = TableWriter::format(mapping.words(), &identity, now).map_err(invalid)?;
     let (previous, old) = match old(options) {
         Ok(old) => match old.open() {
-            Ok(table) => (take_over(&mut writer, &table, options, now), Some(old)),
+            Ok(table) => (
+                take_over(&mut writer, &table, (options, judge), now),
+                Some(old),
+            ),
             Err(error) => {
                 old.unmap();
                 (Previous::Refused(error), None)
@@ -311,16 +330,19 @@ fn old(options: &Options<'_>) -> Result<Mapping, AttachError> {
 fn take_over(
     writer: &mut TableWriter<'_>,
     old: &TableView<'_>,
-    options: &Options<'_>,
+    (options, judge): (&Options<'_>, Judge<'_>),
     now: Duration,
 ) -> Previous {
     if let Err(error) = is_ours(old) {
         return Previous::Refused(error);
     }
     let epoch = old.header().epoch();
-    for mut entry in old.entries(0..old.slots()) {
+    for entry in old.entries(0..old.slots()) {
         let lasts = entry.mapping.expiry.saturating_sub(now);
-        if entry.is_fresh(epoch, now) && lasts <= options.longest {
+        if entry.is_fresh(epoch, now)
+            && lasts <= options.longest
+            && let Some(mut entry) = judge(&entry)
+        {
             entry.epoch = writer.view().header().epoch() as u8;
             writer.store_entry(&entry, now);
         }
