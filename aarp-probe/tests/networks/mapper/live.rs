@@ -159,7 +159,7 @@ fn on_a_terminal_top_goes_on() {
         };
         // The daemon follows such words once a second at the most.
         wait_until("what fails", PATIENCE, || {
-            site.tell(&Message::Failed(failure));
+            site.tell(Message::Failed(failure));
             let text = seen(&top.stdout()?);
             assert!(top.try_wait()?.is_none(), "it has ended: {text}");
             // Used, changed, and failed.

@@ -83,30 +83,35 @@ impl Site {
     /// A program asks the daemon, and waits for the answer.
     pub fn ask(&self, a: &str, flags: u32) -> Reply {
         let socket = self.socket();
-        let (path, trusted) = (socket.to_str().unwrap(), [aarp_sys::process::user()]);
-        let daemon = Daemon {
-            path,
-            trusted: &trusted,
-        };
         let (a, budget) = (a.parse().unwrap(), 1000);
-        let mut replies = [Reply::None];
-        resolve(
-            &daemon,
-            &[Asked { a, budget, flags }],
-            &mut replies,
-            boottime() + PATIENCE,
-            Waiting::ForAll,
-            Interruptible::Never,
-        )
-        .unwrap();
-        replies[0]
+        // The daemon hears programs of its network namespace alone.
+        self.host().enter(move || {
+            let (path, trusted) = (socket.to_str().unwrap(), [aarp_sys::process::user()]);
+            let daemon = Daemon {
+                path,
+                trusted: &trusted,
+            };
+            let mut replies = [Reply::None];
+            resolve(
+                &daemon,
+                &[Asked { a, budget, flags }],
+                &mut replies,
+                boottime() + PATIENCE,
+                Waiting::ForAll,
+                Interruptible::Never,
+            )
+            .unwrap();
+            replies[0]
+        })
     }
 
-    pub fn tell(&self, message: &Message<'_>) {
+    pub fn tell(&self, message: Message<'static>) {
         let socket = self.socket();
-        let (path, trusted) = (socket.to_str().unwrap(), [aarp_sys::process::user()]);
-        let trusted = &trusted;
-        aarp_sys::mapper::tell(&Daemon { path, trusted }, message).unwrap();
+        self.host().enter(move || {
+            let (path, trusted) = (socket.to_str().unwrap(), [aarp_sys::process::user()]);
+            let trusted = &trusted;
+            aarp_sys::mapper::tell(&Daemon { path, trusted }, &message).unwrap();
+        });
     }
 
     /// The U that the daemon tells.
