@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aarp_core::address::is_routable;
 use aarp_core::prefix::Prefix;
-use aarp_mobility::document::{self, BadSetting, Entry};
+use aarp_host::document::{self, BadSetting, Entry};
 
 /// Where the keys are unless the table says otherwise.
 pub(crate) const KEYS: &str = "/etc/aarp/keys.toml";

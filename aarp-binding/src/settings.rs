@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aarp_core::address::is_routable;
 use aarp_health::{Check, Checks};
-use aarp_mobility::document::{self, AddressOrTable, BadSetting, Entry};
+use aarp_host::document::{self, AddressOrTable, BadSetting, Entry};
 use serde::Deserialize;
 
 /// How long a binding lives unless the table says otherwise.

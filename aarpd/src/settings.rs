@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use aarp_core::table::CAPACITY_MAX;
-use aarp_mobility::document::{self, BadSetting, Entry};
+use aarp_host::document::{self, BadSetting, Entry};
 
 /// How many mappings there may be unless the table says otherwise.
 const ENTRIES: u32 = 100_000;

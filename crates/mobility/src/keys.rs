@@ -20,7 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 use toml::Table;
 
-use crate::document::{self, BadSetting, Entry};
+use aarp_host::document::{self, BadSetting, Entry};
 
 /// Octets of the shortest key. The RFC has 16 for all of them; longer ones are taken too.
 //= https://www.rfc-editor.org/rfc/rfc4285#section-5.1

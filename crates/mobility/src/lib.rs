@@ -1,10 +1,7 @@
-//! What aarp-binding and aarp-agent share: reading their tables of aarp.toml, the
-//! keys of RFC 4285, the channel for control messages, and the two ends of the
-//! tunnel.
+//! What aarp-binding and aarp-agent share: the keys of RFC 4285, the channel for control
+//! messages, and the two ends of the tunnel.
 
-pub mod alarm;
 pub mod channel;
-pub mod document;
 pub mod host;
 pub mod initiators;
 pub mod keys;
