@@ -97,8 +97,8 @@ fn serve(
     }
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
         .map_err(|error| Failure::system("epoll_create1", error))?;
-    let alarm = aarp_host::alarm::Alarm::new()
-        .map_err(|error| Failure::system("make a timer", error))?;
+    let alarm =
+        aarp_host::alarm::Alarm::new().map_err(|error| Failure::system("make a timer", error))?;
     let namespace = namespace().map_err(|e| Failure::system("find the network namespace", e))?;
     let mapper = Mapper::new(table, configuration.resolve.clone(), Limits::default());
     let mut daemon = Daemon {

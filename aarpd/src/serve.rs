@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use aarp_core::mapping::State;
 use aarp_core::relay::Limit;
+use aarp_host::alarm::Alarm;
 use aarp_host::failure::Failure;
 use aarp_mapper::sockets::Sockets;
 use aarp_mapper::{Action, Cause, Changed, Mapper, User};
-use aarp_host::alarm::Alarm;
 use aarp_sys::clock::boottime;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;

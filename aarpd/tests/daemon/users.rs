@@ -160,6 +160,42 @@ fn one_user_does_not_keep_others_from_asking() {
     });
 }
 
+/// What a user has put in the place of the table is not gone on with.
+#[test]
+fn a_table_of_another_user_is_not_taken_over() {
+    with_users(|site| {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let mut daemon = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        type Spoil = fn(&std::path::Path);
+        let cases: [(Spoil, &str); 2] = [
+            (
+                |table| chown(table, Some(65533), None).unwrap(),
+                "belongs to user 65533, who is not trusted",
+            ),
+            (
+                |table| {
+                    std::fs::set_permissions(table, std::fs::Permissions::from_mode(0o666)).unwrap()
+                },
+                "others may write it",
+            ),
+        ];
+        for (spoil, said_of_it) in cases {
+            daemon.kill();
+            daemon.wait(PATIENCE).unwrap();
+            spoil(&site.table());
+            daemon = site.start();
+            let said = daemon.stderr().unwrap();
+            assert!(
+                said.contains(said_of_it) && said.contains("begins without it"),
+                "{said}"
+            );
+            assert_eq!(site.look(A), None);
+            assert_eq!(site.connect().u(A), u(1));
+        }
+    });
+}
+
 #[test]
 fn a_user_hears_nothing_of_roots_sockets() {
     with_users(|site| {

@@ -209,11 +209,18 @@ impl Mapper<'_> {
         if !self.questions.has_room(lane, self.limits.open) {
             return Err(Unasked::Busy);
         }
-        let turn = self.paces.reserve(&self.limits, lane, a, now);
-        let turn = turn.ok_or(Unasked::Busy)?;
         let plan = plan(&self.settings, a, interest, Patience::Blocking);
-        self.questions
-            .insert(a, Open::new(why, user, plan, now), turn);
+        let mut open = Open::new(why, user, plan, now);
+        let at = match self.paces.reserve(&self.limits, lane, a, now) {
+            Some(turn) => turn,
+            // Programs say once that they use it: it is tried again until it ends.
+            None if why == Why::Refresh => {
+                open.phase = Phase::Pausing;
+                now + self.limits.patience / 2
+            }
+            None => return Err(Unasked::Busy),
+        };
+        self.questions.insert(a, open, at);
         self.counters.questions[why as usize] += 1;
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aarp_core::mapping::State;
 
 use super::world::*;
+use crate::pace::Rate;
 use crate::{Asker, Event, Failed, Limits, Unasked, User, Why};
 
 fn learned() -> World {
@@ -268,4 +269,30 @@ fn a_question_that_pauses_is_not_hurried_all_the_time() {
         before + 2,
         "and is once more, in its time"
     );
+}
+
+/// More is used, and about to end, than can be asked about at once; and each program says
+/// so once.
+#[test]
+fn all_that_is_used_has_its_turn() {
+    let limits = Limits {
+        total: Rate::new(100, 10),
+        ..Limits::default()
+    };
+    let mut world = World::new(PREFIXES, limits);
+    for n in 0..200 {
+        world.answers.insert(a(n), (u(0), ms(1)));
+        world.ask(1, User::Own, a(n));
+        world.run(ms(20));
+    }
+    world.run(ms(48_000));
+    let told = world.now;
+    for n in 0..150 {
+        assert_eq!(world.look(a(n)), Some(u(0)));
+    }
+    world.run(ms(5000));
+    for n in 0..150 {
+        let expiry = world.known(a(n)).unwrap().mapping.expiry;
+        assert!(expiry > told + ms(60_000), "{n}");
+    }
 }
