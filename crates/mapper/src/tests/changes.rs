@@ -2,7 +2,7 @@
 
 use aarp_core::mapping::State;
 use aarp_core::prefix::Prefix;
-use aarp_core::table::Entry;
+use aarp_core::table::{Entry, REACH};
 
 use super::world::*;
 use crate::{Cause, Changed, Event, Limits, Reply, Unasked, User, Why, permitted};
@@ -151,7 +151,7 @@ fn a_million_mappings_are_looked_through_a_little_at_a_time() {
         "{turns}"
     );
     assert_eq!(world.mapper.counters().epochs, 0);
-    // What was passed and has moved is found, and what stands at the end.
+    // What it concerns is found wherever it stands.
     assert!(matters_now(
         &mut world,
         &[many[0], prefix("2001:db8:51::/64"), many[1]]
@@ -318,4 +318,47 @@ fn an_answer_is_judged_by_the_settings_of_its_time() {
         world.replies(2),
         [Reply::Unasked(a(0), Unasked::NotForUser)]
     );
+}
+
+/// A mapping that moves, while the table is looked through, to where was looked already.
+#[test]
+fn what_moves_in_the_meantime_is_found() {
+    let mut world = World::with_capacity("", Limits::default(), 20_000);
+    let last = 8 * 1024 - 1;
+    let in_last =
+        |world: &World, a: &std::net::Ipv6Addr| world.mapper.table().region(*a) == last / REACH;
+    let meeting: Vec<_> = (1u32..)
+        .map(|n| ip(&format!("2001:db8:b::{:x}:{:x}", n >> 16, n & 0xffff)))
+        .filter(|a| in_last(&world, a))
+        .take(40)
+        .collect();
+    for a in &meeting {
+        world.answers.insert(*a, (u(0), ms(1)));
+        world.ask(1, User::Own, *a);
+        world.run(ms(20));
+    }
+    let stand = |world: &World, places: std::ops::Range<usize>| -> Vec<_> {
+        world
+            .mapper
+            .table()
+            .view()
+            .entries(places)
+            .map(|entry| entry.a)
+            .collect()
+    };
+    let behind = *stand(&world, last + 1..last + 64).first().unwrap();
+    let changed = prefix(&format!("{behind}/128"));
+    world
+        .mapper
+        .routes_changed(Changed::Prefixes(&[changed]), world.now);
+    assert_eq!(world.mapper.next(world.now), None);
+    // Half of the first places are emptied, and it moves there.
+    for a in stand(&world, last + 1 - REACH..last + 1) {
+        if stand(&world, last + 1..last + 64).contains(&behind) {
+            world.mapper.flush(prefix(&format!("{a}/128")));
+        }
+    }
+    assert!(stand(&world, 0..last + 1).contains(&behind));
+    world.run(ms(1));
+    assert_eq!(world.mapper.counters().epochs, 1);
 }
