@@ -265,7 +265,8 @@ impl Daemon<'_> {
                 }
             };
             self.served.connections += 1;
-            let user = match self.own.contains(&caller.uid) {
+            // Root of another network namespace has no place that is left to root's.
+            let user = match self.own.contains(&caller.uid) && !caller.is_foreign {
                 true => User::Own,
                 false => User::Other(caller.uid),
             };

@@ -202,6 +202,14 @@ fn another_network_namespace_is_told_nothing() {
             }
             assert_eq!(foreign.next().1, Told::End);
         }
+        // Root of elsewhere has none of root's places.
+        let idle = Client::connect(&site.socket()).unwrap();
+        wait_until("it was let in", PATIENCE, || {
+            let users = own.status()["users"].clone();
+            Ok(users[0]["uid"] == 0 && users[0]["connections"] == 1)
+        })
+        .unwrap();
+        drop(idle);
         // A program that has the folder at another place, as in a container.
         let mut room = [0; 64];
         let octets = Message::Resolve(asked).emit(1, &mut room).unwrap();
