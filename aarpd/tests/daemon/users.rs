@@ -60,6 +60,7 @@ fn answers(command: Command<'_>) -> Vec<(u8, String)> {
 }
 
 const MAPPING: u8 = 2;
+const TEXT: u8 = 10;
 const DONE: u8 = 11;
 const ERROR: u8 = 12;
 
@@ -249,6 +250,58 @@ sys.stdin.read()
         .unwrap();
         assert_eq!(client.u(A), u(1));
         drop(holder.take_stdin());
+    });
+}
+
+/// Somebody with as many user numbers as a user namespace gives, all of whose connections
+/// wait for an answer.
+#[test]
+fn a_crowd_of_users_keeps_neither_root_nor_others_out() {
+    with_users(|site| {
+        use aarp_wire::mapper::{Asked, Message};
+        // Nobody answers, for as long as this takes.
+        let config = format!("{PREFIXES}[times]\nbudget = \"60s\"\n");
+        std::fs::write(&site.config, config).unwrap();
+        site.lab.ip("s1", "link set eth0 down").unwrap();
+        let daemon = site.start();
+        let question = packet(&Message::Resolve(Asked {
+            a: A.parse().unwrap(),
+            budget: 60_000,
+            flags: 0,
+        }));
+        let holder = r#"
+import os, resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+held = []
+for uid in range(100000, 100300):
+    os.seteuid(uid)
+    for n in range(8):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.connect(sys.argv[1])
+        try:
+            s.send(bytes.fromhex(sys.argv[2]))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        held.append(s)
+    os.seteuid(0)
+print('held', flush=True)
+sys.stdin.read()
+"#;
+        let command = site.host().command("/usr/bin/python3").args(["-c", holder]);
+        let command = command.arg(site.socket()).arg(question);
+        let mut holder = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        holder.wait_stdout("held", PATIENCE).unwrap();
+        let root: Vec<_> = (0..20).map(|_| site.connect()).collect();
+        for client in &root {
+            assert!(client.status()["waiters"].as_u64() > Some(100));
+        }
+        let told = answers(speaker(&site, 65533).args([packet(&Message::Status) + "?"]));
+        assert_eq!(told[0].0, TEXT);
+        let status = root[0].status();
+        let most = 2048 - 2048 / 4 + root.len() as u64;
+        assert!(status["clients"].as_u64() <= Some(most), "{status}");
+        drop(holder.take_stdin());
+        assert!(daemon.try_wait().unwrap().is_none());
     });
 }
 
