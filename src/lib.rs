@@ -12,6 +12,7 @@
 //! names.rs     what getaddrinfo() has found
 //! limits.rs    within the time that the kernel's would have taken
 //! mapper.rs    aarpd: the mapping table of all processes, and asking the daemon
+//! passed.rs    sockets that come from another program, or go to one
 //! resolve.rs   from A to U: policy, what is remembered, asking
 //! sockets/     what is known about each descriptor
 //! settings.rs  the configuration, read at the first call that needs it
@@ -35,6 +36,7 @@ mod mapper;
 mod names;
 mod namespace;
 mod ops;
+mod passed;
 mod report;
 mod resolve;
 mod settings;

@@ -26,6 +26,8 @@ use aarp_wire::mapper::{Asked, Failure, Message};
 
 use crate::{filter, flight, report};
 
+pub(crate) mod passed;
+
 /// What is not there is looked for again after so long, when somebody asks.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A daemon gives a sign of life in its table every five seconds. One that has given none

@@ -11,7 +11,7 @@ use aarp_sys::{errno, process};
 use crate::connect::{cause, failed, refuted, refutes};
 pub(crate) use crate::filter::{barred_connect, install_filter, is_barred};
 use crate::sockets::{self, Flag, Kind, Limit, Phase, Record};
-use crate::{datagram, filter, flight, limits, settings, state};
+use crate::{datagram, filter, flight, limits, passed, settings, state};
 
 /// The program is about to change what files there are: the configuration is read
 /// while it is there, so that what it forbids stays forbidden.
@@ -30,7 +30,7 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
         return;
     }
     if domain != libc::AF_INET6 {
-        return sockets::clear(fd);
+        return other(fd);
     }
     let what = match (kind & 0xf, protocol) {
         (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Kind::Stream,
@@ -44,6 +44,13 @@ pub(crate) fn opened(fd: c_int, domain: c_int, kind: c_int, protocol: c_int) {
         record.process = process::id();
     }
     sockets::begin(fd, &record);
+}
+
+/// A descriptor that the program has made itself, and of which nothing is to be known.
+#[inline]
+fn other(fd: c_int) {
+    sockets::clear(fd);
+    sockets::settle(fd);
 }
 
 /// Whether a record is that of another process with the same memory: a vfork child has
@@ -107,7 +114,7 @@ pub(crate) fn bound(fd: c_int) {
 #[inline]
 pub(crate) fn accepted(fd: c_int) {
     if !is_used_by_another(fd) {
-        sockets::clear(fd);
+        other(fd);
     }
 }
 
@@ -177,6 +184,7 @@ pub(crate) struct Closing {
 #[inline]
 pub(crate) fn closing(fd: c_int) -> Option<Closing> {
     flight::closing(fd as u32, fd as u32);
+    sockets::unsettle(fd);
     closing_known(fd)
 }
 
@@ -226,6 +234,7 @@ pub(crate) fn closes_range(flags: u32) -> bool {
 /// A range of descriptors is about to be closed.
 pub(crate) fn closing_range(first: u32, last: u32) {
     flight::closing(first, last);
+    sockets::unsettle_range(first, last);
     for fd in sockets::known(first, last) {
         close_by(fd, || ());
     }
@@ -359,9 +368,14 @@ pub(crate) fn replaced(fd: c_int, copy: c_int, closing: Option<Closing>) {
 /// A descriptor has been duplicated to another number.
 #[inline]
 pub(crate) fn duplicated(fd: c_int, copy: c_int) {
-    if copy < 0 || copy == fd || is_used_by_another(copy) || belongs_to_another(fd) {
+    if copy < 0 || copy == fd || is_used_by_another(copy) {
         return;
     }
+    if belongs_to_another(fd) {
+        // A vfork child, for the program that it is going to be.
+        return passed::copied_by_child();
+    }
+    sockets::settle_as(fd, copy);
     // What the number stood for has been closed by this.
     if let Some(old) = sockets::get(copy).filter(|old| old.kind == Kind::Datagram) {
         datagram::receive::closing(copy, &old);
@@ -377,6 +391,10 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
 /// the last word.
 #[inline]
 pub(crate) fn hidden_peer(fd: c_int) -> Option<((Ipv6Addr, u16), Ipv6Addr)> {
-    let record = sockets::get(fd).filter(Record::is_pinned)?;
-    Some(((record.u, record.port), record.a))
+    let record = match sockets::get(fd) {
+        None if !sockets::is_settled(fd) => passed::received(fd)?,
+        record => record?,
+    };
+    let hidden = ((record.u, record.port), record.a);
+    record.is_pinned().then_some(hidden)
 }

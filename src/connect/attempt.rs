@@ -113,6 +113,7 @@ impl<R: Fn(&SocketAddress) -> c_int> Attempt<'_, '_, R> {
             process,
             ..*record
         };
+        sockets::pins_one();
         // Where nobody was waited for, the record is what it was a moment ago.
         let known = !target.remembered && self.change(|record| *record = connecting(record));
         // Without a record the program would learn of U.

@@ -32,7 +32,7 @@ pub(crate) mod receive;
 mod sending;
 
 /// UDP, by its IANA number.
-const UDP: u8 = libc::IPPROTO_UDP as u8;
+pub(crate) const UDP: u8 = libc::IPPROTO_UDP as u8;
 
 /// The pins of this process. A forked child has its parent's sockets, and keeps them.
 static PINS: OnceRef<'static, PinTable> = OnceRef::new();
@@ -198,6 +198,21 @@ fn claim(pin: &Pin) -> Claim {
         u: pin.u,
         protocol: UDP,
         port: pin.port,
+    }
+}
+
+/// A connected socket has come from another program, with what that has known of it.
+pub(crate) fn adopt(fd: c_int, settings: &Settings, record: &Record) {
+    let remote = Remote {
+        socket: record.socket,
+        address: record.a,
+        port: record.port,
+    };
+    let idle = idle_seconds(settings, record.a);
+    if let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), pins())
+        && let Some(pin) = pins.insert(&remote, record.u, idle, wall_coarse_ms())
+    {
+        datagrams.uses(pin.place);
     }
 }
 

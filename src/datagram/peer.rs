@@ -78,6 +78,7 @@ pub(crate) fn connect(
             report::bypass("connect", fd, to, Bypass::Refuted);
         }
     }
+    sockets::pins_one();
     sockets::change(fd, |record| {
         *record = Record {
             phase: Phase::Connected,

@@ -19,6 +19,7 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     // SAFETY: no pointers.
     unsafe {
         if !sockets::is_known(fd) && !flight::is_any_open() {
+            sockets::unsettle(fd);
             return real_close()(fd);
         }
         close_known(fd)

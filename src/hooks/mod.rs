@@ -10,6 +10,7 @@
 
 mod connections;
 mod descriptors;
+mod exec;
 mod names;
 mod receive;
 mod send;

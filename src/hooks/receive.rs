@@ -13,7 +13,7 @@ use super::sendmsg::message_of;
 use crate::datagram::at_once::{self, Source};
 use crate::datagram::{peer, receive as datagrams};
 use crate::symbols::Symbol;
-use crate::{ops, sockets};
+use crate::{ops, passed, sockets};
 
 /// As many places of readv(2) as [`is_readable`] looks at.
 const PARTS_LOOKED_AT: usize = 256 / size_of::<iovec>();
@@ -76,7 +76,10 @@ pub(super) unsafe fn receive_from(
     len: *mut socklen_t,
     call: impl Fn(*mut sockaddr, *mut socklen_t) -> ssize_t,
 ) -> ssize_t {
-    if !datagrams::is_watched(fd) || name.is_null() || len.is_null() {
+    if name.is_null()
+        || len.is_null()
+        || !datagrams::is_watched(fd) && !passed::is_watched_from_now(fd)
+    {
         return receive_from_anyone(fd, flags, || call(name, len));
     }
     // SAFETY: by the promise.
@@ -229,7 +232,7 @@ pub(super) unsafe fn receive_message(
 ) -> ssize_t {
     // SAFETY: what is changed lies where the kernel has just written.
     unsafe {
-        if !datagrams::is_watched(fd) {
+        if !datagrams::is_watched(fd) && !passed::is_watched_from_now(fd) {
             return receive_from_anyone(fd, flags, || call(message));
         }
         if flags & libc::MSG_ERRQUEUE != 0 {
@@ -431,7 +434,7 @@ pub(super) unsafe fn receive_many(
     flags: c_int,
     call: impl Fn() -> c_int,
 ) -> c_int {
-    if !datagrams::is_watched(fd) {
+    if !datagrams::is_watched(fd) && !passed::is_watched_from_now(fd) {
         return call();
     }
     /// Nobody may look.

@@ -10,7 +10,7 @@ use libc::{mmsghdr, msghdr};
 
 use super::behind;
 use super::send::{TRIES, destination, unreachable};
-use super::sendmsg::{goes_its_own_way, message_of};
+use super::sendmsg::{goes_its_own_way, may_pass_sockets, message_of, pass_sockets};
 use crate::connect::closed;
 use crate::datagram::{self, Course, peer};
 use crate::symbols::Symbol;
@@ -50,6 +50,12 @@ pub(super) unsafe fn send_many(
     flags: c_int,
     call: impl Fn(*mut mmsghdr, c_uint) -> c_int,
 ) -> c_int {
+    if may_pass_sockets(fd) {
+        for at in 0..(count as usize).min(TOGETHER) {
+            // SAFETY: by the promise.
+            unsafe { pass_sockets(messages.wrapping_add(at).cast()) };
+        }
+    }
     // SAFETY: by the promise.
     let concerns = count > 0
         && datagram::concerns(fd, flags)

@@ -4,7 +4,7 @@ use core::ffi::c_int;
 use core::mem::transmute;
 
 use aarp_sys::errno;
-use aarp_sys::message::{header, own_way};
+use aarp_sys::message::{DESCRIPTORS_MAX, descriptors_in, header, own_way};
 use aarp_sys::user::is_known_readable;
 use libc::{msghdr, sockaddr, ssize_t};
 
@@ -15,7 +15,7 @@ use super::send::{
 use crate::datagram;
 use crate::datagram::at_once::AtOnce;
 use crate::symbols::Symbol;
-use crate::{ops, sockets};
+use crate::{ops, passed, sockets};
 
 /// sendmsg(2)
 ///
@@ -25,10 +25,40 @@ use crate::{ops, sockets};
 pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the program's own arguments.
     unsafe {
+        if may_pass_sockets(fd) {
+            pass_sockets(message);
+        }
         if !concerns(fd, message, flags) {
             return real_sendmsg()(fd, message, flags);
         }
         sendmsg_ipv6(fd, message, flags)
+    }
+}
+
+/// Whether sockets that are connected to a U may be sent over a descriptor: it is none
+/// over IPv6.
+#[inline]
+pub(super) fn may_pass_sockets(fd: c_int) -> bool {
+    sockets::is_any_pinned() && !sockets::is_known(fd)
+}
+
+/// Whoever is sent descriptors may ask the daemon whose they are.
+///
+/// # Safety
+/// As for sendmsg(2).
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn pass_sockets(message: *const msghdr) {
+    if ops::is_barred() {
+        return;
+    }
+    // SAFETY: by the promise.
+    unsafe {
+        if let Some(header) = header(message).filter(|header| header.msg_controllen != 0) {
+            let mut descriptors = [0; DESCRIPTORS_MAX];
+            let sent = descriptors_in(&header, &mut descriptors);
+            passed::sending(descriptors[..sent].iter().copied());
+        }
     }
 }
 
@@ -124,6 +154,9 @@ pub(super) unsafe fn send_by(
 ) -> ssize_t {
     // SAFETY: the program's own arguments.
     unsafe {
+        if may_pass_sockets(fd) {
+            pass_sockets(message);
+        }
         if concerns(fd, message, flags) {
             by_course::<0>(fd, message, flags, call)
         } else {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::datagram::receive as datagrams;
 use crate::symbols::Symbol;
-use crate::{namespace, ops, sockets};
+use crate::{namespace, ops, passed, sockets};
 
 type Call = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
@@ -59,6 +59,8 @@ static HOOKED: [u64; WORDS] = {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_dup2,
         libc::SYS_dup3,
+        libc::SYS_execve,
+        libc::SYS_execveat,
         libc::SYS_fcntl,
         libc::SYS_getpeername,
         libc::SYS_getsockopt,
@@ -238,6 +240,7 @@ unsafe fn descriptor_hooked(
         // The operations that only ask have higher numbers.
         libc::SYS_seccomp if (0..=1).contains(&a) => return ops::install_filter(call),
         libc::SYS_chroot | libc::SYS_pivot_root => ops::changing_root(),
+        libc::SYS_execve | libc::SYS_execveat => passed::before_exec(),
         libc::SYS_close => return ops::close_by(fd, call),
         libc::SYS_close_range if ops::closes_range(c as u32) => {
             ops::closing_range(a as u32, b as u32);

@@ -10,22 +10,24 @@
 //! written at the same time is none.
 
 use core::net::Ipv6Addr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aarp_sys::memory::leak_zeroed;
 
 use self::store::{
-    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, HELD, KIND, NUMBER, PROCESS, Place, REST, place, read,
-    update, write,
+    CHECKSUM, CHUNK, CHUNKS_OF_RECORDS, HELD, KIND, NUMBER, PROCESS, Place, REST, TOLD, place,
+    read, update, write,
 };
 
 mod datagrams;
 mod held;
 mod ring;
+mod settled;
 mod store;
 
 pub(crate) use datagrams::{Datagrams, datagrams};
 pub(crate) use held::{Held, Limit, held, hold, release};
+pub(crate) use settled::{is_settled, settle, settle_as, unsettle, unsettle_range};
 pub(crate) use store::Flag;
 
 /// Where a socket is in its life.
@@ -238,6 +240,41 @@ pub(crate) fn is_known(fd: i32) -> bool {
 fn is(place: &Place, socket: u32) -> bool {
     place[NUMBER].load(Ordering::Relaxed) as u32 == socket
         && place[CHECKSUM].load(Ordering::Relaxed) != 0
+}
+
+/// Whether this process has ever connected a socket to a U. A forked child has its
+/// parent's sockets.
+static ANY_PINNED: AtomicBool = AtomicBool::new(false);
+
+/// A socket is about to be.
+#[inline]
+pub(crate) fn pins_one() {
+    ANY_PINNED.store(true, Ordering::Relaxed);
+}
+
+/// Whether any descriptor may have the record of a socket that is connected to a U.
+#[inline]
+pub(crate) fn is_any_pinned() -> bool {
+    ANY_PINNED.load(Ordering::Relaxed)
+}
+
+/// What stands in a place once this daemon was told of its record, as that is.
+fn told_to(place: &Place, daemon: u64) -> u64 {
+    place[CHECKSUM]
+        .load(Ordering::Relaxed)
+        .wrapping_add(daemon << 1)
+}
+
+/// Whether this daemon was told of the record of a descriptor, and nothing has changed.
+pub(crate) fn is_told(fd: i32, daemon: u64) -> bool {
+    place(fd).is_some_and(|place| place[TOLD].load(Ordering::Relaxed) == told_to(place, daemon))
+}
+
+/// It was told. Also where a vfork child has told it, whose memory this is not.
+pub(crate) fn mark_told(fd: i32, daemon: u64) {
+    if let Some(place) = place(fd) {
+        place[TOLD].store(told_to(place, daemon), Ordering::Relaxed);
+    }
 }
 
 /// Sets or clears a flag of a socket, if anything is known about the descriptor. Others

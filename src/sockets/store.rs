@@ -27,7 +27,9 @@ pub(super) const OURS: usize = COPY + WORDS;
 pub(super) const HOLDER: usize = OURS + 1;
 /// The next descriptor of the same socket.
 pub(super) const NEXT: usize = HOLDER + 1;
-pub(super) const PLACE: usize = NEXT + 1;
+/// As what record the daemon was told of it.
+pub(super) const TOLD: usize = NEXT + 1;
+pub(super) const PLACE: usize = TOLD + 1;
 
 pub(super) const CHUNK: usize = 1024;
 const CHUNKS: usize = 1024;

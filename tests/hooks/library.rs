@@ -9,7 +9,7 @@ use crate::stage::{has, library};
 use crate::{NEEDED, silent_site};
 
 /// Every hook, and the version that `aarp-run --check` looks for.
-const EXPORTED: [&str; 51] = [
+const EXPORTED: [&str; 64] = [
     "_Fork",
     "__close",
     "__connect",
@@ -34,14 +34,26 @@ const EXPORTED: [&str; 51] = [
     "dup",
     "dup2",
     "dup3",
+    "execl",
+    "execle",
+    "execlp",
+    "execv",
+    "execve",
+    "execveat",
+    "execvp",
+    "execvpe",
     "fclose",
     "fcntl",
     "fcntl64",
+    "fexecve",
     "fork",
     "getaddrinfo",
     "getpeername",
     "getsockopt",
     "ioctl",
+    "popen",
+    "posix_spawn",
+    "posix_spawnp",
     "prctl",
     "read",
     "readv",
@@ -58,6 +70,7 @@ const EXPORTED: [&str; 51] = [
     "sigaltstack",
     "socket",
     "syscall",
+    "system",
     "unshare",
     "write",
     "writev",

@@ -16,6 +16,8 @@ use crate::fd::Fd;
 use crate::interrupt::{AllHeld, HeldSignals, Interruptible};
 use crate::syscall::{Errno, syscall};
 
+pub mod passed;
+
 /// The longest path of a unix socket, without its terminator.
 pub const PATH_MAX: usize = 107;
 /// How often it is looked whether the question may go on, as for those of our own.

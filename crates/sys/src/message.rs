@@ -34,9 +34,57 @@ pub unsafe fn header(message: *const libc::msghdr) -> Option<libc::msghdr> {
 /// As for [`header`], of the control messages.
 #[must_use]
 pub unsafe fn own_way(message: &libc::msghdr) -> bool {
-    /// As much as is_readable looks at.
-    const LOOKED_AT: usize = 256;
     const IPV6_NEXTHOP: i32 = 9;
+    let is_own = |level, kind, data: &[u8]| match (level, kind) {
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => data.iter().any(|octet| *octet != 0),
+        (libc::IPPROTO_IPV6, libc::IPV6_RTHDR | IPV6_NEXTHOP) => true,
+        (libc::SOL_SOCKET, libc::SO_MARK) => true,
+        _ => false,
+    };
+    // SAFETY: by the promise.
+    unsafe { any_control(message, is_own) }
+}
+
+/// As many descriptors are found in one message.
+pub const DESCRIPTORS_MAX: usize = (LOOKED_AT - 16) / size_of::<i32>();
+
+/// Finds the descriptors that are sent with a message (`SCM_RIGHTS`), and says how many.
+/// What cannot be read has none.
+///
+/// # Safety
+/// As for [`header`], of the control messages.
+pub unsafe fn descriptors_in(
+    message: &libc::msghdr,
+    descriptors: &mut [i32; DESCRIPTORS_MAX],
+) -> usize {
+    let mut found = 0;
+    let collect = |level, kind, data: &[u8]| {
+        if (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            let (numbers, _) = data.as_chunks();
+            for (number, to) in numbers.iter().zip(&mut descriptors[found..]) {
+                *to = i32::from_ne_bytes(*number);
+                found += 1;
+            }
+        }
+        false
+    };
+    // SAFETY: by the promise.
+    unsafe { any_control(message, collect) };
+    found
+}
+
+/// As many octets of control messages are looked at; as many as is_readable does.
+const LOOKED_AT: usize = 256;
+
+/// Whether any of the control messages is such: its level, its type, and its data, as far
+/// as that is looked at.
+///
+/// # Safety
+/// As for [`header`], of the control messages.
+unsafe fn any_control(
+    message: &libc::msghdr,
+    mut is_such: impl FnMut(i32, i32, &[u8]) -> bool,
+) -> bool {
     let len = message.msg_controllen.min(LOOKED_AT);
     let start = message.msg_control.cast_const().cast::<u8>();
     if !is_readable(start, len) {
@@ -53,14 +101,8 @@ pub unsafe fn own_way(message: &libc::msghdr) -> bool {
         let mut length = [0; size_of::<usize>()];
         length.copy_from_slice(&head[..size_of::<usize>()]);
         let length = usize::from_ne_bytes(length);
-        let data = rest.get(16..length).unwrap_or(&[]);
-        let own = match (number(8), number(12)) {
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => data.iter().any(|octet| *octet != 0),
-            (libc::IPPROTO_IPV6, libc::IPV6_RTHDR | IPV6_NEXTHOP) => true,
-            (libc::SOL_SOCKET, libc::SO_MARK) => true,
-            _ => false,
-        };
-        if own {
+        let data = rest.get(16..length.min(rest.len())).unwrap_or(&[]);
+        if is_such(number(8), number(12), data) {
             return true;
         }
         let next = length

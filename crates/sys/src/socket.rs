@@ -69,6 +69,18 @@ pub fn is_open(fd: i32) -> bool {
     unsafe { syscall(libc::SYS_fcntl, arguments) }.is_ok()
 }
 
+/// Whether a descriptor is closed when its process becomes another program
+/// (`FD_CLOEXEC`).
+///
+/// # Errors
+/// What fcntl(2) says.
+pub fn is_closed_at_exec(fd: i32) -> Result<bool, Errno> {
+    let arguments = [fd as usize, libc::F_GETFD as usize, 0, 0, 0, 0];
+    // SAFETY: no pointers.
+    let flags = unsafe { syscall(libc::SYS_fcntl, arguments) }?;
+    Ok(flags as i32 & libc::FD_CLOEXEC != 0)
+}
+
 /// Whether `O_NONBLOCK` is set.
 ///
 /// # Errors

@@ -1,0 +1,228 @@
+//! Sockets that another program will have, over exec or a unix socket, and those that have
+//! come from one. What is known of a socket is in the memory of the program that has
+//! connected it: so the daemon is told of it there, by what names the socket for good
+//! (`SO_COOKIE`), and asked here by who has no record of it.
+//!
+//! Whoever is told wrong, or nothing, shows what the kernel does: a U is replaced only
+//! where that is the peer.
+
+use core::ffi::c_int;
+use core::net::Ipv6Addr;
+
+use aarp_core::policy::possible;
+use aarp_core::settings::{DaemonUse, Settings};
+use aarp_core::state::ProcessState;
+use aarp_sys::process::{self, has_stack_for_a_question};
+use aarp_sys::syscall::Errno;
+use aarp_sys::{errno, socket};
+use aarp_wire::mapper::Peer;
+
+use crate::connect::TCP;
+use crate::datagram::UDP;
+use crate::mapper::passed as daemon;
+use crate::ops::is_barred;
+use crate::sockets::{self, Kind, Phase, Record};
+use crate::{datagram, flight, settings, state};
+
+/// Of so many sockets the daemon is told at a time.
+const MOST: usize = 64;
+
+/// Who will have a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heir {
+    /// The program that this process becomes: what is closed at exec is nobody's then.
+    Itself,
+    /// Another process, that may be given it by another number.
+    Another,
+}
+
+/// This process is about to become another program.
+#[inline]
+pub(crate) fn before_exec() {
+    if sockets::is_any_pinned() {
+        tell_of_all(Heir::Itself);
+    }
+}
+
+/// It is about to start one.
+#[inline]
+pub(crate) fn before_spawn() {
+    if sockets::is_any_pinned() {
+        tell_of_all(Heir::Another);
+    }
+}
+
+/// A vfork child has copied a socket of its parent's, of which it has no record: before
+/// it becomes another program it may close the number that it knows.
+#[cold]
+pub(crate) fn copied_by_child() {
+    tell_of_all(Heir::Another);
+}
+
+/// Descriptors are about to be sent to somebody.
+#[cold]
+pub(crate) fn sending(descriptors: impl Iterator<Item = c_int>) {
+    tell(Heir::Another, descriptors);
+}
+
+#[cold]
+fn tell_of_all(heir: Heir) {
+    tell(heir, sockets::known(0, u32::MAX));
+}
+
+fn tell(heir: Heir, descriptors: impl Iterator<Item = c_int>) {
+    let error = errno::get();
+    if let (Some(settings), Some(state), false) = (settings::known(), state::known(), is_barred())
+        && settings.daemon.usage != DaemonUse::Off
+    {
+        tell_some(settings, state, heir, descriptors);
+    }
+    errno::set(error);
+}
+
+fn tell_some(
+    settings: &Settings,
+    state: &ProcessState,
+    heir: Heir,
+    descriptors: impl Iterator<Item = c_int>,
+) {
+    // A vfork child is alone with its descriptors, and goes before anybody is waited for.
+    let is_child = !state::is_owned_by(process::id());
+    let heir = if is_child { Heir::Another } else { heir };
+    let to = daemon::daemon();
+    let mut sockets = descriptors
+        .filter_map(|fd| {
+            let record = sockets::get(fd).filter(|record| record.is_pinned())?;
+            let is_theirs = record.u != record.a && !sockets::is_told(fd, to);
+            let peer = is_theirs.then(|| peer_of(fd, &record, heir)).flatten()?;
+            Some((fd, peer))
+        })
+        .take(MOST)
+        .peekable();
+    if sockets.peek().is_none() || !has_stack_for_a_question() {
+        return;
+    }
+    let mut tell = || daemon::tell(settings, &mut sockets, &|fd| sockets::mark_told(fd, to));
+    if is_child {
+        tell();
+    } else {
+        // Nobody is told where no system call of ours may be made.
+        let _ = flight::question(state, tell);
+    }
+}
+
+/// What there is to say of a socket to who will have it.
+fn peer_of(fd: c_int, record: &Record, heir: Heir) -> Option<Peer> {
+    if heir == Heir::Itself && socket::is_closed_at_exec(fd) != Ok(false) {
+        return None;
+    }
+    let is_peer = match socket::peer_address(fd) {
+        Ok(peer) => (record.u, record.port) == named(&peer),
+        // It is on its way there.
+        Err(Errno(libc::ENOTCONN)) => record.phase == Phase::Connecting,
+        Err(_) => false,
+    };
+    Some(Peer {
+        cookie: is_peer.then(|| socket::cookie(fd).ok()).flatten()?,
+        a: record.a,
+        u: record.u,
+        port: record.port,
+        protocol: match record.kind {
+            Kind::Stream => TCP,
+            Kind::Datagram => UDP,
+            Kind::Other => return None,
+        },
+    })
+}
+
+fn named(name: &libc::sockaddr_in6) -> (Ipv6Addr, u16) {
+    let address = Ipv6Addr::from(name.sin6_addr.s6_addr);
+    (address, u16::from_be(name.sin6_port))
+}
+
+/// What is to be known of a descriptor that this program has not made: the daemon is asked
+/// once.
+#[cold]
+pub(crate) fn received(fd: c_int) -> Option<Record> {
+    let error = errno::get();
+    let record = find(fd);
+    errno::set(error);
+    record
+}
+
+/// Whether a descriptor of which nothing is known, and from which something is about to be
+/// received, is one that a U may send datagrams to.
+#[inline]
+pub(crate) fn is_watched_from_now(fd: c_int) -> bool {
+    !sockets::is_settled(fd) && !sockets::is_known(fd) && is_connected_datagram(fd)
+}
+
+#[cold]
+fn is_connected_datagram(fd: c_int) -> bool {
+    let record = received(fd);
+    // Of one that is not connected nobody is asked for each datagram.
+    sockets::settle(fd);
+    record.is_some_and(|record| record.kind == Kind::Datagram)
+}
+
+fn find(fd: c_int) -> Option<Record> {
+    // A vfork child's numbers are not those of this memory.
+    if is_barred() || !state::is_owned_by(process::id()) || !has_stack_for_a_question() {
+        return None;
+    }
+    let name = match socket::peer_address(fd) {
+        Ok(name) => name,
+        // It may be connected later.
+        Err(Errno(libc::ENOTCONN | libc::EBADF)) => return None,
+        Err(_) => {
+            sockets::settle(fd);
+            return None;
+        }
+    };
+    // Whatever comes of it, nobody asks again.
+    sockets::settle(fd);
+    let (u, port) = named(&name);
+    possible(u).ok()?;
+    let kind = match (socket::is_tcp6(fd), socket::is_udp6(fd)) {
+        (true, _) => Kind::Stream,
+        (_, true) => Kind::Datagram,
+        _ => return None,
+    };
+    let settings = settings::get().ok()?;
+    if settings.daemon.usage == DaemonUse::Off {
+        return None;
+    }
+    let state = state::get()?;
+    let cookie = socket::cookie(fd).ok()?;
+    let peer = daemon::whose(settings, state, cookie)?;
+    let protocol = if kind == Kind::Stream { TCP } else { UDP };
+    let is_this = (peer.u, peer.port, peer.protocol) == (u, port, protocol);
+    // Closed meanwhile, and the number given again?
+    let is_still = is_this && possible(peer.a).is_ok() && socket::cookie(fd) == Ok(cookie);
+    is_still.then(|| adopt(fd, settings, state, kind, &peer))?
+}
+
+/// Writes down whose a socket is.
+fn adopt(
+    fd: c_int,
+    settings: &Settings,
+    state: &ProcessState,
+    kind: Kind,
+    peer: &Peer,
+) -> Option<Record> {
+    let nonblocking = socket::is_nonblocking(fd).ok()?;
+    let record = Record {
+        phase: Phase::Connected,
+        a: peer.a,
+        u: peer.u,
+        port: peer.port,
+        process: state::process_of(state),
+        // Whether its source was chosen nobody knows any more.
+        ..Record::open(kind, nonblocking, true)
+    };
+    sockets::pins_one();
+    if sockets::begin(fd, &record) && kind == Kind::Datagram {
+        datagram::adopt(fd, settings, &record);
+    }
+    Some(record)
+}
