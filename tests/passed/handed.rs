@@ -1,0 +1,114 @@
+//! Over exec, in each way that there is.
+
+use std::time::Duration;
+
+use std::process::Output;
+
+use aarp_lab::{Process, Signal};
+
+use crate::daemon::{Served, with_daemon};
+use crate::site::{A, PATIENCE, PORT, U1, Variant};
+use crate::stage::compile;
+
+/// The port of a service that answers each datagram, and of one that never does.
+pub const ECHO: [u16; 2] = [7000, 7001];
+
+/// Starts the service that answers datagrams.
+pub fn echo(served: &Served) -> Process {
+    let program = served.site.lab.work().join("echo");
+    compile(include_str!("../hooks/echo.c"), &program, &[]);
+    let s1 = served.site.lab.host("s1").expect("a host");
+    let ports = ECHO.map(|port| port.to_string());
+    let echo = s1.command(&program).args(ports).spawn().expect("it starts");
+    for port in ECHO {
+        s1.wait_udp(port, PATIENCE).expect("it listens");
+    }
+    echo
+}
+
+/// Runs the program that hands sockets on, under the library or not.
+fn ways(served: &Served, library: bool) -> String {
+    let program = served.site.lab.work().join("ways");
+    let path = program.to_str().expect("a path of ours");
+    let command = match library {
+        true => served.command(path),
+        false => served
+            .site
+            .lab
+            .host("client")
+            .expect("a host")
+            .command(path),
+    };
+    let words = [A.to_string(), PORT.to_string(), ECHO[0].to_string()];
+    let output = command.args(words).limit(Duration::from_secs(600)).output();
+    told(&output.expect("it runs"))
+}
+
+/// What a program has written, which must have succeeded.
+pub fn told(output: &Output) -> String {
+    let log = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}: {log}\n{text}", output.status);
+    text
+}
+
+fn build(served: &Served) {
+    let program = served.site.lab.work().join("ways");
+    compile(include_str!("ways.c"), &program, &["-pthread"]);
+}
+
+/// Whoever is handed a socket hears of A, by whatever call, and the words and the
+/// environment that it is given are the same.
+#[test]
+fn who_is_handed_a_socket_sees_a() {
+    with_daemon(Variant::default(), "", |served| {
+        let _echo = echo(served);
+        build(served);
+        let native = ways(served, false);
+        assert!(native.lines().count() > 40, "{native}");
+        let _daemon = served.start();
+        let ours = ways(served, true);
+        for (native, ours) in native.lines().zip(ours.lines()) {
+            assert_eq!(native, ours);
+        }
+        assert_eq!(native.lines().count(), ours.lines().count());
+        assert!(ours.contains(&format!("[{A}]")) && !ours.contains(&format!("[{U1}]")));
+    });
+}
+
+/// Without a daemon nobody can say whose the socket is: what the kernel says is shown, and
+/// nothing else is different.
+#[test]
+fn without_a_daemon_u_is_shown() {
+    with_daemon(Variant::default(), "", |served| {
+        let _echo = echo(served);
+        build(served);
+        let (native, ours) = (ways(served, false), ways(served, true));
+        let shown = |line: &str| line.contains(&format!("peer: [{U1}]"));
+        assert!(
+            ours.lines().filter(|line| shown(line)).count() > 20,
+            "{ours}"
+        );
+        let back = ours.replace(&format!("[{U1}]"), &format!("[{A}]"));
+        assert_eq!(native, back);
+    });
+}
+
+/// A daemon that has stopped holds up nobody for long, though it takes what is said to it.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn a_daemon_that_has_stopped_holds_nobody_up() {
+    with_daemon(Variant::default(), "", |served| {
+        let _echo = echo(served);
+        build(served);
+        let daemon = served.start();
+        assert_eq!(served.curl().0, "s1");
+        daemon.signal(Signal::STOP).expect("it runs");
+        // Where anybody waited for its answer, this would not end.
+        let ours = ways(served, true);
+        assert!(ours.contains(&format!("peer: [{U1}]")), "{ours}");
+        daemon.signal(Signal::CONT).expect("it runs");
+        let again = ways(served, true);
+        assert!(!again.contains(&format!("[{U1}]")), "{again}");
+    });
+}
