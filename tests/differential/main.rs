@@ -1,7 +1,9 @@
 //! Nothing in the host process may notice: each case of socket behaviour (programs in
 //! C, *.c) is run natively and under the library, and what it writes down is the same,
 //! octet for octet; for a destination that answers itself, for one that is pinned, and
-//! for one that nobody can find out about. What may differ is in allowed.txt.
+//! for one that nobody can find out about; and for one that is pinned
+//! where the host has aarpd, which is asked whose a socket is. What may differ is in
+//! allowed.txt.
 #![allow(unreachable_pub)]
 
 mod allowed;
@@ -60,6 +62,8 @@ enum Destination {
     Pinned,
     /// It does not answer, and its services work.
     Unanswered,
+    /// As `Pinned`, and the host has a daemon.
+    Shared,
 }
 
 impl Destination {
@@ -68,13 +72,14 @@ impl Destination {
             Self::Direct => "direct",
             Self::Pinned => "pinned",
             Self::Unanswered => "unanswered",
+            Self::Shared => "shared",
         }
     }
 
     fn address(self) -> Ipv6Addr {
         match self {
             Self::Direct => U1,
-            Self::Pinned | Self::Unanswered => A,
+            Self::Pinned | Self::Unanswered | Self::Shared => A,
         }
     }
 
@@ -82,7 +87,7 @@ impl Destination {
     /// needs for it.
     fn budget(self) -> &'static str {
         match self {
-            Self::Direct | Self::Pinned => "10s",
+            Self::Direct | Self::Pinned | Self::Shared => "10s",
             Self::Unanswered => "10ms",
         }
     }
@@ -91,7 +96,7 @@ impl Destination {
     fn course(self) -> &'static str {
         match self {
             Self::Direct => "bypass, direct",
-            Self::Pinned => "pinned to ",
+            Self::Pinned | Self::Shared => "pinned to ",
             Self::Unanswered => "bypass, no-answer",
         }
     }
@@ -124,6 +129,10 @@ fn compile(source: &str, output: &Path) {
 
 /// The site for a destination, with all its services.
 struct Services {
+    /// The daemon, where there is one.
+    _daemon: Option<Process>,
+    /// The configuration of the programs.
+    config: PathBuf,
     /// Those that the site does not have; they end with it.
     _started: [Process; 2],
     site: Site,
@@ -167,7 +176,30 @@ impl Services {
         }
         let program = work.join("differential-program");
         compile(&source, &program);
+        let config = match destination {
+            Destination::Shared => {
+                let text = format!(
+                    "[resolve]\nprefixes = [\"{A}/128\"]\n[times]\nbudget = \"10s\"\n\
+                     [daemon]\nsocket = \"{0}/aarpd.sock\"\ntable = \"{0}/table\"\n",
+                    work.display()
+                );
+                std::fs::write(work.join("aarp.toml"), text).unwrap();
+                work.join("aarp.toml")
+            }
+            _ => PathBuf::from("/dev/null"),
+        };
+        let daemon = (destination == Destination::Shared).then(|| {
+            let client = site.lab.host("client").unwrap();
+            let command = client
+                .command(stage::tool("aarpd"))
+                .args(["run", "--config"]);
+            let daemon = command.arg(&config).spawn().unwrap();
+            daemon.wait_stderr("serves ", PATIENCE).unwrap();
+            daemon
+        });
         Self {
+            _daemon: daemon,
+            config,
             _started: started,
             site,
             program,
@@ -196,7 +228,7 @@ impl Services {
             let command = if library {
                 command
                     .env("LD_PRELOAD", stage::library())
-                    .env("AARP_CONFIG", "/dev/null")
+                    .env("AARP_CONFIG", &self.config)
                     .env("AARP_PREFIXES", format!("{address}/128"))
                     .env("AARP_BUDGET", self.destination.budget())
                     .env("AARP_BUDGET_NONBLOCKING", self.destination.budget())
@@ -278,7 +310,7 @@ fn same(destination: Destination) {
             destination.course()
         );
         match destination {
-            Destination::Pinned => {
+            Destination::Pinned | Destination::Shared => {
                 assert!(to_u > 2 * to_a, "{to_u} to U, {to_a} to A");
                 // One case speaks to both.
                 assert!(went_to(&seen_native, U1) < 10);
@@ -302,4 +334,10 @@ fn pinned() {
 #[test]
 fn unanswered() {
     same(Destination::Unanswered);
+}
+
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn shared() {
+    same(Destination::Shared);
 }
