@@ -184,13 +184,15 @@ pub(crate) struct Closing {
 #[inline]
 pub(crate) fn closing(fd: c_int) -> Option<Closing> {
     flight::closing(fd as u32, fd as u32);
-    sockets::unsettle(fd);
     closing_known(fd)
 }
 
 #[inline]
 fn closing_known(fd: c_int) -> Option<Closing> {
-    let record = sockets::get(fd)?;
+    let Some(record) = sockets::get(fd) else {
+        sockets::unsettle(fd);
+        return None;
+    };
     if record.is_pinned() || record.process != 0 || sockets::held(fd).is_some() {
         return closing_pinned(fd, &record);
     }
@@ -375,14 +377,18 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
         // A vfork child, for the program that it is going to be.
         return passed::copied_by_child();
     }
-    sockets::settle_as(fd, copy);
     // What the number stood for has been closed by this.
     if let Some(old) = sockets::get(copy).filter(|old| old.kind == Kind::Datagram) {
         datagram::receive::closing(copy, &old);
     }
     match sockets::get(fd) {
         Some(record) => sockets::duplicate(fd, copy, &record),
-        None => sockets::clear(copy),
+        None => {
+            sockets::clear(copy);
+            if sockets::is_settled(fd) {
+                sockets::settle(copy);
+            }
+        }
     }
 }
 
@@ -391,10 +397,14 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
 /// the last word.
 #[inline]
 pub(crate) fn hidden_peer(fd: c_int) -> Option<((Ipv6Addr, u16), Ipv6Addr)> {
-    let record = match sockets::get(fd) {
-        None if !sockets::is_settled(fd) => passed::received(fd)?,
-        record => record?,
-    };
-    let hidden = ((record.u, record.port), record.a);
-    record.is_pinned().then_some(hidden)
+    let record = sockets::get(fd).filter(Record::is_pinned)?;
+    Some(((record.u, record.port), record.a))
+}
+
+/// The same where the kernel has just told a peer of a descriptor that may have come from
+/// another program.
+#[cold]
+pub(crate) fn hidden_peer_of_received(fd: c_int) -> Option<((Ipv6Addr, u16), Ipv6Addr)> {
+    let record = passed::received(fd)?;
+    Some(((record.u, record.port), record.a))
 }

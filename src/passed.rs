@@ -154,15 +154,12 @@ pub(crate) fn received(fd: c_int) -> Option<Record> {
 /// received, is one that a U may send datagrams to.
 #[inline]
 pub(crate) fn is_watched_from_now(fd: c_int) -> bool {
-    !sockets::is_settled(fd) && !sockets::is_known(fd) && is_connected_datagram(fd)
+    sockets::may_be_received(fd) && is_connected_datagram(fd)
 }
 
 #[cold]
 fn is_connected_datagram(fd: c_int) -> bool {
-    let record = received(fd);
-    // Of one that is not connected nobody is asked for each datagram.
-    sockets::settle(fd);
-    record.is_some_and(|record| record.kind == Kind::Datagram)
+    received(fd).is_some_and(|record| record.kind == Kind::Datagram)
 }
 
 fn find(fd: c_int) -> Option<Record> {
@@ -170,18 +167,9 @@ fn find(fd: c_int) -> Option<Record> {
     if is_barred() || !state::is_owned_by(process::id()) || !has_stack_for_a_question() {
         return None;
     }
-    let name = match socket::peer_address(fd) {
-        Ok(name) => name,
-        // It may be connected later.
-        Err(Errno(libc::ENOTCONN | libc::EBADF)) => return None,
-        Err(_) => {
-            sockets::settle(fd);
-            return None;
-        }
-    };
     // Whatever comes of it, nobody asks again.
     sockets::settle(fd);
-    let (u, port) = named(&name);
+    let (u, port) = named(&socket::peer_address(fd).ok()?);
     possible(u).ok()?;
     let kind = match (socket::is_tcp6(fd), socket::is_udp6(fd)) {
         (true, _) => Kind::Stream,
@@ -221,6 +209,7 @@ fn adopt(
         ..Record::open(kind, nonblocking, true)
     };
     sockets::pins_one();
+    sockets::unsettle(fd);
     if sockets::begin(fd, &record) && kind == Kind::Datagram {
         datagram::adopt(fd, settings, &record);
     }

@@ -180,9 +180,10 @@ pub(super) unsafe fn peer_by(
     len: *mut socklen_t,
     call: impl Fn(*mut sockaddr, *mut socklen_t) -> c_int,
 ) -> c_int {
-    let Some((u, a)) = ops::hidden_peer(fd) else {
+    let hidden = ops::hidden_peer(fd);
+    if hidden.is_none() && !sockets::may_be_received(fd) {
         return call(address, len);
-    };
+    }
     // SAFETY: the program's own arguments; what is changed lies where the call
     // behind has just written.
     unsafe {
@@ -192,7 +193,11 @@ pub(super) unsafe fn peer_by(
             room(len)
         };
         let result = call(address, len);
-        if let (0, Some(room)) = (result, room) {
+        if result != 0 {
+            return result;
+        }
+        let hidden = hidden.or_else(|| ops::hidden_peer_of_received(fd));
+        if let (Some((u, a)), Some(room)) = (hidden, room) {
             replace_address(address, room.min(SIN6 as usize), u, a);
         }
         result
@@ -259,7 +264,11 @@ pub(super) unsafe fn option_by(
         unsafe {
             let written = len.read_unaligned() as usize;
             if name == libc::SO_PEERNAME {
-                if let Some((u, a)) = ops::hidden_peer(fd) {
+                let hidden = match ops::hidden_peer(fd) {
+                    None if sockets::may_be_received(fd) => ops::hidden_peer_of_received(fd),
+                    hidden => hidden,
+                };
+                if let Some((u, a)) = hidden {
                     replace_address(value.cast(), written.min(SIN6 as usize), u, a);
                 }
             } else if written == size_of::<c_int>() {

@@ -28,7 +28,7 @@ use crate::{flight, namespace, ops, report};
 
 /// Declares the symbol behind a hook, and its type.
 macro_rules! behind {
-    ($name:literal, fn($($argument:ty),*) -> $result:ty) => {{
+    ($name:literal, fn($($argument:ty),* $(,)?) -> $result:ty) => {{
         #[unsafe(link_section = "aarp_symbols")]
         static SYMBOL: Symbol = Symbol::new($name);
         // SAFETY: the function with this name has this type.

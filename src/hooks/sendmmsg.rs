@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_uint};
 use core::mem::transmute;
 
-use aarp_sys::message::{MESSAGES_MAX, SIN6};
+use aarp_sys::message::{MESSAGES_MAX, SIN6, header};
 use aarp_sys::user::is_readable;
 use aarp_sys::{errno, socket};
 use libc::{mmsghdr, msghdr};
@@ -50,16 +50,10 @@ pub(super) unsafe fn send_many(
     flags: c_int,
     call: impl Fn(*mut mmsghdr, c_uint) -> c_int,
 ) -> c_int {
-    if may_pass_sockets(fd) {
-        for at in 0..(count as usize).min(TOGETHER) {
-            // SAFETY: by the promise.
-            unsafe { pass_sockets(messages.wrapping_add(at).cast()) };
-        }
-    }
     // SAFETY: by the promise.
     let concerns = count > 0
         && datagram::concerns(fd, flags)
-        && (sockets::datagrams(fd).is_some() || unsafe { begins_with_ipv6(fd, messages) });
+        && (sockets::datagrams(fd).is_some() || unsafe { begins_with_ipv6(fd, messages, count) });
     if !concerns {
         return call(messages, count);
     }
@@ -92,13 +86,32 @@ pub(super) unsafe fn send_many(
 ///
 /// # Safety
 /// As for sendmmsg(2).
-unsafe fn begins_with_ipv6(fd: c_int, messages: *mut mmsghdr) -> bool {
+unsafe fn begins_with_ipv6(fd: c_int, messages: *mut mmsghdr, count: c_uint) -> bool {
     // SAFETY: by the promise.
     unsafe {
         let first = message_of(fd, messages.cast());
         first.is_some_and(|first| {
+            if may_pass_sockets(fd, &first) {
+                pass_sockets_of_all(messages, count);
+            }
             destination(fd, first.msg_name.cast_const().cast(), first.msg_namelen).is_some()
         })
+    }
+}
+
+/// Sockets may be sent with the first message, and with others.
+///
+/// # Safety
+/// As for sendmmsg(2).
+#[cold]
+unsafe fn pass_sockets_of_all(messages: *mut mmsghdr, count: c_uint) {
+    for at in 0..(count as usize).min(TOGETHER) {
+        // SAFETY: by the promise.
+        unsafe {
+            if let Some(message) = header(messages.wrapping_add(at).cast()) {
+                pass_sockets(&message);
+            }
+        }
     }
 }
 

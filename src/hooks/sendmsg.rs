@@ -25,9 +25,6 @@ use crate::{ops, passed, sockets};
 pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the program's own arguments.
     unsafe {
-        if may_pass_sockets(fd) {
-            pass_sockets(message);
-        }
         if !concerns(fd, message, flags) {
             return real_sendmsg()(fd, message, flags);
         }
@@ -35,34 +32,28 @@ pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int
     }
 }
 
-/// Whether sockets that are connected to a U may be sent over a descriptor: it is none
-/// over IPv6.
+/// Whether sockets that are connected to a U may be sent with a message: over one of IPv6
+/// they cannot.
 #[inline]
-pub(super) fn may_pass_sockets(fd: c_int) -> bool {
-    sockets::is_any_pinned() && !sockets::is_known(fd)
+pub(super) fn may_pass_sockets(fd: c_int, message: &msghdr) -> bool {
+    message.msg_controllen != 0 && sockets::is_any_pinned() && !sockets::is_known(fd)
 }
 
-/// Whoever is sent descriptors may ask the daemon whose they are.
+/// Sockets may be sent with a message.
 ///
 /// # Safety
 /// As for sendmsg(2).
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn pass_sockets(message: *const msghdr) {
-    if ops::is_barred() {
-        return;
-    }
+pub(super) unsafe fn pass_sockets(message: &msghdr) {
+    let mut descriptors = [0; DESCRIPTORS_MAX];
     // SAFETY: by the promise.
-    unsafe {
-        if let Some(header) = header(message).filter(|header| header.msg_controllen != 0) {
-            let mut descriptors = [0; DESCRIPTORS_MAX];
-            let sent = descriptors_in(&header, &mut descriptors);
-            passed::sending(descriptors[..sent].iter().copied());
-        }
-    }
+    let sent = unsafe { descriptors_in(message, &mut descriptors) };
+    passed::sending(descriptors[..sent].iter().copied());
 }
 
-/// Whether a message may go elsewhere than to where the program sends it.
+/// Whether a message may go elsewhere than to where the program sends it. Who is sent
+/// sockets with it may ask the daemon whose they are, which then knows.
 ///
 /// # Safety
 /// As for sendmsg(2); the header is only looked at where it can be read.
@@ -73,6 +64,9 @@ unsafe fn concerns(fd: c_int, message: *const msghdr, flags: c_int) -> bool {
         datagram::concerns(fd, flags)
             && (ops::is_barred()
                 || header(message).is_some_and(|header| {
+                    if may_pass_sockets(fd, &header) {
+                        pass_sockets(&header);
+                    }
                     may_be_moved(fd, header.msg_name.cast(), header.msg_namelen)
                 }))
     }
@@ -154,9 +148,6 @@ pub(super) unsafe fn send_by(
 ) -> ssize_t {
     // SAFETY: the program's own arguments.
     unsafe {
-        if may_pass_sockets(fd) {
-            pass_sockets(message);
-        }
         if concerns(fd, message, flags) {
             by_course::<0>(fd, message, flags, call)
         } else {

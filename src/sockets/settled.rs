@@ -3,7 +3,8 @@
 //! Every other that has no record may have come from another process, over exec or a unix
 //! socket, and is asked about once ([`crate::passed`]).
 //!
-//! A bit for each number, set by what makes a descriptor, and cleared by what closes it.
+//! A bit for each number that has no record, set by what makes a descriptor, and cleared by
+//! what closes it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +17,12 @@ static SETTLED: [AtomicU64; NUMBERS / 64] = [const { AtomicU64::new(0) }; NUMBER
 fn place(fd: i32) -> Option<(&'static AtomicU64, u64)> {
     let fd = fd as u32 as usize;
     Some((SETTLED.get(fd / 64)?, 1 << (fd % 64)))
+}
+
+/// Whether a descriptor may have come from another program: then somebody is asked.
+#[inline]
+pub(crate) fn may_be_received(fd: i32) -> bool {
+    !is_settled(fd) && !super::is_known(fd)
 }
 
 /// Whether nobody is to be asked about a descriptor without a record.
@@ -62,15 +69,5 @@ pub(crate) fn unsettle_range(first: u32, last: u32) {
         if word.load(Ordering::Relaxed) & bits != 0 {
             word.fetch_and(!bits, Ordering::Relaxed);
         }
-    }
-}
-
-/// A duplicate is what the other is.
-#[inline]
-pub(crate) fn settle_as(fd: i32, copy: i32) {
-    if is_settled(fd) {
-        settle(copy);
-    } else {
-        unsettle(copy);
     }
 }
