@@ -253,7 +253,7 @@ fn dial(daemon: &Daemon<'_>) -> Result<Fd, DaemonError> {
         return Err(DaemonError::Absent(Errno(libc::ENAMETOOLONG)));
     }
     for (to, from) in name.sun_path.iter_mut().zip(path) {
-        *to = from.cast_signed();
+        *to = *from as libc::c_char;
     }
     let (to, length) = ((&raw const name) as usize, size_of::<libc::sockaddr_un>());
     let connected = socket.using(|fd| {
