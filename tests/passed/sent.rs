@@ -57,6 +57,24 @@ fn python_hands_sockets_on() {
     });
 }
 
+/// A program that starts many tells of a connection once.
+#[test]
+fn a_connection_is_told_of_once() {
+    with_daemon(Variant::default(), "", |served| {
+        let _daemon = served.start();
+        let script = served.site.lab.work().join("often.py");
+        fs::write(&script, include_str!("often.py")).expect("a writable folder");
+        let socket = served.table().with_file_name("aarpd.sock");
+        let words = [A.to_string(), PORT.to_string()];
+        let command = served
+            .command(python())
+            .arg(&script)
+            .args(words)
+            .arg(socket);
+        assert_eq!(told(&command.output().expect("python runs")), "1\n2\n");
+    });
+}
+
 /// OpenSSH lets another program make its connection, and takes the socket from that
 /// (`ProxyUseFdpass`): it says, and looks up in known_hosts, with whom it speaks.
 #[test]
