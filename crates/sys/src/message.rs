@@ -232,3 +232,70 @@ impl Default for OwnName {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control messages: level, type, and data, one behind the other.
+    fn control(messages: &[(i32, i32, &[u8])]) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for (level, kind, data) in messages {
+            octets.extend((16 + data.len()).to_ne_bytes());
+            octets.extend(level.to_ne_bytes());
+            octets.extend(kind.to_ne_bytes());
+            octets.extend(*data);
+            octets.resize(octets.len().next_multiple_of(8), 0);
+        }
+        octets
+    }
+
+    fn found(octets: &mut [u8]) -> Vec<i32> {
+        // SAFETY: zeros are an empty header.
+        let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+        message.msg_control = octets.as_mut_ptr().cast();
+        message.msg_controllen = octets.len();
+        let mut descriptors = [0; DESCRIPTORS_MAX];
+        // SAFETY: the control messages are those octets.
+        let count = unsafe { descriptors_in(&message, &mut descriptors) };
+        descriptors[..count].to_vec()
+    }
+
+    #[test]
+    fn descriptors_are_found_among_other_things() {
+        let numbers =
+            |from: i32, to: i32| -> Vec<u8> { (from..to).flat_map(i32::to_ne_bytes).collect() };
+        let rights = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+        let credentials = (libc::SOL_SOCKET, libc::SCM_CREDENTIALS, &[7; 12][..]);
+        let (three, two) = (numbers(3, 6), numbers(40, 42));
+        let mut octets = control(&[
+            (rights.0, rights.1, &three),
+            credentials,
+            (rights.0, rights.1, &two),
+        ]);
+        assert_eq!(found(&mut octets), [3, 4, 5, 40, 41]);
+        assert_eq!(found(&mut control(&[credentials])), []);
+        assert_eq!(found(&mut []), []);
+        // As many as are looked at.
+        let many = numbers(0, 253);
+        let expected: Vec<i32> = (0..DESCRIPTORS_MAX as i32).collect();
+        assert_eq!(
+            found(&mut control(&[(rights.0, rights.1, &many)])),
+            expected
+        );
+    }
+
+    #[test]
+    fn lengths_that_lie_lead_nowhere() {
+        let whole = control(&[(libc::SOL_SOCKET, libc::SCM_RIGHTS, &[1, 0, 0, 0])]);
+        for length in [0, 1, 15, 16, 17, 19, 4096, usize::MAX - 7, usize::MAX] {
+            let mut octets = whole.clone();
+            octets[..8].copy_from_slice(&length.to_ne_bytes());
+            // What there is of it is there: the kernel refuses such a message.
+            assert!(found(&mut octets).len() <= 2, "{length}");
+            for end in 0..octets.len() {
+                assert!(found(&mut octets[..end].to_vec()).len() <= 2);
+            }
+        }
+    }
+}
