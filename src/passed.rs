@@ -171,10 +171,12 @@ fn find(fd: c_int) -> Option<Record> {
     sockets::settle(fd);
     let (u, port) = named(&socket::peer_address(fd).ok()?);
     possible(u).ok()?;
-    let kind = match (socket::is_tcp6(fd), socket::is_udp6(fd)) {
-        (true, _) => Kind::Stream,
-        (_, true) => Kind::Datagram,
-        _ => return None,
+    let kind = if socket::is_tcp6(fd) {
+        Kind::Stream
+    } else if socket::is_udp6(fd) {
+        Kind::Datagram
+    } else {
+        return None;
     };
     let settings = settings::get().ok()?;
     if settings.daemon.usage == DaemonUse::Off {
