@@ -8,6 +8,7 @@
 
 use core::ffi::c_int;
 use core::net::Ipv6Addr;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use aarp_core::policy::possible;
 use aarp_core::settings::{DaemonUse, Settings};
@@ -162,9 +163,37 @@ fn is_connected_datagram(fd: c_int) -> bool {
     received(fd).is_some_and(|record| record.kind == Kind::Datagram)
 }
 
+/// Whether this program may be permitted less than to ask. Where it has asked the network
+/// before, it has been permitted that. One that does not speak to anybody by sockets of its
+/// own may have been started with a filter that ends it for the attempt.
+fn is_restricted() -> bool {
+    const UNKNOWN: u8 = 0;
+    const NOT: u8 = 1;
+    const RESTRICTED: u8 = 2;
+    static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
+    if is_barred() {
+        return true;
+    }
+    if state::known().is_some() {
+        return false;
+    }
+    if FOUND.load(Ordering::Relaxed) == UNKNOWN {
+        let found = if process::is_filtered() {
+            RESTRICTED
+        } else {
+            NOT
+        };
+        FOUND.store(found, Ordering::Relaxed);
+    }
+    FOUND.load(Ordering::Relaxed) == RESTRICTED
+}
+
 fn find(fd: c_int) -> Option<Record> {
+    if is_restricted() {
+        return None;
+    }
     // A vfork child's numbers are not those of this memory.
-    if is_barred() || !state::is_owned_by(process::id()) || !has_stack_for_a_question() {
+    if !state::is_owned_by(process::id()) || !has_stack_for_a_question() {
         return None;
     }
     // Whatever comes of it, nobody asks again.

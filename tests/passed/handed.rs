@@ -28,6 +28,10 @@ pub fn echo(served: &Served) -> Process {
 
 /// Runs the program that hands sockets on, under the library or not.
 fn ways(served: &Served, library: bool) -> String {
+    ways_with(served, library, &[])
+}
+
+fn ways_with(served: &Served, library: bool, variables: &[(&str, &str)]) -> String {
     let program = served.site.lab.work().join("ways");
     let path = program.to_str().expect("a path of ours");
     let command = match library {
@@ -40,7 +44,8 @@ fn ways(served: &Served, library: bool) -> String {
             .command(path),
     };
     let words = [A.to_string(), PORT.to_string(), ECHO[0].to_string()];
-    let output = command.args(words).limit(Duration::from_secs(600)).output();
+    let command = command.args(words).envs(variables.iter().copied());
+    let output = command.limit(Duration::from_secs(600)).output();
     told(&output.expect("it runs"))
 }
 
@@ -91,6 +96,21 @@ fn without_a_daemon_u_is_shown() {
         );
         let back = ours.replace(&format!("[{U1}]"), &format!("[{A}]"));
         assert_eq!(native, back);
+    });
+}
+
+/// A program that was started with a filter, and has no sockets but those that it was
+/// handed, may not be permitted to ask: what the kernel says is shown.
+#[test]
+fn a_program_under_a_filter_is_not_killed_for_asking() {
+    with_daemon(Variant::default(), "", |served| {
+        build(served);
+        let _daemon = served.start();
+        for library in [false, true] {
+            let shown = if library { U1 } else { A };
+            let told = ways_with(served, library, &[("FILTERED", "1")]);
+            assert!(told.contains(&format!("peer: [{shown}]")), "{told}");
+        }
     });
 }
 

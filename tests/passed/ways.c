@@ -4,13 +4,17 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -287,6 +291,23 @@ static void after_many(int first, int udp) {
     by_fork("execv", first, udp);
 }
 
+/* A program whose filter ends it when it makes a socket, and the one that it becomes. */
+static void in_a_filter(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    hand_on("in a filter", 3, connected(0, 0), 0);
+    /* The daemon is told of it now. */
+    must(!system("true"), "system");
+    must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges");
+    must(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "filter");
+    become("execv");
+}
+
 int main(int argc, char **argv) {
     if (argc > 2 && !strcmp(argv[1], "show"))
         return show(argc, argv);
@@ -299,6 +320,8 @@ int main(int argc, char **argv) {
         destination[udp].sin6_port = htons(atoi(argv[2 + udp]));
         must(inet_pton(AF_INET6, argv[1], &destination[udp].sin6_addr) == 1, "inet_pton");
     }
+    if (getenv("FILTERED"))
+        in_a_filter();
     int count = 0;
     ENVIRONMENT[count++] = "HANDED=anew";
     for (char **word = environ; *word && count < 63; word++)

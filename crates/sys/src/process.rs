@@ -83,6 +83,24 @@ pub fn has_stack_for_a_question() -> bool {
     !has(libc::SS_ONSTACK) || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
 }
 
+/// Whether a seccomp filter is in force for this process, as far as that can be told. By
+/// calls that a filter which was there before exec must have permitted: the dynamic linker
+/// has opened and read files.
+#[must_use]
+pub fn is_filtered() -> bool {
+    let mut room = [0; 2048];
+    let file = crate::file::open("/proc/self/status").ok().flatten();
+    let text = file.and_then(|file| file.read(&mut room).ok());
+    text.is_none_or(tells_of_a_filter)
+}
+
+/// A kernel without filters says nothing about them.
+fn tells_of_a_filter(status: &[u8]) -> bool {
+    let mut lines = status.split(|octet| *octet == b'\n');
+    let mode = lines.find_map(|line| line.strip_prefix(b"Seccomp:"));
+    mode.is_some_and(|mode| mode.trim_ascii() != b"0")
+}
+
 /// Lets a millisecond pass.
 pub fn pause() {
     let time = libc::timespec {
@@ -160,5 +178,29 @@ pub fn write(fd: i32, text: &[u8]) {
             let _ = syscall(libc::SYS_rt_sigtimedwait, [set, 0, time, 8, 0, 0]);
         }
         let _ = mask(libc::SIG_SETMASK, old, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_told_by_the_kernel() {
+        let status = |mode: &str| format!("Name:\tx\nNoNewPrivs:\t1\n{mode}Cpus_allowed:\t3\n");
+        for (mode, is_told) in [
+            ("Seccomp:\t0\nSeccomp_filters:\t0\n", false),
+            ("Seccomp:\t2\nSeccomp_filters:\t1\n", true),
+            ("Seccomp:\t1\n", true),
+            ("", false),
+        ] {
+            assert_eq!(
+                tells_of_a_filter(status(mode).as_bytes()),
+                is_told,
+                "{mode}"
+            );
+        }
+        let own = std::fs::read("/proc/self/status").unwrap();
+        assert_eq!(is_filtered(), tells_of_a_filter(&own));
     }
 }
