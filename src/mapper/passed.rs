@@ -10,7 +10,7 @@ use aarp_sys::mapper::DaemonError;
 use aarp_sys::mapper::passed;
 use aarp_wire::mapper::Peer;
 
-use super::{ATTACHED, LOOK_AGAIN, NotBefore, SIGN_OF_LIFE, find_table, is_spoken_to, speak};
+use super::{ATTACHED, LOOK_AGAIN, NotBefore, find_table, is_ours, is_spoken_to, speak};
 use crate::flight;
 
 /// For how long who starts a program, or asks for a peer, waits for the daemon: natively
@@ -22,11 +22,7 @@ static AGAIN: NotBefore = NotBefore::new();
 
 /// Whether the daemon is likely to answer.
 fn is_there(settings: &Settings, now: Duration) -> bool {
-    let is_silent = || {
-        let table = ATTACHED.table();
-        table.is_some_and(|table| now.saturating_sub(table.header().heartbeat()) > SIGN_OF_LIFE)
-    };
-    is_spoken_to(settings, now) && AGAIN.is_over(now) && !is_silent()
+    is_spoken_to(settings, now) && AGAIN.is_over(now)
 }
 
 /// Which daemon it is that keeps the table, by a number; 0 where none is known.
@@ -55,9 +51,10 @@ pub(crate) fn tell(
     let now = boottime();
     if is_there(settings, now) {
         let until = now + PATIENCE;
-        let _ = heard(speak(settings, now, |daemon| {
+        let (outcome, _) = speak(settings, now, |daemon| {
             passed::tell(daemon, sockets, told, until)
-        }));
+        });
+        let _ = heard(outcome);
     }
 }
 
@@ -67,15 +64,16 @@ pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> O
     find_table(settings, state, boottime());
     let ask = || {
         let now = boottime();
-        let mut peer = None;
-        if is_there(settings, now) {
-            let until = now + PATIENCE;
-            let asked = speak(settings, now, |daemon| {
-                peer = passed::whose(daemon, cookie, until)?;
-                Ok(())
-            });
-            heard(asked);
+        if !is_there(settings, now) {
+            return None;
         }
+        let until = now + PATIENCE;
+        let mut peer = None;
+        let (outcome, place) = speak(settings, now, |daemon| {
+            peer = passed::whose(daemon, cookie, until)?;
+            Ok(())
+        });
+        heard(outcome).filter(|()| is_ours(settings, boottime(), place))?;
         peer
     };
     flight::question(state, ask).flatten()
