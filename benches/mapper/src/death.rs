@@ -87,7 +87,7 @@ pub(crate) fn tables(stage: &Path, options: &Options) -> Result<Vec<(&'static st
                 .collect(),
         });
         let plot = Plot {
-            title: "Until new connections are served by the other responder, in seconds".to_owned(),
+            title: "Until no new connection fails any more, in seconds".to_owned(),
             about: format!(
                 "{} deaths each; curl with {} s to connect; RIPng 1/4/3; health checks of 2 s x 3",
                 options.turns, options.connect_timeout
