@@ -1,8 +1,9 @@
 //! The file of the mapping table: mapped for reading by every process, and made by
 //! the one that writes it.
 //!
-//! A reader makes eight system calls, once: openat, fstat, mmap, close; newfstatat of
-//! the network namespace; openat, read, close of the boot's identity. What is mapped stays
+//! A reader makes eight system calls, once (mmap and munmap before, where the table is large):
+//! openat, fstat, mmap, close; newfstatat of the network namespace; openat, read, close
+//! of the boot's identity. What is mapped stays
 //! mapped, so that nobody who reads it meets memory that is gone. A table that was
 //! retired is replaced by a new one at another place, and pages of zeros take over its
 //! own: its memory goes back to the kernel, and only addresses are spent.
@@ -266,8 +267,9 @@ impl Mapping {
             return Err(AttachError::Sparse);
         }
         let flags = libc::MAP_SHARED as usize;
-        let arguments = [0, octets, protection as usize, flags, fd as usize, 0];
-        // SAFETY: a new mapping, at a place that the kernel chooses.
+        let place = place_for(octets);
+        let arguments = [place, octets, protection as usize, flags, fd as usize, 0];
+        // SAFETY: a new mapping, at a place that the kernel chooses: ours if it is free.
         let start = unsafe { syscall(libc::SYS_mmap, arguments) }.map_err(AttachError::Map)?;
         let start = NonNull::new(ptr::with_exposed_provenance_mut(start));
         let start = start.ok_or(AttachError::Map(Errno(libc::ENOMEM)))?;
@@ -318,6 +320,29 @@ impl Mapping {
         // SAFETY: the range is a mapping of ours, which stays mapped.
         let _ = unsafe { syscall(libc::SYS_mmap, arguments) };
     }
+}
+
+/// Octets of a huge page.
+const HUGE: usize = 2 << 20;
+/// Of a table of so many octets a lookup waits for the page tables more than for the table.
+const LARGE: usize = 32 << 20;
+
+/// A place at which the huge pages of a large file are huge for who maps it, too; zero for
+/// any. Only a wish: another thread may take it first.
+fn place_for(octets: usize) -> usize {
+    if octets < LARGE {
+        return 0;
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let (size, protection) = (octets + HUGE, libc::PROT_NONE as usize);
+    let arguments = [0, size, protection, flags as usize, usize::MAX, 0];
+    // SAFETY: a new mapping, at a place that the kernel chooses.
+    let Ok(free) = (unsafe { syscall(libc::SYS_mmap, arguments) }) else {
+        return 0;
+    };
+    // SAFETY: the mapping of a line before, of which nobody knows.
+    let _ = unsafe { syscall(libc::SYS_munmap, [free, size, 0, 0, 0, 0]) };
+    free.next_multiple_of(HUGE)
 }
 
 const fn size_of_slots_alone(slots: usize) -> usize {

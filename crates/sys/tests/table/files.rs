@@ -293,3 +293,39 @@ fn write_word(path: &Path, word: u64, value: u64) {
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
     file.write_all_at(&value.to_le_bytes(), 8 * word).unwrap();
 }
+
+/// Of a file that large the kernel's huge pages are huge for its readers too, wherever
+/// they are mapped: at multiples of their size.
+#[test]
+fn a_large_table_is_mapped_where_huge_pages_are() {
+    const HUGE: usize = 2 << 20;
+    let alone = Folder::new();
+    // Other file systems than those in memory see to it themselves.
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a file system in memory");
+    let path = memory.path().join("table");
+    let created = make(&path, 420_000).expect("a table");
+    let aligned = |_: &usize| {
+        let before = starts(&path);
+        let reader = Attachment::none();
+        attach(&reader, &path).expect("it is read");
+        let more = starts(&path);
+        let mut new = more.iter().filter(|start| !before.contains(start));
+        new.all(|start| start % HUGE == 0)
+    };
+    // Another thread may take the place between the look for it and its use.
+    let count = (0..10).filter(aligned).count();
+    assert!(count > 5, "{count}: {:x?}", starts(&path));
+    created.table.end().unwrap();
+    drop(alone);
+}
+
+/// Where a file is mapped.
+fn starts(path: &Path) -> Vec<usize> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    let of_file = maps
+        .lines()
+        .filter(|line| line.ends_with(path.to_str().expect("UTF-8")));
+    let starts = of_file.map(|line| line.split('-').next().unwrap_or_default());
+    let starts = starts.map(|start| usize::from_str_radix(start, 16).expect("hexadecimal"));
+    starts.collect()
+}
