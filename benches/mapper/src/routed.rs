@@ -13,11 +13,15 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aarp_lab::{Host, HostSpec, Lab, Network, Process, wait_until};
+use aarp_lab::{Host, HostSpec, Lab, LinkSpec, Network, Process, wait_until};
 use anyhow::{Context, Result};
 
 pub(crate) const A: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 0x53);
 pub(crate) const PORT: u16 = 80;
+/// One way, between the client and its router. Without any, an ICMPv6 error would come while
+/// connect() still holds the socket, and the kernel would keep it for the next SYN, a second
+/// later: as it never is between two machines.
+const DELAY: Duration = Duration::from_millis(2);
 const ROUTED: [&str; 5] = ["r0", "r1", "r2", "s1", "s2"];
 /// What must happen does within this time, on a machine however slow.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -229,6 +233,7 @@ fn network() -> Network {
         let name = format!("net.ipv6.conf.{interface}.keep_addr_on_down");
         HostSpec::router().sysctl(name, "1")
     };
+    let to_client = LinkSpec::new("client:eth0 2001:db8:c::2/64", "r0:c 2001:db8:c::1/64");
     Network::new()
         .host("client", HostSpec::new().route("default via 2001:db8:c::1"))
         .host("r0", HostSpec::router())
@@ -236,7 +241,7 @@ fn network() -> Network {
         .host("r2", kept("s2"))
         .host("s1", responder(1))
         .host("s2", responder(2))
-        .link("client:eth0 2001:db8:c::2/64", "r0:c 2001:db8:c::1/64")
+        .add_link(to_client.delay(DELAY))
         .link("r0:r1 2001:db8:1::/127", "r1:r0 2001:db8:1::1/127")
         .link("r0:r2 2001:db8:2::/127", "r2:r0 2001:db8:2::1/127")
         .link(
