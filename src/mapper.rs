@@ -223,6 +223,8 @@ pub(crate) enum Told {
     Halted,
     /// There is none who would say: one has to ask oneself.
     Nobody,
+    /// Nor does who is there, who was waited for.
+    Nothing,
 }
 
 /// Whether the daemon may be spoken to: not where its table says that nobody is there.
@@ -283,12 +285,13 @@ pub(crate) fn ask(
         (Err(DaemonError::Halted), _) => Told::Halted,
         (Ok(()), Reply::None) => {
             if was_in_vain(settings, ended) {
-                Told::Nobody
+                Told::Nothing
             } else {
                 Told::NotYet
             }
         }
-        _ => Told::Nobody,
+        (Err(error), _) if error.is_at_once() => Told::Nobody,
+        _ => Told::Nothing,
     }
 }
 

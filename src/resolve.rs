@@ -198,10 +198,13 @@ impl Asker<'_> {
             }
             report::miss();
             let socket = socket::cookie(self.fd);
-            let asked = self.ask_daemon(allowance, anew).unwrap_or_else(|| {
-                // That there is no daemon is found in no time.
-                let spent = boottime().saturating_sub(now);
-                let spent = if spent < LEAST { Duration::ZERO } else { spent };
+            let asked = self.ask_daemon(allowance, anew).unwrap_or_else(|waited| {
+                // What else the time was spent with is no question.
+                let spent = if waited {
+                    boottime().saturating_sub(now)
+                } else {
+                    Duration::ZERO
+                };
                 match allowance.saturating_sub(spent) {
                     left if left < LEAST => Err(Unresolved::Bypass(Bypass::Budget)),
                     left => self.ask_network(plan, left),
@@ -233,11 +236,16 @@ impl Asker<'_> {
         }
     }
 
-    /// What the daemon says; `None` where the network has to be asked.
-    fn ask_daemon(&self, allowance: Duration, anew: bool) -> Option<Result<Mapping, Unresolved>> {
+    /// What the daemon says; an error where the network has to be asked: whether the
+    /// daemon was waited for.
+    fn ask_daemon(
+        &self,
+        allowance: Duration,
+        anew: bool,
+    ) -> Result<Result<Mapping, Unresolved>, bool> {
         // What a socket with a source of its own sees is nobody else's business.
         if self.origin.is_some() {
-            return None;
+            return Err(false);
         }
         let patience = self.patience;
         let interruptible = self.interruptible();
@@ -248,7 +256,7 @@ impl Asker<'_> {
             (allowance, anew),
             interruptible,
         );
-        Some(match told {
+        Ok(match told {
             Told::Mapping(mapping) => {
                 report::told(self.a, &mapping);
                 let now = boottime();
@@ -263,10 +271,11 @@ impl Asker<'_> {
             Told::NotYet => Err(Unresolved::Bypass(Bypass::Budget)),
             Told::Interrupted => Err(Unresolved::Interrupted),
             Told::Halted => Err(Unresolved::Bypass(Bypass::Seccomp)),
-            Told::Nobody if self.settings.daemon.usage == DaemonUse::Require => {
+            Told::Nobody | Told::Nothing if self.settings.daemon.usage == DaemonUse::Require => {
                 Err(Unresolved::Bypass(Bypass::Off))
             }
-            Told::Nobody => return None,
+            Told::Nobody => return Err(false),
+            Told::Nothing => return Err(true),
         })
     }
 

@@ -66,6 +66,19 @@ pub enum DaemonError {
     System(&'static str, Errno),
 }
 
+impl DaemonError {
+    /// Whether that is found without waiting for anybody.
+    #[must_use]
+    pub fn is_at_once(&self) -> bool {
+        match self {
+            // One that is gone was there.
+            Self::Absent(Errno(errno)) => !matches!(*errno, libc::EPIPE | libc::ECONNRESET),
+            Self::NotTrusted(_) | Self::Foreign => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for DaemonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
