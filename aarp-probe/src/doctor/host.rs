@@ -141,9 +141,9 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Whether the library can be loaded.
-pub(crate) fn library(named: Option<&Path>) -> Finding {
+pub(crate) fn library(named: Option<&Path>, libdir: Option<&Path>) -> Finding {
     const CHECK: &str = "library";
-    match library::find(named) {
+    match library::find(named, libdir) {
         Err(places) => {
             let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
             let detail = format!("not found; looked for {}", places.join(", "));

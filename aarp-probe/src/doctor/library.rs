@@ -13,10 +13,12 @@ const LOADED: &str = "loaded";
 
 /// Where the library is: what was named, or the first of the places where it is
 /// installed; else all of those.
-pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
+pub(crate) fn find(named: Option<&Path>, libdir: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
     let places = match named {
         Some(path) => vec![path.to_owned()],
-        None => std::env::current_exe().map_or_else(|_| Vec::new(), |program| places(&program)),
+        None => {
+            std::env::current_exe().map_or_else(|_| Vec::new(), |program| places(&program, libdir))
+        }
     };
     let found = places.iter().find(|path| path.is_file());
     found
@@ -26,7 +28,7 @@ pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
 
 /// Beside the program, in the library folders of its prefix, and where the build was
 /// told to put it.
-fn places(program: &Path) -> Vec<PathBuf> {
+fn places(program: &Path, libdir: Option<&Path>) -> Vec<PathBuf> {
     let mut places = Vec::new();
     if let Some(folder) = program.parent() {
         places.push(folder.join(FILE_NAME));
@@ -35,8 +37,8 @@ fn places(program: &Path) -> Vec<PathBuf> {
             places.extend(below.map(|folder| folder.join(FILE_NAME)));
         }
     }
-    if let Some(folder) = option_env!("AARP_LIBDIR").filter(|folder| !folder.is_empty()) {
-        let installed = Path::new(folder).join("aarp").join(FILE_NAME);
+    if let Some(folder) = libdir {
+        let installed = folder.join("aarp").join(FILE_NAME);
         if !places.contains(&installed) {
             places.push(installed);
         }
@@ -114,11 +116,16 @@ mod tests {
     #[test]
     fn a_library_that_is_named_is_the_only_place() {
         let named = Path::new("/nowhere/libaarp.so");
-        assert_eq!(find(Some(named)), Err(vec![named.to_owned()]));
-        let places = places(Path::new("/opt/bin/aarp-probe"));
+        assert_eq!(find(Some(named), None), Err(vec![named.to_owned()]));
+        let places = places(
+            Path::new("/opt/bin/aarp-probe"),
+            Some(Path::new("/opt/lib/x86_64-linux-gnu")),
+        );
         assert_eq!(
             places[..2],
             ["/opt/bin/libaarp.so", "/opt/lib/aarp/libaarp.so"].map(PathBuf::from)
         );
+        let of_the_build = Path::new("/opt/lib/x86_64-linux-gnu/aarp/libaarp.so");
+        assert!(places.iter().any(|place| place == of_the_build));
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod library;
 mod methods;
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use aarp_core::settings::Settings;
@@ -46,6 +46,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(
     arguments: &Arguments,
     loaded: Result<&Settings, &SettingsError>,
+    libdir: Option<&Path>,
     brush: Brush,
 ) -> anyhow::Result<u8> {
     // Without a configuration the rest is looked at as if there were none.
@@ -57,7 +58,7 @@ pub(crate) fn run(
     };
     let configuration = host::configuration(loaded);
     let named = arguments.library.as_deref();
-    let library = host::library(named.filter(|path| !path.as_os_str().is_empty()));
+    let library = host::library(named.filter(|path| !path.as_os_str().is_empty()), libdir);
     let filter = host::own_firewall();
     let lost_here = filter.as_ref().is_some_and(Finding::hinders);
     let targets: Vec<Target> = arguments
