@@ -68,6 +68,7 @@ fn a_limit_of_the_program_bounds_everything() {
 /// is again; not even for a socket with an address of its own, for which nothing is
 /// remembered.
 #[test]
+#[ignore = "long: in tests/run.sh --full"]
 fn a_connection_under_way_to_a_is_polled_by_connect() {
     with_site(Variant::default(), |site| {
         silence_probes(site);
