@@ -113,6 +113,9 @@ pub(crate) fn known(
     now: Duration,
 ) -> Option<Mapping> {
     let hit = ATTACHED.table()?.lookup(a, now)?;
+    if !state.is_in_network() && !is_still_of_this_network(state) {
+        return None;
+    }
     if is_too_old(settings, a, &hit, now) {
         return None;
     }
@@ -120,6 +123,23 @@ pub(crate) fn known(
         used(settings, state, a, &hit.mapping, now);
     }
     Some(judged(settings, a, hit.mapping))
+}
+
+/// Whether the table that its parent has read is good for a child, which may have been
+/// made in another network by a call that no hook sees: otherwise it reads none.
+#[cold]
+fn is_still_of_this_network(state: &ProcessState) -> bool {
+    // Where nobody may be asked, a table that was good stays so.
+    let is_of_it = flight::question(state, || ATTACHED.is_of_this_network());
+    match is_of_it {
+        Some(false) => {
+            ATTACHED.detach();
+            return false;
+        }
+        Some(true) => state.set_in_network(),
+        None => {}
+    }
+    true
 }
 
 /// Whether what the table has about `a` is fresh by the daemon's times, and not by those
@@ -150,6 +170,9 @@ pub(crate) fn find_table(settings: &Settings, state: &ProcessState, now: Duratio
         LOOK.wait(now, LOOK_AGAIN);
         attach(settings).is_ok()
     });
+    if found == Some(true) {
+        state.set_in_network();
+    }
     found == Some(true)
 }
 

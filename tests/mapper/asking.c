@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -135,6 +136,24 @@ static void in_a_handler(void) {
     MUST(raise(SIGUSR1));
 }
 
+/* Its child has a network of its own, by a call that no hook sees, and is the one that
+ * says what it has counted. */
+static void elsewhere(void) {
+    int status;
+    reach();
+    long child = syscall(SYS_clone, CLONE_NEWNET | SIGCHLD, 0, 0, 0, 0);
+    MUST(child);
+    if (child != 0) {
+        MUST(waitpid(child, &status, 0));
+        _exit(status != 0);
+    }
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    MUST(fd);
+    /* There is no way to anybody. */
+    if (connect(fd, (struct sockaddr *)&served, sizeof served) == 0)
+        exit(1);
+}
+
 int main(int count, char **words) {
     if (count != 4)
         return 2;
@@ -146,6 +165,8 @@ int main(int count, char **words) {
         on_little_stack();
     else if (strcmp(words[3], "forked") == 0)
         forked();
+    else if (strcmp(words[3], "elsewhere") == 0)
+        elsewhere();
     else if (strcmp(words[3], "handler") == 0)
         in_a_handler();
     else

@@ -46,6 +46,18 @@ fn who_asks_has_little_stack_or_a_filter() {
     });
 }
 
+/// What its parent has read is of another network.
+#[test]
+fn a_child_in_another_network_reads_no_table_of_its_parent_s() {
+    with_daemon(Variant::default(), "", |served| {
+        let _daemon = served.start();
+        assert_eq!(served.curl().1.get("told"), 1);
+        let counters = asking(served, "elsewhere");
+        let seen = ["calls", "bypass.no-answer", "bypass.refuted"].map(|name| counters.get(name));
+        assert_eq!(seen, [1, 1, 0], "{}", counters.log);
+    });
+}
+
 /// The daemon is stopped: the thread waits, for long enough to be forked beside.
 #[test]
 fn a_child_has_nothing_of_a_question_to_the_daemon() {

@@ -154,9 +154,11 @@ impl Site {
         text.lines().map(|line| Ok(line.parse()?)).collect()
     }
 
-    /// The round trip of one echo, in nanoseconds, as ping says.
-    fn ping(&self) -> Result<f64> {
-        let output = self.client()?.command("ping").args(["-nqc1", U]).run()?;
+    /// The round trip of one echo, in nanoseconds, as ping says: with `-U` as a program sees
+    /// it, without as the kernel stamps it.
+    fn ping(&self, options: &str) -> Result<f64> {
+        let ping = self.client()?.command("ping");
+        let output = ping.args([options, U]).run()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         // rtt min/avg/max/mdev = 10.103/10.103/10.103/0.000 ms
         let times = text
@@ -180,18 +182,20 @@ fn cold(stage: &Path, rounds: u32) -> Result<String> {
     let mut site = Site::new(stage, DELAY)?;
     let daemon = site.daemon(100_000)?;
     let names = [
-        "ping, to U",
+        "`ping -U`, to U",
+        "ping, by the kernel's stamps",
         "in the process, its first",
         "in the process, more",
         "through aarpd, the process's first",
         "through aarpd, more",
     ];
-    let mut times: [Vec<f64>; 5] = Default::default();
+    let mut times: [Vec<f64>; 6] = Default::default();
     for _ in 0..rounds {
         for _ in 0..BATCH {
-            times[0].push(site.ping()?);
+            times[0].push(site.ping("-nqUc1")?);
+            times[1].push(site.ping("-nqc1")?);
         }
-        for (at, usage) in [(1, "off"), (3, "require")] {
+        for (at, usage) in [(2, "off"), (4, "require")] {
             let taken = site.cold(usage)?;
             times[at].push(taken[0]);
             times[at + 1].extend(&taken[1..]);

@@ -24,6 +24,8 @@ pub struct ProcessState {
     counts: AtomicBool,
     /// The process that has nothing of another's open; 0 before anybody has seen to it.
     swept: AtomicI32,
+    /// Whether the mapping table that it reads is known to be of its network.
+    in_network: AtomicBool,
     /// How many threads ask the network.
     questions: AtomicU32,
 }
@@ -57,6 +59,19 @@ impl ProcessState {
     /// This process has nothing open that another has opened to ask.
     pub fn set_swept(&self, id: i32) {
         self.swept.store(id, Ordering::Relaxed);
+    }
+
+    /// Whether it is known that the mapping table which is read is of the network of this
+    /// process: what its parent has read may be of another.
+    #[must_use]
+    #[inline]
+    pub fn is_in_network(&self) -> bool {
+        self.in_network.load(Ordering::Relaxed)
+    }
+
+    /// It is.
+    pub fn set_in_network(&self) {
+        self.in_network.store(true, Ordering::Relaxed);
     }
 
     /// How many threads ask the network.

@@ -159,7 +159,9 @@ impl Attachment {
         silence: Duration,
     ) -> Result<(), AttachError> {
         let fd = open(path)?;
-        let mapping = Mapping::of(fd.number(), trusted, libc::PROT_READ)?;
+        // The program may take the number meanwhile.
+        let mapped = fd.using(|number| Ok(Mapping::of(number, trusted, libc::PROT_READ)));
+        let mapping = mapped.map_err(AttachError::Map)??;
         drop(fd);
         let usable = mapping.open().and_then(|table| {
             is_living(&table, silence)?;
@@ -179,6 +181,14 @@ impl Attachment {
             }
         }
         Ok(())
+    }
+
+    /// Whether the table that is read is one of the network namespace of the calling
+    /// thread; where the kernel does not tell, it is not.
+    #[must_use]
+    pub fn is_of_this_network(&self) -> bool {
+        let table = self.table();
+        table.is_some_and(|table| Ok(table.header().identity().namespace) == namespace())
     }
 
     /// Whether there is one.
