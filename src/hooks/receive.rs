@@ -5,7 +5,9 @@ use core::mem::{size_of, transmute};
 
 use aarp_sys::errno;
 use aarp_sys::message::{MESSAGES_MAX, OwnName, SIN6, offender, path_mtu, written_source};
-use aarp_sys::user::{is_readable, replace_address, room, show_address};
+use aarp_sys::user::{
+    is_known_readable, is_known_readable_beside, is_readable, replace_address, room, show_address,
+};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use super::behind;
@@ -101,15 +103,22 @@ unsafe fn receive_named(
     // SAFETY: what is changed lies where the kernel has just written.
     unsafe {
         // Where nobody may look before the call, a whole name is looked for.
-        let space = if ops::is_barred() { None } else { room(len) };
+        let is_hidden = ops::is_barred() && !is_known_readable(len.cast(), size_of::<socklen_t>());
+        let space = if is_hidden { None } else { room(len) };
         let received = call(name, len);
-        if received < 0 {
+        if received < 0 || is_hidden && !is_whole_name(name, len.cast()) {
             noted(fd, flags, received);
         } else {
             show(fd, flags, name, space, len.read_unaligned());
         }
         received
     }
+}
+
+/// Whether a name can be read of which nobody knows for how much of it there was room, by
+/// what is readable `beside`.
+fn is_whole_name(name: *const sockaddr, beside: *const u8) -> bool {
+    is_known_readable_beside(name.cast(), SIN6 as usize, beside)
 }
 
 /// Shows A in the place of a U that the kernel has just written.
@@ -285,12 +294,12 @@ unsafe fn receive_unseen(
 /// # Safety
 /// The kernel must just have written this header, and the name.
 #[cold]
-unsafe fn show_unseen(fd: c_int, message: *const msghdr, flags: c_int) {
+unsafe fn show_unseen(fd: c_int, header: *const msghdr, flags: c_int) {
     // SAFETY: by the promise.
     unsafe {
-        let message = message.read_unaligned();
+        let message = header.read_unaligned();
         let name = message.msg_name.cast::<sockaddr>();
-        if name.is_null() || message.msg_namelen == 0 {
+        if name.is_null() || message.msg_namelen == 0 || !is_whole_name(name, header.cast()) {
             noted(fd, flags, 0);
         } else {
             show(fd, flags, name, None, message.msg_namelen);

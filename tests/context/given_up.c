@@ -27,11 +27,11 @@ static void from_a(int fd, int with_name) {
         WRONG("recv: %s", strerrorname_np(errno));
 }
 
-/* Memory that nobody has handed over before, a page apart. */
+/* Pages that nobody has handed over before. */
 static struct {
-    _Alignas(4096) struct sockaddr_in6 from;
     _Alignas(4096) struct mmsghdr header;
-} fresh[2];
+    struct sockaddr_in6 from;
+} fresh[3];
 
 /* An answer that is read by a header, and has a name, in such memory. */
 static void from_a_to_new_memory(int fd, int many) {
@@ -46,6 +46,18 @@ static void from_a_to_new_memory(int fd, int many) {
         WRONG("%s: %s", many ? "recvmmsg" : "recvmsg", strerrorname_np(errno));
     if (!is_a(from))
         WRONG("an answer from another, to new memory");
+}
+
+/* There is no room for a name, and the place for it is none. */
+static void from_a_to_nowhere(int fd) {
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    struct iovec part = {(char[8]){0}, 8};
+    struct msghdr *header = &fresh[2].header.msg_hdr;
+    *header = (struct msghdr){(void *)8, 0, &part, 1, NULL, 0, 0};
+    if (poll(&entry, 1, 30000) != 1)
+        WRONG("no answer");
+    if (recvmsg(fd, header, 0) != 8)
+        WRONG("recvmsg: %s", strerrorname_np(errno));
 }
 
 /* recvmsg(2), past everybody who could have a hand in it. */
@@ -296,6 +308,8 @@ static void use_filtered(int unused, int unused_stream, struct sockaddr_in6 othe
         CLEAN(sendto(plain, "question", 8, 0, SA(&echo), sizeof echo));
         from_a_to_new_memory(plain, many);
     }
+    CLEAN(sendto(plain, "question", 8, 0, SA(&echo), sizeof echo));
+    from_a_to_nowhere(plain);
     AT("filtered: anywhere on the stack");
     use_deeper(60);
     /* Long enough for any patience with silence. */

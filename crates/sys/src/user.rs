@@ -81,6 +81,13 @@ pub fn is_known_readable(start: *const u8, len: usize) -> bool {
     is_on_stack(start, len) || is_in_readable_page(start, len) || is_known_elsewhere(start, len)
 }
 
+/// The same, where what is at `beside` is known to be readable.
+#[must_use]
+pub fn is_known_readable_beside(start: *const u8, len: usize, beside: *const u8) -> bool {
+    let (at, page) = (start as usize, beside as usize / PAGE);
+    is_known_readable(start, len) || (at / PAGE == page && is_in_one_page(at, len))
+}
+
 #[cold]
 fn is_known_elsewhere(start: usize, len: usize) -> bool {
     let Some(end) = start.checked_add(len).filter(|_| len > 0) else {
