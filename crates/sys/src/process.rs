@@ -83,22 +83,72 @@ pub fn has_stack_for_a_question() -> bool {
     !has(libc::SS_ONSTACK) || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
 }
 
+/// Of /proc/self/status so much is read at a time, for as little stack as that, …
+const STATUS_PIECE: usize = 512;
+/// … and no more than so much in all: a user may be in 65536 groups, which stand before
+/// what is looked for.
+const STATUS: usize = 64 * 1024;
+
 /// Whether a seccomp filter is in force for this process, as far as that can be told. By
 /// calls that a filter which was there before exec must have permitted: the dynamic linker
 /// has opened and read files.
 #[must_use]
 pub fn is_filtered() -> bool {
-    let mut room = [0; 2048];
     let file = crate::file::open("/proc/self/status").ok().flatten();
-    let text = file.and_then(|file| file.read(&mut room).ok());
-    text.is_none_or(tells_of_a_filter)
+    file.is_none_or(|file| tells_of_a_filter(|room| file.read_next(room).ok()))
 }
 
-/// A kernel without filters says nothing about them.
-fn tells_of_a_filter(status: &[u8]) -> bool {
-    let mut lines = status.split(|octet| *octet == b'\n');
-    let mode = lines.find_map(|line| line.strip_prefix(b"Seccomp:"));
-    mode.is_some_and(|mode| mode.trim_ascii() != b"0")
+/// A kernel without filters says nothing about them. Where the lines go on for too long,
+/// or `read` finds none, one is taken to be there.
+fn tells_of_a_filter(mut read: impl FnMut(&mut [u8]) -> Option<usize>) -> bool {
+    let mut room = [0; STATUS_PIECE];
+    let mut line = SeccompLine::Name(0);
+    let mut left = STATUS;
+    while left > 0 {
+        let piece = match read(&mut room) {
+            None => return true,
+            Some(0) => return false,
+            Some(count) => &room[..count],
+        };
+        for octet in piece {
+            line = line.with(*octet);
+            if let SeccompLine::Tells(is_filtered) = line {
+                return is_filtered;
+            }
+        }
+        left = left.saturating_sub(piece.len());
+    }
+    true
+}
+
+/// How far a line of /proc/self/status is the one of the filters.
+#[derive(Clone, Copy)]
+enum SeccompLine {
+    /// So many octets of its name stood there.
+    Name(usize),
+    /// It is another.
+    Other,
+    /// The mode follows.
+    Mode,
+    /// It has told whether one is in force.
+    Tells(bool),
+}
+
+impl SeccompLine {
+    fn with(self, octet: u8) -> Self {
+        const NAME: &[u8] = b"Seccomp:";
+        match (self, octet) {
+            (Self::Mode, b'\t' | b' ') => self,
+            (Self::Mode, mode) => Self::Tells(mode != b'0'),
+            (_, b'\n') => Self::Name(0),
+            (Self::Name(at), octet) if octet == NAME[at] => match at + 1 {
+                at if at == NAME.len() => Self::Mode,
+                at => Self::Name(at),
+            },
+            (Self::Name(_), _) => Self::Other,
+            _ => self,
+        }
+    }
 }
 
 /// Lets a millisecond pass.
@@ -185,22 +235,51 @@ pub fn write(fd: i32, text: &[u8]) {
 mod tests {
     use super::*;
 
+    /// What a file says of which each read gives so many octets, and how many it gives.
+    fn found(status: &str, piece: usize) -> (bool, usize) {
+        let mut rest = status.as_bytes();
+        let is_filtered = tells_of_a_filter(|room| {
+            let (now, later) = rest.split_at(rest.len().min(piece).min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            rest = later;
+            Some(now.len())
+        });
+        (is_filtered, status.len() - rest.len())
+    }
+
+    /// A status of somebody who is in so many groups.
+    fn status(groups: usize, mode: &str) -> String {
+        let groups: String = (0..groups)
+            .map(|group| format!("{} ", 10_000 + group))
+            .collect();
+        format!(
+            "Name:\tSeccomp:\nGroups:\t{groups}\nSpeculation:\tSeccomp: 2\n\
+             Seccomp_other:\t2\nNoNewPrivs:\t1\n{mode}Cpus_allowed:\t3\n"
+        )
+    }
+
     #[test]
     fn filters_are_told_by_the_kernel() {
-        let status = |mode: &str| format!("Name:\tx\nNoNewPrivs:\t1\n{mode}Cpus_allowed:\t3\n");
         for (mode, is_told) in [
             ("Seccomp:\t0\nSeccomp_filters:\t0\n", false),
             ("Seccomp:\t2\nSeccomp_filters:\t1\n", true),
             ("Seccomp:\t1\n", true),
             ("", false),
         ] {
-            assert_eq!(
-                tells_of_a_filter(status(mode).as_bytes()),
-                is_told,
-                "{mode}"
-            );
+            // However the lines are cut, and however long the groups are.
+            for (groups, piece) in [(0, 1), (0, 7), (1, 4096), (400, 512), (9000, 500)] {
+                let (found, _) = found(&status(groups, mode), piece);
+                assert_eq!(found, is_told, "{mode} {groups} {piece}");
+            }
         }
-        let own = std::fs::read("/proc/self/status").unwrap();
-        assert_eq!(is_filtered(), tells_of_a_filter(&own));
+        let own = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert_eq!(is_filtered(), found(&own, 4096).0);
+    }
+
+    #[test]
+    fn what_does_not_end_or_cannot_be_read_is_not_known() {
+        let (is_filtered, read) = found(&status(60_000, "Seccomp:\t0\n"), 4096);
+        assert_eq!((is_filtered, read), (true, STATUS));
+        assert!(tells_of_a_filter(|_| None));
     }
 }
