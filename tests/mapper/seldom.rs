@@ -116,7 +116,7 @@ fn a_u_that_has_failed_is_asked_about_once() {
 /// What it costs a program to tell that it uses a mapping: USED, which nobody answers.
 const USED: [&str; 13] = [
     "sigaltstack",
-    "geteuid",
+    "getresuid",
     "rt_sigprocmask",
     // A socket, and its place among the highest numbers.
     "getpid",

@@ -19,12 +19,12 @@ const BEYOND_NATIVE: [(&str, usize, &str); 13] = [
         "the configuration, the table, the boot's identity",
     ),
     ("fstat", 2, "whose the configuration is, and the table"),
-    ("geteuid", 1, "whose table is trusted besides root's"),
     (
         "getpid",
         5,
         "who has the memory of the process, and four files open",
     ),
+    ("getresuid", 1, "whose table is trusted besides root's"),
     ("gettid", 1, "whether this is a vfork child"),
     ("madvise", 1, "the memory of the process: wiped by fork"),
     (

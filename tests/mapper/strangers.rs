@@ -10,7 +10,7 @@ use aarp_lab::{Process, Signal};
 
 use crate::daemon::{Served, kill, with_daemon};
 use crate::silent::Client;
-use crate::site::{Counters, Failure, PATIENCE, Variant};
+use crate::site::{A, Counters, Failure, PATIENCE, PORT, Variant};
 use crate::stage::{python, skip};
 
 /// A user who is neither root nor this one.
@@ -107,6 +107,48 @@ fn a_foreign_users_table_and_socket_are_refused() {
         fs::set_permissions(served.config(), mode(0o644)).expect("its mode changes");
         chown(served.config(), Some(STRANGER), None).expect("its owner changes");
         assert_eq!(served.curl().1.get("hits"), 0);
+    });
+}
+
+/// A program of root's that acts for another user for a moment reads nothing of that user's,
+/// nor asks them: it would go on with it when it is root again.
+#[test]
+fn who_acts_for_a_stranger_does_not_trust_them() {
+    with_daemon(Variant::default(), "", |served| {
+        if !has_other_users() {
+            return;
+        }
+        let mut daemon = served.start();
+        assert_eq!(served.curl().1.get("told"), 1);
+        kill(&mut daemon);
+        let folder = served.table().parent().expect("a folder").to_owned();
+        for folder in [&folder, served.site.lab.work()] {
+            let open = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(folder, open).expect("its mode changes");
+        }
+        chown(served.table(), Some(STRANGER), None).expect("its owner changes");
+        let stranger = listen(served, "answers", STRANGER);
+        let connect = format!(
+            "import os, socket; {{}}; s = socket.socket(socket.AF_INET6); s.connect(('{A}', {PORT}))"
+        );
+        let run = |switch: &str| {
+            let script = connect.replace("{}", switch);
+            let command = served.command(python()).args(["-c", &script]);
+            let output = command.env("AARP_LOG", "debug").output();
+            let output = output.expect("python3 runs");
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{log}");
+            Counters::parse(&log)
+        };
+        let acting = run(&format!("os.seteuid({STRANGER})"));
+        let seen = ["told", "hits"].map(|name| acting.get(name));
+        assert_eq!(seen, [0, 0], "{}", acting.log);
+        let refused = format!("belongs to user {STRANGER}, who is not trusted");
+        assert_eq!(lines(&acting, &refused).len(), 2, "{}", acting.log);
+        assert!(!stranger.stdout().expect("it").contains("asked"));
+        // Who is that user for good has a table of their own.
+        let being = run(&format!("os.setuid({STRANGER})"));
+        assert_eq!(being.get("hits"), 1, "{}", being.log);
     });
 }
 

@@ -43,10 +43,12 @@ pub fn at<T>(configured: &str, name: &str, mut reach: impl FnMut(&str) -> Option
 }
 
 /// Whose daemon is believed: root's, one's own, and that of the user who is configured.
+/// While a program acts for another user it has none of its own: what it began to read would
+/// be read on when it is root again.
 #[must_use]
 pub fn trusted(settings: &Settings) -> [u32; 3] {
-    let own = process::user();
-    [0, own, settings.daemon.uid.unwrap_or(own)]
+    let own = process::sole_user().unwrap_or(0);
+    [0, own, settings.daemon.uid.unwrap_or(0)]
 }
 
 /// Whether what belongs to `owner` belongs to one of the `trusted` users. In a user

@@ -18,6 +18,18 @@ pub fn user() -> u32 {
     unsafe { syscall(libc::SYS_geteuid, [0; 6]) }.map_or(u32::MAX, |user| user as u32)
 }
 
+/// The user whom this thread runs for, where the real, the effective and the saved user are
+/// one: not while a program acts for somebody else, and may come back (seteuid(3)).
+#[must_use]
+pub fn sole_user() -> Option<u32> {
+    let (mut real, mut effective, mut saved) = (u32::MAX, u32::MAX, u32::MAX);
+    let places = [&raw mut real, &raw mut effective, &raw mut saved].map(|to| to as usize);
+    let arguments = [places[0], places[1], places[2], 0, 0, 0];
+    // SAFETY: there is room for three numbers.
+    unsafe { syscall(libc::SYS_getresuid, arguments) }.ok()?;
+    (real == effective && effective == saved).then_some(effective)
+}
+
 /// What the kernel calls users who have no number in this user namespace (`overflowuid`):
 /// whoever they are, they are not one. Asked of the kernel once.
 #[must_use]
@@ -234,6 +246,45 @@ pub fn write(fd: i32, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Real, effective and saved user of this thread alone, past the C library, which would
+    /// change all threads. Whether it is permitted.
+    fn become_users(users: [u32; 3]) -> bool {
+        let [real, effective, saved] = users.map(|user| user as usize);
+        let arguments = [real, effective, saved, 0, 0, 0];
+        // SAFETY: no pointers.
+        unsafe { syscall(libc::SYS_setresuid, arguments) }.is_ok()
+    }
+
+    #[test]
+    fn who_acts_for_another_is_nobody_alone() {
+        const KEEP: u32 = u32::MAX;
+        let own = user();
+        assert_eq!(sole_user(), Some(own));
+        let other = overflow_user().wrapping_sub(1);
+        let thread = std::thread::spawn(move || {
+            // Where there are other users, and this one may be any.
+            if own != 0 || !become_users([KEEP, other, KEEP]) {
+                return;
+            }
+            assert_eq!((user(), sole_user()), (other, None));
+            let settings = aarp_core::settings::Settings::DEFAULT;
+            let trusted = crate::daemon::trusted(&settings);
+            assert!(!trusted.contains(&other), "{trusted:?}");
+            assert!(become_users([KEEP, own, KEEP]));
+            assert_eq!(sole_user(), Some(own));
+            // The real one alone, and then the saved one alone.
+            assert!(become_users([other, own, own]));
+            assert_eq!(sole_user(), None);
+            assert!(become_users([own, own, other]));
+            assert_eq!(sole_user(), None);
+            // Whoever cannot come back.
+            assert!(become_users([other, other, other]));
+            assert_eq!(sole_user(), Some(other));
+            assert!(crate::daemon::trusted(&settings).contains(&other));
+        });
+        thread.join().unwrap();
+    }
 
     /// What a file says of which each read gives so many octets, and how many it gives.
     fn found(status: &str, piece: usize) -> (bool, usize) {

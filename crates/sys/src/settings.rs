@@ -125,10 +125,11 @@ pub fn load(settings: &mut Settings, variables: &dyn Variables) -> Result<(), Se
 }
 
 /// Which keys of `[daemon]` count in a file with this owner and mode. Whom a process
-/// trusts is said by root, or by its own user in the file that `AARP_CONFIG` names; where
-/// the daemon is, also by the user's own file.
+/// trusts is said by root, or by its own user (see [`process::sole_user`]) in the file that
+/// `AARP_CONFIG` names; where the daemon is, also by the user's own file.
 fn daemon_keys(layer: Layer, (owner, mode): (u32, u32)) -> DaemonKeys {
-    let is_own = owner == 0 || owner == process::user() && owner != process::overflow_user();
+    let own = || process::sole_user().filter(|own| *own != process::overflow_user());
+    let is_own = owner == 0 || own() == Some(owner);
     match layer {
         Layer::System if is_own && mode & 0o022 == 0 => DaemonKeys::All,
         // A folder of another user's, as after su(1).
