@@ -195,7 +195,7 @@ fn attach_within(
     let mut last = AttachError::Absent;
     let mut foreign = 0;
     let mut place = 1;
-    let found = at(settings.daemon.table.as_str(), TABLE, |path| {
+    let found = at(settings, settings.daemon.table.as_str(), TABLE, |path| {
         match ATTACHED.attach_living(path, trusted, silence) {
             Ok(()) => return Some(()),
             Err(AttachError::Absent) => {}
@@ -353,7 +353,7 @@ fn speak(
     let trusted = trusted(settings);
     let mut last = DaemonError::Busy;
     let mut place = 1;
-    let spoken = at(settings.daemon.socket.as_str(), SOCKET, |path| {
+    let spoken = at(settings, settings.daemon.socket.as_str(), SOCKET, |path| {
         let daemon = Daemon {
             path,
             trusted: &trusted,

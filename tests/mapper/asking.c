@@ -59,6 +59,31 @@ static int unix_sockets(void) {
     return count;
 }
 
+/* How often the environment was asked where a user's own daemon is. */
+static atomic_int asked_for_folder;
+
+/* In the place of the C library's: the library calls this one. */
+char *secure_getenv(const char *name) {
+    asked_for_folder += strcmp(name, "XDG_RUNTIME_DIR") == 0;
+    return getenv(name);
+}
+
+/* Asked once, with the configuration, and not by the calls behind it. */
+static void by_environment(void) {
+    reach();
+    if (asked_for_folder != 1) {
+        fprintf(stderr, "XDG_RUNTIME_DIR was asked for %d times\n", asked_for_folder);
+        exit(1);
+    }
+    MUST(setenv("XDG_RUNTIME_DIR", "/nowhere", 1));
+    for (int turn = 0; turn < 3; turn++)
+        reach();
+    if (asked_for_folder != 1) {
+        fprintf(stderr, "the environment was asked behind the configuration\n");
+        exit(1);
+    }
+}
+
 /* The whole first question on a stack of 64 KiB. */
 static void on_little_stack(void) {
     pthread_attr_t attributes;
@@ -169,6 +194,8 @@ int main(int count, char **words) {
         elsewhere();
     else if (strcmp(words[3], "handler") == 0)
         in_a_handler();
+    else if (strcmp(words[3], "environment") == 0)
+        by_environment();
     else
         filtered();
     return 0;

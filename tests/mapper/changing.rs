@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aarp_lab::Filter;
+use aarp_lab::{Filter, Process};
 
 use crate::daemon::{Served, kill, with_daemon};
 use crate::silent::age;
@@ -83,12 +83,24 @@ fn a_program_in_another_network_is_not_told() {
 }
 
 /// A configuration that does not say where the daemon is.
-fn default_places(served: &Served) -> PathBuf {
+pub fn default_places(served: &Served) -> PathBuf {
     let config = served.table().with_file_name("default.toml");
     let text = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
                 [times]\nbudget = \"10s\"\nbudget_nonblocking = \"300ms\"\n";
     std::fs::write(&config, text).expect("a writable folder");
     config
+}
+
+/// Starts a user's own daemon on the client's host, which serves when this returns.
+pub fn start_own(served: &Served, runtime: &Path) -> Process {
+    std::fs::create_dir(runtime).expect("a writable folder");
+    let host = served.site.lab.host("client").expect("a host");
+    let command = host.command(tool("aarpd")).args(["run", "--user-daemon"]);
+    let command = command.arg("--config").arg(default_places(served));
+    let own = command.env("XDG_RUNTIME_DIR", runtime).spawn();
+    let own = own.expect("aarpd starts");
+    own.wait_stderr("serves ", PATIENCE).expect("it serves");
+    own
 }
 
 /// A curl on a host whose network is its own, and which has the folder of the daemon at
@@ -142,18 +154,12 @@ fn of_two_tables_the_one_whose_daemon_lives_is_read() {
         kill(&mut served.start());
         age(served, Duration::from_secs(13));
         let runtime = served.site.lab.work().join("runtime");
-        std::fs::create_dir(&runtime).expect("a writable folder");
-        let host = served.site.lab.host("client").expect("a host");
-        let command = host.command(tool("aarpd")).args(["run", "--user-daemon"]);
-        let command = command.arg("--config").arg(default_places(served));
-        let mut own = command.env("XDG_RUNTIME_DIR", &runtime).spawn();
-        let own = own.as_mut().expect("aarpd starts");
-        own.wait_stderr("serves ", PATIENCE).expect("it serves");
+        let mut own = start_own(served, &runtime);
         for (name, other) in [("told", "hits"), ("hits", "told")] {
             let (by, counters) = curl_in_container(served, "client", &runtime);
             let seen = [name, other, "probes"].map(|name| counters.get(name));
             assert_eq!((by.as_str(), seen), ("s1", [1, 0, 0]), "{}", counters.log);
         }
-        kill(own);
+        kill(&mut own);
     });
 }

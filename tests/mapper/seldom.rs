@@ -5,9 +5,10 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use aarp_lab::Signal;
+use aarp_lab::{Command, Signal};
 use aarp_sys::clock::boottime;
 
+use crate::changing::{default_places, start_own};
 use crate::daemon::{Served, kill, with_daemon};
 use crate::silent::{Client, age};
 use crate::site::{A, Counters, Failure, PATIENCE, PORT, Variant, now};
@@ -16,13 +17,26 @@ use crate::strangers::listen;
 
 /// Runs a way of tests/mapper/asking.c to its end.
 fn asking(served: &Served, way: &str) -> Counters {
+    asking_with(served, way, |command| command)
+}
+
+/// The same with more for the command.
+fn asking_with<'s>(
+    served: &'s Served,
+    way: &str,
+    more: impl FnOnce(Command<'s>) -> Command<'s>,
+) -> Counters {
     let program = served.site.lab.work().join("asking");
     if !program.exists() {
-        compile(include_str!("asking.c"), &program, &["-pthread"]);
+        compile(
+            include_str!("asking.c"),
+            &program,
+            &["-pthread", "-rdynamic"],
+        );
     }
     let command = served.command(program.to_str().expect("UTF-8"));
     let command = command.args([&A.to_string(), &PORT.to_string(), way]);
-    let output = command.output().expect("it runs");
+    let output = more(command).output().expect("it runs");
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{way}: {}: {log}", output.status);
     Counters::parse(&log)
@@ -55,6 +69,31 @@ fn a_child_in_another_network_reads_no_table_of_its_parent_s() {
         let counters = asking(served, "elsewhere");
         let seen = ["calls", "bypass.no-answer", "bypass.refuted"].map(|name| counters.get(name));
         assert_eq!(seen, [1, 1, 0], "{}", counters.log);
+    });
+}
+
+/// Where the user's own daemon is stands in the environment, which another thread of the
+/// program may be changing while this one is in connect() or close().
+#[test]
+fn the_environment_is_looked_at_once() {
+    with_daemon(Variant::default(), "", |served| {
+        let runtime = served.site.lab.work().join("runtime");
+        let mut own = start_own(served, &runtime);
+        let counters = asking_with(served, "environment", |command| {
+            let command = command.env("AARP_CONFIG", default_places(served));
+            command.env("XDG_RUNTIME_DIR", &runtime)
+        });
+        let seen = ["pinned", "told", "probes"].map(|name| counters.get(name));
+        assert_eq!(seen, [4, 1, 0], "{}", counters.log);
+        kill(&mut own);
+        // Nobody is there any more: both places are looked at, and the network is asked.
+        std::fs::remove_dir_all(&runtime).expect("its folder");
+        let counters = asking_with(served, "environment", |command| {
+            let command = command.env("AARP_CONFIG", default_places(served));
+            command.env("XDG_RUNTIME_DIR", &runtime)
+        });
+        let seen = ["pinned", "told"].map(|name| counters.get(name));
+        assert_eq!(seen, [4, 0], "{}", counters.log);
     });
 }
 

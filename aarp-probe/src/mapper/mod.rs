@@ -36,7 +36,7 @@ impl Which {
     fn sockets(&self, settings: &Settings) -> Vec<PathBuf> {
         match self.named() {
             Some(path) => vec![path.clone()],
-            None => places(settings.daemon.socket.as_str(), daemon::SOCKET),
+            None => places(settings, settings.daemon.socket.as_str(), daemon::SOCKET),
         }
     }
 
@@ -44,7 +44,7 @@ impl Which {
     fn tables(&self, settings: &Settings) -> Vec<PathBuf> {
         match self.named() {
             Some(path) => vec![path.with_file_name("table")],
-            None => places(settings.daemon.table.as_str(), daemon::TABLE),
+            None => places(settings, settings.daemon.table.as_str(), daemon::TABLE),
         }
     }
 
@@ -76,9 +76,9 @@ pub(crate) fn is_wanting(settings: &Settings) -> bool {
 }
 
 /// What is configured; or the system's, and then the user's own: where programs look.
-fn places(configured: &str, name: &str) -> Vec<PathBuf> {
+fn places(settings: &Settings, configured: &str, name: &str) -> Vec<PathBuf> {
     let mut places = Vec::new();
-    daemon::at(configured, name, |path| {
+    daemon::at(settings, configured, name, |path| {
         places.push(PathBuf::from(path));
         None::<()>
     });

@@ -68,7 +68,7 @@ fn attach(settings: &Settings) -> Result<(), AttachError> {
 fn attach_within(settings: &Settings, silence: Duration) -> Result<(), AttachError> {
     let trusted = trusted(settings);
     let mut last = AttachError::Absent;
-    let found = at(settings.daemon.table.as_str(), TABLE, |path| {
+    let found = at(settings, settings.daemon.table.as_str(), TABLE, |path| {
         let attached = ATTACHED.attach_living(path, &trusted, silence);
         if let Err(error) = attached
             && !matches!(last, AttachError::Silent(_))
@@ -195,7 +195,7 @@ fn speak(
 ) -> Result<(), DaemonError> {
     let trusted = trusted(settings);
     let mut last = DaemonError::Busy;
-    let spoken = at(settings.daemon.socket.as_str(), SOCKET, |path| {
+    let spoken = at(settings, settings.daemon.socket.as_str(), SOCKET, |path| {
         let trusted = &trusted;
         match talk(&Daemon { path, trusted }) {
             Err(error @ (DaemonError::Absent(_) | DaemonError::NotTrusted(_))) => {

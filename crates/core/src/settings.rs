@@ -90,6 +90,9 @@ pub struct Daemon {
     pub user: Text<31>,
     /// The number of that user, once it has been looked up.
     pub uid: Option<u32>,
+    /// `$XDG_RUNTIME_DIR`, below which a user's own daemon is; empty: nowhere. No key: as it
+    /// was in the environment when the configuration was read.
+    pub runtime: Text<240>,
     /// Which keys count of the file that is being read.
     pub keys: DaemonKeys,
 }
@@ -102,6 +105,7 @@ impl Daemon {
         table: Text::new(),
         user: Text::new(),
         uid: None,
+        runtime: Text::new(),
         keys: DaemonKeys::All,
     };
 }

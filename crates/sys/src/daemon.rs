@@ -11,7 +11,6 @@ use aarp_core::table::Hit;
 use aarp_core::text::Text;
 use aarp_wire::mapper::Answer;
 
-use crate::environment;
 use crate::process;
 
 /// Where the system's daemon has its socket and its table; a user's own has them below
@@ -22,9 +21,16 @@ pub const SOCKET: &str = "/aarpd.sock";
 /// The name of its mapping table, with the stroke before it.
 pub const TABLE: &str = "/table";
 
-/// Calls `reach` with the path that is configured; or with that of the system's daemon
-/// and then with that of the user's own, until it finds something.
-pub fn at<T>(configured: &str, name: &str, mut reach: impl FnMut(&str) -> Option<T>) -> Option<T> {
+/// Calls `reach` with the path that is `configured`; or with that of the system's daemon
+/// and then with that of the user's own, until it finds something. The environment is not
+/// looked at: a thread of the program may be changing it, and natively connect(2), close(2)
+/// or a handler of a signal would not notice.
+pub fn at<T>(
+    settings: &Settings,
+    configured: &str,
+    name: &str,
+    mut reach: impl FnMut(&str) -> Option<T>,
+) -> Option<T> {
     if !configured.is_empty() {
         return reach(configured);
     }
@@ -33,13 +39,14 @@ pub fn at<T>(configured: &str, name: &str, mut reach: impl FnMut(&str) -> Option
     if let Some(found) = reach(path.as_str()) {
         return Some(found);
     }
-    let own = environment::variable("XDG_RUNTIME_DIR", |folder| {
-        let mut path = Text::<256>::from(folder.ok().filter(|folder| folder.starts_with('/'))?);
-        path.push("/aarp");
-        path.push(name);
-        (!path.is_cut()).then_some(path)
-    });
-    reach(own.flatten()?.as_str())
+    let runtime = settings.daemon.runtime.as_str();
+    if runtime.is_empty() {
+        return None;
+    }
+    let mut path = Text::<256>::from(runtime);
+    path.push("/aarp");
+    path.push(name);
+    reach(path.as_str())
 }
 
 /// Whose daemon is believed: root's, one's own, and that of the user who is configured.
@@ -140,6 +147,30 @@ mod tests {
 
     fn ip(text: &str) -> Ipv6Addr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_users_own_daemon_is_looked_for_after_the_systems() {
+        let places = |runtime: &str, configured: &str, name: &str| {
+            let mut settings = Settings::DEFAULT;
+            settings.daemon.runtime = Text::from(runtime);
+            let mut places = Vec::new();
+            at(&settings, configured, name, |path| {
+                places.push(path.to_owned());
+                None::<()>
+            });
+            places
+        };
+        let of_system = "/run/aarp/aarpd.sock";
+        let own = "/run/user/1000/aarp/aarpd.sock";
+        assert_eq!(places("/run/user/1000", "", SOCKET), [of_system, own]);
+        assert_eq!(places("/run/user/1000", "/c/s", SOCKET), ["/c/s"]);
+        assert_eq!(places("", "", SOCKET), [of_system]);
+        // As long as a folder may be.
+        let long = "/".repeat(240);
+        for name in [TABLE, SOCKET] {
+            assert_eq!(places(&long, "", name)[1], format!("{long}/aarp{name}"));
+        }
     }
 
     /// What the daemon lets hold for 60 s, a program may want to be newer.

@@ -116,12 +116,25 @@ pub fn load(settings: &mut Settings, variables: &dyn Variables) -> Result<(), Se
         load_file(settings, Layer::User, &user, false)?;
     }
     load_environment(settings, variables)?;
+    settings.daemon.runtime = runtime(variables);
     // Here, once, and not where somebody waits for an answer.
     settings.daemon.uid = match settings.daemon.user.as_str() {
         "" => None,
         name => passwd::user(name),
     };
     Ok(())
+}
+
+/// The folder below which a user's own daemon is: `XDG_RUNTIME_DIR`, which has to be
+/// absolute. One that is none, or too long, is passed over, as those who use it have it.
+fn runtime<const N: usize>(variables: &dyn Variables) -> Text<N> {
+    let mut runtime = Text::new();
+    variables.with("XDG_RUNTIME_DIR", &mut |folder| {
+        let folder = folder.ok().filter(|folder| folder.starts_with('/'));
+        let folder = folder.map(Text::from).filter(|folder| !folder.is_cut());
+        runtime = folder.unwrap_or_default();
+    });
+    runtime
 }
 
 /// Which keys of `[daemon]` count in a file with this owner and mode. Whom a process
@@ -292,6 +305,36 @@ mod tests {
                 keys,
                 "{layer:?} {owner} {mode:o}"
             );
+        }
+    }
+
+    /// `XDG_RUNTIME_DIR`, and a configuration that is empty.
+    struct Runtime(Result<String, ()>);
+
+    impl Variables for Runtime {
+        fn with(&self, name: &str, read: &mut dyn FnMut(Result<&str, ()>)) {
+            match name {
+                "AARP_CONFIG" => read(Ok("/dev/null")),
+                "XDG_RUNTIME_DIR" => read(self.0.as_deref().or(Err(()))),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_folder_of_ones_own_daemon_is_read_with_the_configuration() {
+        let long = |length: usize| format!("/{}", "x".repeat(length - 1));
+        for (variable, folder) in [
+            (Ok("/run/user/1000".to_owned()), "/run/user/1000"),
+            (Ok(long(240)), long(240).as_str()),
+            (Ok(long(241)), ""),
+            (Ok(String::new()), ""),
+            (Ok("run/user".to_owned()), ""),
+            (Err(()), ""),
+        ] {
+            let mut settings = Settings::DEFAULT;
+            load(&mut settings, &Runtime(variable.clone())).unwrap();
+            assert_eq!(settings.daemon.runtime.as_str(), folder, "{variable:?}");
         }
     }
 
