@@ -1,7 +1,7 @@
 //! aarpd, where there is one: its table, and asking it.
 
 use std::net::Ipv6Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aarp_core::mapping::Mapping;
@@ -26,6 +26,10 @@ static ATTACHED: Attachment = Attachment::none();
 /// nanoseconds of `CLOCK_BOOTTIME`.
 static LOOK: AtomicU64 = AtomicU64::new(0);
 static SPEAK: AtomicU64 = AtomicU64::new(0);
+
+/// Places, as bits (see [`at`]), where the table is one of another network namespace: then
+/// so is the daemon, whose socket may be seen from everywhere.
+static FOREIGN: AtomicU8 = AtomicU8::new(0);
 
 fn is_over(not_before: &AtomicU64, now: Duration) -> bool {
     now.as_nanos() as u64 >= not_before.load(Ordering::Relaxed)
@@ -68,15 +72,32 @@ fn attach(settings: &Settings) -> Result<(), AttachError> {
 fn attach_within(settings: &Settings, silence: Duration) -> Result<(), AttachError> {
     let trusted = trusted(settings);
     let mut last = AttachError::Absent;
+    let mut foreign = 0;
+    let mut place = 1;
     let found = at(settings, settings.daemon.table.as_str(), TABLE, |path| {
-        let attached = ATTACHED.attach_living(path, &trusted, silence);
-        if let Err(error) = attached
-            && !matches!(last, AttachError::Silent(_))
-        {
-            last = error;
+        match ATTACHED.attach_living(path, &trusted, silence) {
+            Ok(()) => return Some(()),
+            // What is not there says nothing about what is.
+            Err(AttachError::Absent) => {}
+            Err(error) => {
+                if error == AttachError::Namespace {
+                    foreign |= place;
+                }
+                if !matches!(last, AttachError::Silent(_)) {
+                    last = error;
+                }
+            }
         }
-        attached.ok()
+        place <<= 1;
+        None
     });
+    // Where only one of them is configured, nobody knows which belong together.
+    let daemon = &settings.daemon;
+    let is_paired = daemon.table.as_str().is_empty() == daemon.socket.as_str().is_empty();
+    if foreign != 0 && !is_paired {
+        foreign = !0;
+    }
+    FOREIGN.store(foreign, Ordering::Relaxed);
     found.ok_or(last)
 }
 
@@ -120,7 +141,7 @@ pub(crate) fn ask(
     }];
     let mut replies = [Reply::None];
     let until = now.saturating_add(wait_for);
-    let asked = speak(settings, now, |daemon| {
+    let (asked, place) = speak(settings, now, |daemon| {
         let waiting = Waiting::ForAll;
         mapper::resolve(
             daemon,
@@ -133,7 +154,7 @@ pub(crate) fn ask(
     });
     let ended = boottime();
     match (asked, replies[0]) {
-        (_, Reply::Answer(answer)) if is_ours(settings, ended) => {
+        (_, Reply::Answer(answer)) if is_ours(settings, ended, place) => {
             Told::Mapping(told(settings, a, &answer, ended))
         }
         (Err(DaemonError::Interrupted), _) => Told::Interrupted,
@@ -147,17 +168,13 @@ pub(crate) fn ask(
     }
 }
 
-/// Whether a daemon that has answered serves this network namespace: its socket may be
-/// seen from others, its table tells. A daemon whose table is not there is believed.
-fn is_ours(settings: &Settings, now: Duration) -> bool {
-    if is_alive(now) {
-        return true;
+/// Whether a daemon that has answered at this place serves this network namespace: its
+/// table tells. A daemon whose table is not there is believed.
+fn is_ours(settings: &Settings, now: Duration, place: u8) -> bool {
+    if !is_alive(now) {
+        let _ = attach(settings);
     }
-    let is_ours = !matches!(attach(settings), Err(AttachError::Namespace));
-    if !is_ours {
-        wait(&SPEAK, now + STUCK);
-    }
-    is_ours
+    FOREIGN.load(Ordering::Relaxed) & place == 0
 }
 
 /// Whether the daemon gives signs of life in the table.
@@ -187,26 +204,39 @@ pub(crate) fn tell(settings: &Settings, message: &Message<'_>) {
     }
 }
 
-/// Speaks to the daemon; one that cannot be reached is left alone for a while.
+/// Speaks to the daemon, and at which place, as a bit; one that cannot be reached is left
+/// alone for a while.
 fn speak(
     settings: &Settings,
     now: Duration,
     mut talk: impl FnMut(&Daemon<'_>) -> Result<(), DaemonError>,
-) -> Result<(), DaemonError> {
+) -> (Result<(), DaemonError>, u8) {
     let trusted = trusted(settings);
     let mut last = DaemonError::Busy;
+    let mut place = 1;
     let spoken = at(settings, settings.daemon.socket.as_str(), SOCKET, |path| {
         let trusted = &trusted;
-        match talk(&Daemon { path, trusted }) {
-            Err(error @ (DaemonError::Absent(_) | DaemonError::NotTrusted(_))) => {
-                last = error;
+        let is_foreign = FOREIGN.load(Ordering::Relaxed) & place != 0;
+        let spoken = if is_foreign {
+            Err(DaemonError::Foreign)
+        } else {
+            talk(&Daemon { path, trusted })
+        };
+        let Err(error) = spoken else {
+            return Some(Ok(()));
+        };
+        last = error;
+        match error {
+            DaemonError::Absent(_) | DaemonError::NotTrusted(_) | DaemonError::Foreign => {
+                place <<= 1;
                 None
             }
-            spoken => Some(spoken),
+            _ => Some(Err(error)),
         }
     });
-    spoken.unwrap_or_else(|| {
+    let spoken = spoken.unwrap_or_else(|| {
         wait(&SPEAK, now + LOOK_AGAIN);
         Err(last)
-    })
+    });
+    (spoken, place)
 }

@@ -144,6 +144,29 @@ fn the_daemon_of_another_network_is_not_believed() {
     });
 }
 
+/// The folder of a daemon, seen through a mount from another network, where a user has a
+/// daemon of their own or none. Who listens there answers whoever asks, as a daemon does
+/// whose kernel does not tell where they are from (before Linux 5.14).
+#[test]
+fn a_folder_that_is_mounted_in_another_network_tells_nobody_there() {
+    rootless::test(|| {
+        let site = Site::new("");
+        let results = site.compile(&results(), Linked::Shared);
+        let _daemon = site.start();
+        let _stranger = site.answer_everybody();
+        let runtime = site.lab.work().join("runtime");
+        std::fs::create_dir(&runtime).unwrap();
+        let said = || site.results_in_container("other", &results, &runtime, A);
+        let told = |source: u32| format!("0, {}, {source}, fine\n", u(1));
+        assert_eq!(said(), told(4));
+        let _own = site.start_own("other", &runtime);
+        assert_eq!([said(), said()], [told(3), told(1)]);
+        // Where it belongs, it is believed: it answers in the right way.
+        let here = site.results_in_container("client", &results, &runtime, "2001:db8:a::54");
+        assert_eq!(here, format!("0, {}, 3, fine\n", u(2)));
+    });
+}
+
 /// Its table says that nobody is there: the network is asked, and has all of the time.
 #[test]
 fn a_daemon_without_a_sign_of_life_is_not_waited_for() {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command as Plain;
+use std::process::{Command as Plain, Stdio};
 use std::time::Duration;
 
 use aarp_lab::{Command, Host, HostSpec, Lab, Network, Process};
@@ -131,6 +131,60 @@ impl Site {
         let daemon = command.arg(self.folder.join("aarp.toml")).spawn().unwrap();
         daemon.wait_stderr("serves ", PATIENCE).unwrap();
         daemon
+    }
+
+    /// A user's own aarpd on a host, which serves when this returns.
+    pub fn start_own(&self, host: &str, runtime: &Path) -> Process {
+        let command = self.host(host).command(stage().join("bin/aarpd"));
+        let command = command.args(["run", "--user-daemon", "--config"]);
+        let command = command.arg(self.without_places());
+        let daemon = command.env("XDG_RUNTIME_DIR", runtime).spawn().unwrap();
+        daemon.wait_stderr("serves ", PATIENCE).unwrap();
+        daemon
+    }
+
+    /// In the place of the daemon's socket one that answers whoever asks: responder 2.
+    pub fn answer_everybody(&self) -> Process {
+        let socket = self.folder.join("aarpd.sock");
+        fs::remove_file(&socket).unwrap();
+        let stranger = include_str!("../../../../tests/mapper/stranger.py");
+        let command = self.host("client").command("python3");
+        let command = command.args(["-c", stranger]).arg(socket).arg("answers");
+        let stranger = command.stdin(Stdio::piped()).spawn().unwrap();
+        stranger.wait_stdout("listens", PATIENCE).unwrap();
+        stranger
+    }
+
+    /// A configuration that does not say where the daemon is.
+    fn without_places(&self) -> PathBuf {
+        let config = self.folder.join("default.toml");
+        let text = fs::read_to_string(self.folder.join("aarp.toml")).unwrap();
+        let (rest, _) = text.split_once("[daemon]").unwrap();
+        fs::write(&config, rest).unwrap();
+        config
+    }
+
+    /// What tests/c/results.c prints about an address on a host which has the folder of the
+    /// daemon where the system's is.
+    pub fn results_in_container(
+        &self,
+        host: &str,
+        program: &Path,
+        runtime: &Path,
+        a: &str,
+    ) -> String {
+        let script = "mount -t tmpfs none /run && mkdir /run/aarp && mount --bind \"$1\" /run/aarp \
+                      && exec \"$2\" \"$3\" 10000";
+        let command = self.command(host, Path::new("unshare"));
+        let command = command
+            .args(["-m", "sh", "-c", script, "sh"])
+            .arg(&self.folder);
+        let command = command.arg(program).arg(a);
+        let command = command.env("AARP_CONFIG", self.without_places());
+        let output = command.env("XDG_RUNTIME_DIR", runtime).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {error}", output.status);
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// As if the daemon had given its last sign of life so long ago.
