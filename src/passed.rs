@@ -103,7 +103,11 @@ fn tell_some(
     if sockets.peek().is_none() || !has_stack_for_a_question() {
         return;
     }
-    let mut tell = || daemon::tell(settings, &mut sockets, &|fd| sockets::mark_told(fd, to));
+    let mut tell = || {
+        daemon::tell(settings, state, &mut sockets, &|fd| {
+            sockets::mark_told(fd, to)
+        })
+    };
     if is_child {
         tell();
     } else {
@@ -194,6 +198,9 @@ fn find(fd: c_int) -> Option<Record> {
     }
     // A vfork child's numbers are not those of this memory.
     if !state::is_owned_by(process::id()) || !has_stack_for_a_question() {
+        return None;
+    }
+    if daemon::is_paused(settings::known(), state::known()) {
         return None;
     }
     // Whatever comes of it, nobody asks again.

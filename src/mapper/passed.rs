@@ -1,6 +1,7 @@
 //! Telling the daemon of sockets that another program will have, and asking it whose one
 //! is that has come from there.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use aarp_core::settings::Settings;
@@ -8,6 +9,7 @@ use aarp_core::state::ProcessState;
 use aarp_sys::clock::boottime;
 use aarp_sys::mapper::DaemonError;
 use aarp_sys::mapper::passed;
+use aarp_sys::process::thread;
 use aarp_wire::mapper::Peer;
 
 use super::{ATTACHED, LOOK_AGAIN, NotBefore, find_table, is_ours, is_spoken_to, speak};
@@ -16,9 +18,38 @@ use crate::flight;
 /// For how long who starts a program, or asks for a peer, waits for the daemon: natively
 /// neither waits for anybody.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// What is less is not worth a question.
+const LEAST: Duration = Duration::from_millis(5);
 
 /// When a daemon that has not answered in time is spoken to of sockets again.
 static AGAIN: NotBefore = NotBefore::new();
+
+/// So many answers in a row that nobody has said anything of a socket …
+const NOTHING_SAID: u32 = 16;
+/// … are counted here, …
+static UNKNOWN: AtomicU32 = AtomicU32::new(0);
+/// … and this is when one is asked about again after them: most likely this program is
+/// handed its connections by one that has not made them.
+static ASK_AGAIN: NotBefore = NotBefore::new();
+
+/// How long this thread may wait now, which is held for at most one budget a second,
+/// whatever it asks for; `None` where it is not worth it.
+fn patience(settings: &Settings, state: &ProcessState, now: Duration) -> Option<Duration> {
+    let budget = if settings.prefixes.is_empty() {
+        settings.times.budget_unconfigured
+    } else {
+        settings.times.budget
+    };
+    let left = state.stalls.allowance(thread(), now, budget);
+    (left >= LEAST).then(|| left.min(PATIENCE))
+}
+
+/// Whether the daemon is not to be asked about a socket now, for a reason that is over soon.
+pub(crate) fn is_paused(settings: Option<&Settings>, state: Option<&ProcessState>) -> bool {
+    let now = boottime();
+    let is_held = |(settings, state)| patience(settings, state, now).is_none();
+    !ASK_AGAIN.is_over(now) || settings.zip(state).is_some_and(is_held)
+}
 
 /// Whether the daemon is likely to answer.
 fn is_there(settings: &Settings, now: Duration) -> bool {
@@ -45,15 +76,18 @@ fn heard<T>(outcome: Result<T, DaemonError>) -> Option<T> {
 /// done. To be called as a question, but in a vfork child.
 pub(crate) fn tell(
     settings: &Settings,
+    state: &ProcessState,
     sockets: &mut dyn Iterator<Item = (i32, Peer)>,
     told: &dyn Fn(i32),
 ) {
     let now = boottime();
-    if is_there(settings, now) {
-        let until = now + PATIENCE;
+    if let (true, Some(patience)) = (is_there(settings, now), patience(settings, state, now)) {
+        let until = now + patience;
         let (outcome, _) = speak(settings, now, |daemon| {
             passed::tell(daemon, sockets, told, until)
         });
+        // A vfork child's thread is its parent's, which waits for it.
+        state.stalls.charge(thread(), now, boottime());
         let _ = heard(outcome);
     }
 }
@@ -67,13 +101,21 @@ pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> O
         if !is_there(settings, now) {
             return None;
         }
-        let until = now + PATIENCE;
+        let until = now + patience(settings, state, now)?;
         let mut peer = None;
         let (outcome, place) = speak(settings, now, |daemon| {
             peer = passed::whose(daemon, cookie, until)?;
             Ok(())
         });
-        heard(outcome).filter(|()| is_ours(settings, boottime(), place))?;
+        let ended = boottime();
+        state.stalls.charge(thread(), now, ended);
+        heard(outcome).filter(|()| is_ours(settings, ended, place))?;
+        if peer.is_some() {
+            UNKNOWN.store(0, Ordering::Relaxed);
+        } else if UNKNOWN.fetch_add(1, Ordering::Relaxed) + 1 >= NOTHING_SAID {
+            UNKNOWN.store(0, Ordering::Relaxed);
+            ASK_AGAIN.wait(ended, LOOK_AGAIN);
+        }
         peer
     };
     flight::question(state, ask).flatten()

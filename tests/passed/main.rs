@@ -2,6 +2,7 @@
 //! second one sees is A, where there is a daemon that both may ask, as natively.
 #![allow(unreachable_pub)]
 
+mod asked;
 #[path = "../mapper/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;

@@ -1,0 +1,108 @@
+//! How often the daemon is asked whose a socket is, and told of one, and for how long it is
+//! waited for.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::daemon::{Served, with_daemon};
+use crate::handed::told;
+use crate::site::{A, PORT, U1, Variant};
+use crate::stage::{compile, python};
+
+/// What a daemon has heard that knows of no socket.
+#[derive(Debug)]
+struct Heard {
+    /// How often it was asked whose one is.
+    asked: u64,
+    /// How many it was told of.
+    told: u64,
+    /// For how long the program has run, at the most.
+    time: Duration,
+}
+
+impl Heard {
+    /// Whether so many are no more than `most` in each `window`, of which each may have begun
+    /// at any time.
+    fn is_within(number: u64, most: u64, time: Duration, window: Duration) -> bool {
+        number <= most * (1 + (time.as_millis() / window.as_millis()) as u64)
+    }
+}
+
+fn program(served: &Served) -> String {
+    let program = served.site.lab.work().join("asks");
+    compile(include_str!("asks.c"), &program, &[]);
+    program.to_str().expect("a path of ours").to_owned()
+}
+
+/// Runs a program beside a daemon that takes `delay` for each answer, with so many sockets
+/// that nobody has told of.
+fn hear(served: &Served, delay: u64, sockets: usize, words: &[&str]) -> Heard {
+    let work = served.site.lab.work();
+    let script = work.join("hearing.py");
+    fs::write(&script, include_str!("hearing.py")).expect("a writable folder");
+    let socket = served.table().with_file_name("aarpd.sock");
+    let command = served.command(python()).env("AARP_BUDGET", "200ms");
+    let command = command.arg(&script).arg(&socket).arg(delay.to_string());
+    let command = command.args([U1.to_string(), PORT.to_string(), sockets.to_string()]);
+    let text = told(&command.args(words).output().expect("python runs"));
+    let numbers: Vec<u64> = text
+        .split_whitespace()
+        .map(|word| word.parse().expect("a number"))
+        .collect();
+    let [asked, told, time] = numbers[..] else {
+        panic!("{text}");
+    };
+    Heard {
+        asked,
+        told,
+        // What is less than a millisecond.
+        time: Duration::from_millis(time + 1),
+    }
+}
+
+/// A thread is held for one budget a second, and no longer, by whatever it asks a daemon
+/// that takes its time: 30 ms each time, of 200 ms.
+#[test]
+fn a_slow_daemon_holds_a_thread_no_longer_than_a_budget() {
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        let second = Duration::from_secs(1);
+        let heard = hear(served, 30, 15, &[&program, "peers"]);
+        assert!(heard.asked >= 1, "{heard:?}");
+        assert!(
+            Heard::is_within(heard.asked, 7, heard.time, second),
+            "{heard:?}"
+        );
+        let (a, port) = (A.to_string(), PORT.to_string());
+        let heard = hear(served, 30, 0, &[&program, "spawn", &a, &port, "15"]);
+        assert!(
+            Heard::is_within(heard.told, 7, heard.time, second),
+            "{heard:?}"
+        );
+    });
+}
+
+/// A program that is handed sockets of which nobody has said anything stops asking for a
+/// while.
+#[test]
+fn who_hears_of_nothing_asks_less() {
+    with_daemon(Variant::default(), "", |served| {
+        let heard = hear(served, 0, 40, &[&program(served), "peers"]);
+        assert!(heard.asked >= 16, "{heard:?}");
+        let pause = Duration::from_secs(2);
+        assert!(
+            Heard::is_within(heard.asked, 16, heard.time, pause),
+            "{heard:?}"
+        );
+    });
+}
+
+/// It asks about those later.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn what_was_not_asked_is_asked_later() {
+    with_daemon(Variant::default(), "", |served| {
+        let heard = hear(served, 0, 17, &[&program(served), "later"]);
+        assert_eq!(heard.asked, 17, "{heard:?}");
+    });
+}
