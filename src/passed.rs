@@ -28,6 +28,9 @@ use crate::{datagram, flight, settings, state};
 /// Of so many sockets the daemon is told at a time.
 const MOST: usize = 64;
 
+/// So many are looked at for that: each takes a system call at least.
+const LOOKED_AT: usize = 1024;
+
 /// Who will have a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Heir {
@@ -74,7 +77,7 @@ fn tell_of_all(heir: Heir) {
 fn tell(heir: Heir, descriptors: impl Iterator<Item = c_int>) {
     let error = errno::get();
     if let (Some(settings), Some(state), false) = (settings::known(), state::known(), is_barred())
-        && settings.daemon.usage != DaemonUse::Off
+        && daemon::is_heard(settings, state)
     {
         tell_some(settings, state, heir, descriptors);
     }
@@ -95,9 +98,10 @@ fn tell_some(
         .filter_map(|fd| {
             let record = sockets::get(fd).filter(|record| record.is_pinned())?;
             let is_theirs = record.u != record.a && !sockets::is_told(fd, to);
-            let peer = is_theirs.then(|| peer_of(fd, &record, heir)).flatten()?;
-            Some((fd, peer))
+            is_theirs.then_some((fd, record))
         })
+        .take(LOOKED_AT)
+        .filter_map(|(fd, record)| Some((fd, peer_of(fd, &record, heir)?)))
         .take(MOST)
         .peekable();
     if sockets.peek().is_none() || !has_stack_for_a_question() {

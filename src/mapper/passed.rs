@@ -56,6 +56,12 @@ fn is_there(settings: &Settings, now: Duration) -> bool {
     is_spoken_to(settings, now) && AGAIN.is_over(now)
 }
 
+/// Whether there is one that might be told, and this thread may wait for it.
+pub(crate) fn is_heard(settings: &Settings, state: &ProcessState) -> bool {
+    let now = boottime();
+    is_there(settings, now) && patience(settings, state, now).is_some()
+}
+
 /// Which daemon it is that keeps the table, by a number; 0 where none is known.
 pub(crate) fn daemon() -> u64 {
     match ATTACHED.table() {

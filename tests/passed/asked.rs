@@ -2,12 +2,16 @@
 //! waited for.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
+
+use aarp_lab::Signal;
+use aarp_sys::clock::boottime;
 
 use crate::daemon::{Served, with_daemon};
 use crate::handed::told;
 use crate::site::{A, PORT, U1, Variant};
-use crate::stage::{compile, python};
+use crate::stage::{compile, has, python};
 
 /// What a daemon has heard that knows of no socket.
 #[derive(Debug)]
@@ -104,5 +108,43 @@ fn what_was_not_asked_is_asked_later() {
     with_daemon(Variant::default(), "", |served| {
         let heard = hear(served, 0, 17, &[&program(served), "later"]);
         assert_eq!(heard.asked, 17, "{heard:?}");
+    });
+}
+
+/// The calls of this name that strace has seen of the program.
+fn traced(served: &Served, name: &str, words: &[&str]) -> Vec<String> {
+    let file = served.site.lab.work().join("calls");
+    let command = served.command("strace").args(["-f", "-qq", "-e"]);
+    let command = command.arg(format!("trace={name}")).arg("-o").arg(&file);
+    told(&command.args(words).output().expect("strace runs"));
+    let calls = fs::read_to_string(file).expect("what strace has written");
+    calls.lines().map(str::to_owned).collect()
+}
+
+/// A program with many connections that becomes another looks at so many of them at the
+/// most, and at none where its table says that nobody would hear of them.
+#[test]
+fn who_has_many_connections_looks_at_some() {
+    if !has(&["strace"]) {
+        return;
+    }
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        let looked_at = || {
+            let (a, port) = (A.to_string(), PORT.to_string());
+            let words = [&program, "exec", &a, &port, "1100"];
+            let calls = traced(served, "fcntl", &words);
+            calls.iter().filter(|call| call.contains("F_GETFD")).count()
+        };
+        let daemon = served.start();
+        assert_eq!(looked_at(), 1024);
+        daemon.signal(Signal::STOP).expect("it runs");
+        let file = fs::OpenOptions::new().write(true).open(served.table());
+        let last = boottime().saturating_sub(Duration::from_secs(13));
+        let written = file
+            .and_then(|file| file.write_all_at(&(last.as_nanos() as u64).to_le_bytes(), 8 * 16));
+        written.expect("a table");
+        assert_eq!(looked_at(), 0);
+        daemon.signal(Signal::CONT).expect("it runs");
     });
 }
