@@ -67,6 +67,15 @@ fn is_of_another_process(record: &Record) -> bool {
     record.process != this && !state::is_owned_by(this)
 }
 
+/// Whether this is, or may be, a vfork child: its numbers are not those of this memory.
+#[inline(never)]
+fn may_be_child() -> bool {
+    if is_barred() {
+        return filter::may_be_of_a_child();
+    }
+    !state::is_owned_by(process::id())
+}
+
 /// Whether the record of a descriptor is that of another process with the same memory.
 #[inline]
 pub(crate) fn belongs_to_another(fd: c_int) -> bool {
@@ -190,7 +199,7 @@ pub(crate) fn closing(fd: c_int) -> Option<Closing> {
 #[inline]
 fn closing_known(fd: c_int) -> Option<Closing> {
     let Some(record) = sockets::get(fd) else {
-        sockets::unsettle(fd);
+        closing_unknown(fd);
         return None;
     };
     if record.is_pinned() || record.process != 0 || sockets::held(fd).is_some() {
@@ -198,6 +207,12 @@ fn closing_known(fd: c_int) -> Option<Closing> {
     }
     let cause = None;
     Some(Closing { record, cause })
+}
+
+/// Away from what is known, which is closed more often.
+#[inline(never)]
+fn closing_unknown(fd: c_int) {
+    sockets::unsettle(fd, || !may_be_child());
 }
 
 /// Closes a descriptor by `call`, out of which a thread that is cancelled unwinds: then
@@ -236,7 +251,9 @@ pub(crate) fn closes_range(flags: u32) -> bool {
 /// A range of descriptors is about to be closed.
 pub(crate) fn closing_range(first: u32, last: u32) {
     flight::closing(first, last);
-    sockets::unsettle_range(first, last);
+    if !may_be_child() {
+        sockets::unsettle_range(first, last);
+    }
     for fd in sockets::known(first, last) {
         close_by(fd, || ());
     }

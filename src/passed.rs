@@ -251,7 +251,7 @@ fn adopt(
         ..Record::open(kind, nonblocking, true)
     };
     sockets::pins_one();
-    sockets::unsettle(fd);
+    sockets::unsettle(fd, || true);
     if sockets::begin(fd, &record) && kind == Kind::Datagram {
         datagram::adopt(fd, settings, &record);
     }

@@ -18,8 +18,7 @@ use crate::{flight, ops, sockets};
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     // SAFETY: no pointers.
     unsafe {
-        if !sockets::is_known(fd) && !flight::is_any_open() {
-            sockets::unsettle(fd);
+        if !sockets::is_known(fd) && !sockets::has_mark(fd) && !flight::is_any_open() {
             return real_close()(fd);
         }
         close_known(fd)

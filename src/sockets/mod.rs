@@ -27,7 +27,7 @@ mod store;
 
 pub(crate) use datagrams::{Datagrams, datagrams};
 pub(crate) use held::{Held, Limit, held, hold, release};
-pub(crate) use settled::{is_settled, may_be_received, settle, unsettle, unsettle_range};
+pub(crate) use settled::{has_mark, is_settled, may_be_received, settle, unsettle, unsettle_range};
 pub(crate) use store::Flag;
 
 /// Where a socket is in its life.

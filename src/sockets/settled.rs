@@ -4,7 +4,7 @@
 //! socket, and is asked about once ([`crate::passed`]).
 //!
 //! A bit for each number that has no record, set by what makes a descriptor, and cleared by
-//! what closes it.
+//! what closes it, but in a vfork child: its parent has the descriptor still.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +31,12 @@ pub(crate) fn is_settled(fd: i32) -> bool {
     place(fd).is_none_or(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
 }
 
+/// Whether that was written down, so that [`unsettle`] has something to do.
+#[inline]
+pub(crate) fn has_mark(fd: i32) -> bool {
+    place(fd).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+}
+
 /// From now on that is so.
 #[inline]
 pub(crate) fn settle(fd: i32) {
@@ -41,11 +47,13 @@ pub(crate) fn settle(fd: i32) {
     }
 }
 
-/// The number is about to be free: who has it next may come from elsewhere.
+/// The number is about to be free, if `is_ours` says that it is one of this memory: who
+/// has it next may come from elsewhere.
 #[inline]
-pub(crate) fn unsettle(fd: i32) {
+pub(crate) fn unsettle(fd: i32, is_ours: impl FnOnce() -> bool) {
     if let Some((word, bit)) = place(fd)
         && word.load(Ordering::Relaxed) & bit != 0
+        && is_ours()
     {
         word.fetch_and(!bit, Ordering::Relaxed);
     }

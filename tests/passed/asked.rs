@@ -111,6 +111,17 @@ fn what_was_not_asked_is_asked_later() {
     });
 }
 
+/// What a vfork child closes is its own: its parent has been answered already. What a
+/// program closes itself is another socket the next time.
+#[test]
+fn a_vfork_child_closes_numbers_of_its_own() {
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        assert_eq!(hear(served, 0, 3, &[&program, "child"]).asked, 3);
+        assert_eq!(hear(served, 0, 3, &[&program, "itself"]).asked, 6);
+    });
+}
+
 /// The calls of this name that strace has seen of the program.
 fn traced(served: &Served, name: &str, words: &[&str]) -> Vec<String> {
     let file = served.site.lab.work().join("calls");
