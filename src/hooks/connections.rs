@@ -181,7 +181,8 @@ pub(super) unsafe fn peer_by(
     call: impl Fn(*mut sockaddr, *mut socklen_t) -> c_int,
 ) -> c_int {
     let hidden = ops::hidden_peer(fd);
-    if hidden.is_none() && !sockets::may_be_received(fd) {
+    // Who may make no call of ours asks nobody.
+    if hidden.is_none() && (!sockets::may_be_received(fd) || ops::is_barred()) {
         return call(address, len);
     }
     // SAFETY: the program's own arguments; what is changed lies where the call

@@ -132,6 +132,26 @@ fn traced(served: &Served, name: &str, words: &[&str]) -> Vec<String> {
     calls.lines().map(str::to_owned).collect()
 }
 
+/// A program under a filter of its own asks nobody, and makes no call but its own.
+#[test]
+fn a_program_under_a_filter_makes_its_own_call_alone() {
+    if !has(&["strace"]) {
+        return;
+    }
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        let file = served.site.lab.work().join("calls");
+        let file = file.to_str().expect("a path of ours");
+        let strace = ["strace", "-qq", "-e", "trace=getpeername", "-o", file];
+        let words = [&strace[..], &[&program, "barred"]].concat();
+        let heard = hear(served, 0, 3, &words);
+        assert_eq!(heard.asked, 0);
+        let calls = fs::read_to_string(file).expect("what strace has written");
+        let calls = calls.matches("getpeername(").count();
+        assert_eq!(calls, 3);
+    });
+}
+
 /// A program with many connections that becomes another looks at so many of them at the
 /// most, and at none where its table says that nobody would hear of them.
 #[test]
