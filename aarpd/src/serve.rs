@@ -40,8 +40,11 @@ mod source {
 pub(crate) const READERS: u64 = 1 << 62;
 /// How often the table is given a sign of life.
 const BEAT: Duration = Duration::from_secs(5);
-/// How much is done before everything else has its turn.
+/// How much is done before everything else has its turn, or as much as there was to do
+/// when that began: what comes in during a turn is done by the end of the next.
 const ACTIONS: usize = 1024;
+/// How much may have to be done before clients are heard again.
+const QUEUED: usize = 4096;
 /// How many are let in at once.
 const CALLERS: usize = 64;
 
@@ -190,7 +193,7 @@ impl Daemon<'_> {
 
     /// Does what the mapper wants done.
     fn act(&mut self) {
-        for _ in 0..ACTIONS {
+        for _ in 0..self.mapper.queued().max(ACTIONS) {
             let now = boottime();
             let Some(action) = self.mapper.next(now) else {
                 return;
@@ -230,6 +233,8 @@ impl Daemon<'_> {
             }
             source::EXPORTER => self.admit_reader(now),
             READERS.. => self.serve_reader(number),
+            // Whoever waits is still there when that is done.
+            crate::clients::FIRST.. if self.mapper.queued() > QUEUED => {}
             crate::clients::FIRST.. => self.serve_client(number, flags, now),
             probes => {
                 if let Err(error) = self.receive((probes - source::PROBES) as usize) {

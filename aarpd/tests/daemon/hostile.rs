@@ -1,7 +1,7 @@
 //! Clients that mean harm, or know no better.
 
-use aarp_lab::{Process, rootless, wait_until};
-use aarp_wire::mapper::{Code, Message, Peer};
+use aarp_lab::{Process, Signal, rootless, wait_until};
+use aarp_wire::mapper::{Asked, Code, Message, Peer};
 
 use crate::site::{A, PATIENCE, PREFIXES, Site, u};
 use crate::talk::{Client, Told};
@@ -19,6 +19,16 @@ fn memory(site: &Site, daemon: &Process) -> u64 {
         .find_map(|line| line.strip_prefix("RssAnon:"));
     let number = line.unwrap().trim().trim_end_matches(" kB");
     number.parse().unwrap()
+}
+
+/// Stops a daemon: what is sent to it now is there at once when it goes on.
+fn stop(daemon: &Process) {
+    daemon.signal(Signal::STOP).unwrap();
+    wait_until("it is stopped", PATIENCE, || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        Ok(status.contains("\nState:\tT"))
+    })
+    .unwrap();
 }
 
 #[test]
@@ -115,6 +125,63 @@ fn who_never_reads_costs_a_bounded_amount() {
         // The others after a while.
         wait_until("all are let go", PATIENCE, || Ok(deaf_now() == 40)).unwrap();
         assert_eq!(client.status()["clients"], 2);
+    });
+}
+
+/// More is asked than is answered: the questions of many connections, of which each stays
+/// below its limit. Who closes them when all are read, and opens others, goes on with it.
+#[test]
+fn who_asks_faster_than_is_answered_costs_a_bounded_amount() {
+    rootless::test(|| {
+        let refused = "2001:db8:a::bad";
+        let site = Site::new(&format!("{PREFIXES}exclude = [\"{refused}\"]\n"));
+        let daemon = site.start();
+        let other = site.connect();
+        assert_eq!(other.u(A), u(1));
+        let question = Message::Resolve(Asked {
+            a: refused.parse().unwrap(),
+            budget: 1000,
+            flags: 0,
+        });
+        let mut buffer = [0; 64];
+        let question = question.emit(1, &mut buffer).unwrap();
+        let question: String = question
+            .iter()
+            .map(|octet| format!("{octet:02x}"))
+            .collect();
+        let before = memory(&site, &daemon);
+        // All of it at once, however fast this machine is.
+        stop(&daemon);
+        let asker = r#"
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+question = bytes.fromhex(sys.argv[2])
+held = []
+for n in range(1000):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect(sys.argv[1])
+    for n in range(63):
+        s.send(question, socket.MSG_DONTWAIT)
+    held.append(s)
+print('asked', flush=True)
+sys.stdin.read()
+"#;
+        let command = site.host().command("python3").args(["-c", asker]);
+        let command = command.arg(site.socket()).arg(question);
+        let mut asker = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        asker.wait_stdout("asked", PATIENCE).unwrap();
+        other.ask(7, A.parse().unwrap(), 0);
+        daemon.signal(Signal::CONT).unwrap();
+        assert!(matches!(other.next(), (7, Told::Mapping(_))));
+        let answered = || other.status()["requests"]["refused"]["policy"].as_u64();
+        wait_until("all questions are heard", PATIENCE, || {
+            Ok(answered() == Some(63 * 1000))
+        })
+        .unwrap();
+        // Memory that has held what was to be told stays with the daemon.
+        let more = memory(&site, &daemon).saturating_sub(before);
+        assert!(more < 3_000, "{more} KiB more");
+        drop(asker.take_stdin());
     });
 }
 

@@ -275,6 +275,12 @@ impl<'t> Mapper<'t> {
         (self.questions.active(), self.questions.waiters())
     }
 
+    /// How much is to be done at once, besides what comes of it.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.actions.len()
+    }
+
     pub(crate) fn tell(&mut self, asker: Asker, reply: Reply) {
         self.actions.push_back(Action::Tell(asker, reply));
     }
