@@ -1,5 +1,6 @@
 //! `aarpd run`: from the configuration to a serving daemon, and back.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -7,11 +8,12 @@ use std::time::{Duration, SystemTime};
 use aarp_core::relay::Limit;
 use aarp_core::settings::Methods;
 use aarp_core::table::{Entry, TableWriter};
+use aarp_host::alarm::Alarm;
 use aarp_host::failure::{Failure, code};
 use aarp_mapper::{Limits, Mapper, permitted};
 use aarp_sys::clock::boottime;
 use aarp_sys::process::overflow_user;
-use aarp_sys::table::{CreateError, Created, Options, Previous, create_judged, namespace};
+use aarp_sys::table::{Claim, CreateError, Created, Options, Previous, namespace};
 use rustix::event::epoll;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
@@ -49,22 +51,25 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
         trusted: &trusted,
         longest: configuration.longest(),
     };
+    let no_table = |error| match error {
+        CreateError::Held { .. } | CreateError::Room { .. } => {
+            Failure::new(code::UNAVAILABLE, error)
+        }
+        error => Failure::new(code::SYSTEM, error),
+    };
+    let claim = Claim::take(&options).map_err(no_table)?;
+    // A table that still serves is not given up for a daemon that cannot.
+    let ways = Ways::open(place, &configuration)?;
     // What another configuration has let in is nobody's before this one has.
     let judge = |entry: &Entry| permitted(&configuration.resolve, None, entry, boottime());
-    let Created { table, previous } =
-        create_judged(&options, &judge).map_err(|error| match error {
-            CreateError::Held { .. } | CreateError::Room { .. } => {
-                Failure::new(code::UNAVAILABLE, error)
-            }
-            error => Failure::new(code::SYSTEM, error),
-        })?;
+    let Created { table, previous } = claim.create(&judge).map_err(no_table)?;
     let mut table = table;
     let served = serve(
         place,
         &configuration,
         (&mut table, previous),
         (signals, routes, prober),
-        trusted,
+        (ways, trusted),
     );
     // Nobody is to use what nobody refreshes.
     let ended = table
@@ -73,20 +78,47 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
     served.and(ended)
 }
 
+/// How others reach it, and what it waits with.
+struct Ways {
+    exporter: Option<Exporter>,
+    listener: Listener,
+    notify: Notify,
+    epoll: OwnedFd,
+    alarm: Alarm,
+    namespace: String,
+}
+
+impl Ways {
+    fn open(place: &Place, configuration: &Configuration) -> Result<Self, Failure> {
+        let notify = Notify::of_environment()
+            .map_err(|error| Failure::system("find the service manager", error))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|error| Failure::system("epoll_create1", error))?;
+        let alarm = Alarm::new().map_err(|error| Failure::system("make a timer", error))?;
+        let namespace =
+            namespace().map_err(|e| Failure::system("find the network namespace", e))?;
+        let exporter = match configuration.daemon.metrics {
+            Some(address) => Some(Exporter::open(address, READERS)?),
+            None => None,
+        };
+        Ok(Self {
+            exporter,
+            listener: Listener::open(&configuration.socket, place.user_daemon)?,
+            notify,
+            epoll,
+            alarm,
+            namespace: format!("{}-{}", namespace.device, namespace.inode),
+        })
+    }
+}
+
 fn serve(
     place: &Place,
     configuration: &Configuration,
     (table, previous): (&mut TableWriter<'static>, Previous),
     (signals, routes, prober): (Signals, Routes, Prober),
-    own: Vec<u32>,
+    (ways, own): (Ways, Vec<u32>),
 ) -> Result<(), Failure> {
-    let listener = Listener::open(&configuration.socket, place.user_daemon)?;
-    let exporter = match configuration.daemon.metrics {
-        Some(address) => Some(Exporter::open(address, READERS)?),
-        None => None,
-    };
-    let notify = Notify::of_environment()
-        .map_err(|error| Failure::system("find the service manager", error))?;
     match previous {
         Previous::None | Previous::Taken(0) => {}
         Previous::Taken(count) => say(&format!("goes on with mappings of before: {count}")),
@@ -95,11 +127,14 @@ fn serve(
             configuration.table.display()
         )),
     }
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-        .map_err(|error| Failure::system("epoll_create1", error))?;
-    let alarm =
-        aarp_host::alarm::Alarm::new().map_err(|error| Failure::system("make a timer", error))?;
-    let namespace = namespace().map_err(|e| Failure::system("find the network namespace", e))?;
+    let Ways {
+        exporter,
+        listener,
+        notify,
+        epoll,
+        alarm,
+        namespace,
+    } = ways;
     let mapper = Mapper::new(table, configuration.resolve.clone(), Limits::default());
     let mut daemon = Daemon {
         place,
@@ -117,7 +152,7 @@ fn serve(
         clients: Clients::new(descriptors()),
         sockets: Default::default(),
         own,
-        namespace: format!("{}-{}", namespace.device, namespace.inode),
+        namespace,
         started: SystemTime::now(),
         served: Default::default(),
         complaints: Limit::new(Duration::from_secs(10), 5),

@@ -499,6 +499,34 @@ fn metrics_are_read_over_http() {
     });
 }
 
+/// Anybody may listen where it would: that is no reason to give up what still serves.
+#[test]
+fn a_port_that_is_taken_costs_no_table() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let first = site.start();
+        assert_eq!(site.connect().u(A), u(1));
+        first.kill();
+        assert_eq!(ended(&first).0, None);
+        let listen = || std::net::TcpListener::bind("[::1]:9847").unwrap();
+        let squatter = site.host().enter(listen);
+        std::fs::write(&site.config, format!("{PREFIXES}{METRICS}")).unwrap();
+        let before = std::fs::metadata(site.table()).unwrap().ino();
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!((status, said.lines().count()), (Some(69), 1), "{said}");
+        assert!(said.contains("listen on [::1]:9847"), "{said}");
+        let after = std::fs::metadata(site.table()).map(|table| table.ino());
+        assert_eq!(after.ok(), Some(before), "the table is still there");
+        assert_eq!(site.found(A), Some(u(1)));
+        let beside = |suffix: &str| site.run.join(format!("table{suffix}"));
+        assert!(!beside(".lock").exists() && !beside(".new").exists());
+        // The next one goes on with it.
+        drop(squatter);
+        let _second = site.start();
+        assert_eq!(site.found(A), Some(u(1)));
+    });
+}
+
 /// Who comes and says nothing holds nobody up for long, nor do many of them.
 #[test]
 #[ignore = "long: in tests/run.sh --full"]

@@ -9,12 +9,16 @@
 //! own: its memory goes back to the kernel, and only addresses are spent.
 
 #[cfg(feature = "std")]
+mod claim;
+#[cfg(feature = "std")]
 mod create;
 #[cfg(feature = "std")]
 mod lock;
 
 #[cfg(feature = "std")]
-pub use create::{CreateError, Created, Options, OwnTable, Previous, create, create_judged};
+pub use claim::{Claim, create};
+#[cfg(feature = "std")]
+pub use create::{CreateError, Created, Options, OwnTable, Previous};
 
 use core::fmt;
 use core::mem::MaybeUninit;

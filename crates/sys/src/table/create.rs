@@ -8,10 +8,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aarp_core::table::{
-    Entry, Identity, Invalid, TableView, TableWriter, retire, size_of_slots, slots_for,
-};
+use aarp_core::table::{Identity, Invalid, TableView, TableWriter, retire, size_of_slots};
 
+use super::claim::Judge;
 use super::lock::{Lock, is_at};
 use super::{AttachError, Mapping, boot, is_ours, namespace};
 use crate::clock::boottime;
@@ -113,7 +112,8 @@ pub struct OwnTable {
     mapping: Mapping,
     file: File,
     path: PathBuf,
-    lock: Option<Lock>,
+    /// Which nobody else has for as long as this writes.
+    pub(super) lock: Option<Lock>,
 }
 
 impl Deref for OwnTable {
@@ -142,38 +142,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Makes an empty table, takes over what is fresh in the one that is there, and takes
-/// its place. The folder must be there.
-///
-/// # Errors
-/// Why not.
-pub fn create(options: &Options<'_>) -> Result<Created, CreateError> {
-    create_judged(options, &|entry| Some(*entry))
-}
-
-/// What becomes of a mapping of the old table.
-type Judge<'j> = &'j dyn Fn(&Entry) -> Option<Entry>;
-
-/// The same, and takes over what `judge` makes of each mapping, or nothing of it.
-///
-/// # Errors
-/// Why not.
-pub fn create_judged(options: &Options<'_>, judge: Judge<'_>) -> Result<Created, CreateError> {
-    let slots = slots_for(options.capacity).ok_or(CreateError::Capacity(options.capacity))?;
-    let lock = Lock::take(beside(options.path, ".lock"))?;
-    match make(options, slots, judge) {
-        Ok((mut table, previous)) => {
-            table.lock = Some(lock);
-            Ok(Created { table, previous })
-        }
-        Err(error) => {
-            lock.remove();
-            Err(error)
-        }
-    }
-}
-
-fn make(
+pub(super) fn make(
     options: &Options<'_>,
     slots: usize,
     judge: Judge<'_>,
@@ -371,7 +340,7 @@ fn started() -> u64 {
     field.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
