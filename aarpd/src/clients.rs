@@ -97,10 +97,12 @@ impl Clients {
     /// idle for longest of the user who has most, or of any of a user who has more than
     /// who comes. One who comes again loses nothing: its question goes on.
     pub(crate) fn admit(&mut self, epoll: &OwnedFd, client: Client) -> rustix::io::Result<()> {
-        let (is_own, own) = (client.user == User::Own, self.of_user(client.uid));
+        let is_own = client.user == User::Own;
+        // Root of another network namespace has the same number, and not the same place.
+        let own = if is_own { 0 } else { self.of_user(client.uid) };
         let is_other = |other: &Client| other.user != User::Own;
         let place = if !is_own && own >= PER_USER {
-            self.idlest(|other| other.uid == client.uid)
+            self.idlest(|other| other.user == client.user)
         } else if !is_own && self.others >= self.most - self.most / 4 {
             self.place_for(own)
         } else if self.all.len() >= self.most {
@@ -392,6 +394,52 @@ mod tests {
         assert_eq!(clients.let_deaf_go(at), 1);
         assert_eq!((clients.len(), clients.due()), (1, None));
         assert!(clients.get_mut(FIRST + 1).is_some());
+    }
+
+    #[test]
+    fn root_of_another_namespace_is_not_root() {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let foreign = |at| {
+            let (mut client, end) = connect(0, at);
+            client.user = User::Other(0);
+            client.is_foreign = true;
+            (client, end)
+        };
+        let mut clients = Clients::new(4096);
+        let (client, _root) = connect(0, 0);
+        clients.admit(&epoll, client).unwrap();
+        let mut ends = Vec::new();
+        for at in 0..=PER_USER as u64 {
+            let (client, end) = foreign(1 + at);
+            clients.admit(&epoll, client).unwrap();
+            ends.push(end);
+        }
+        assert!(
+            clients.all.contains_key(&FIRST),
+            "root has said nothing for longest"
+        );
+        assert_eq!((clients.len(), clients.displaced), (1 + PER_USER, 1));
+        // Nor does root have what that one has: its first connection finds room.
+        let mut clients = Clients::new(16);
+        for (uid, count) in [(0, 3), (7, 2), (8, 1)] {
+            for _ in 0..count {
+                let (mut client, end) = if uid == 0 {
+                    foreign(1)
+                } else {
+                    connect(uid, 1)
+                };
+                client.pending = 1;
+                clients.admit(&epoll, client).unwrap();
+                ends.push(end);
+            }
+        }
+        for at in 0..5 {
+            let (mut client, end) = connect(0, 2 + at);
+            client.pending = 1;
+            clients.admit(&epoll, client).unwrap();
+            ends.push(end);
+        }
+        assert_eq!((clients.refused, clients.others), (0, 3));
     }
 
     #[test]
