@@ -35,7 +35,7 @@ impl Mapper<'_> {
             return;
         };
         let Some(asked) = &open.asked else { return };
-        let (why, user, tries) = (open.why, open.user, open.tries);
+        let (why, user, tries, began) = (open.why, open.user, open.tries, open.began);
         let budget = open.plan.times.budget;
         // The configuration may have become another since it was asked.
         let times = match interest(&self.settings, a) {
@@ -87,7 +87,7 @@ impl Mapper<'_> {
             (false, _) => Some(now + LATE),
         };
         if why == Why::Doubt {
-            until = until.max(Some(now + DOUBT_AGAIN));
+            until = until.max(Some(began + DOUBT_AGAIN));
         }
         match (until, is_answered) {
             (None, _) => self.questions.remove(a),

@@ -11,6 +11,7 @@ use aarp_core::resolution::Resolution;
 use aarp_wire::probe::Nonce;
 use aarp_wire::route::RouteRepr;
 
+use crate::conclusion::DOUBT_AGAIN;
 use crate::mapper::{Asker, Limits};
 use crate::pace::Lane;
 use crate::users::User;
@@ -107,6 +108,18 @@ pub(crate) struct Asked {
 }
 
 impl Open {
+    /// From when on A may be doubted again, while that is over which was asked because of
+    /// a doubt.
+    pub(crate) fn doubted_until(&self) -> Option<Duration> {
+        let is_over = self.phase.is_over() && self.why == Why::Doubt;
+        is_over.then(|| self.began + DOUBT_AGAIN)
+    }
+
+    /// Whether it is too soon to doubt A again.
+    pub(crate) fn was_doubted(&self, now: Duration) -> bool {
+        self.doubted_until().is_some_and(|until| now < until)
+    }
+
     pub(crate) fn new(why: Why, user: Option<User>, plan: Plan, now: Duration) -> Self {
         let lane = user.map_or(Lane::Upkeep, User::lane);
         Self {

@@ -22,9 +22,10 @@ impl Mapper<'_> {
             Ok(interest) => interest,
             Err(unasked) => return self.refuse((asker, user), a, unasked),
         };
-        let open = self.questions.get(a).map(|open| (open.phase, open.why));
+        let open = self.questions.get(a);
         // Who says that it does not serve is heard as often as who says that U has failed.
-        let was_doubted = open.is_some_and(|(phase, why)| phase.is_over() && why == Why::Doubt);
+        let was_doubted = open.is_some_and(|open| open.was_doubted(now));
+        let is_asked = open.is_some_and(|open| !open.phase.is_over());
         if (!anew || was_doubted)
             && let Some(entry) = self.known(a).filter(|entry| self.is_fresh(entry, now))
         {
@@ -39,13 +40,13 @@ impl Mapper<'_> {
         if !self.questions.may_wait(user, &self.limits) {
             return self.refuse((asker, user), a, Unasked::Busy);
         }
-        match open {
-            Some((phase, _)) if !phase.is_over() => {
+        match is_asked {
+            true => {
                 self.counters.joined += 1;
                 // Somebody waits now.
                 self.hurry(a, now);
             }
-            _ => {
+            false => {
                 if !self.shares.permits(&self.limits.user, user, now) {
                     return self.refuse((asker, user), a, Unasked::UserLimit);
                 }
@@ -129,8 +130,12 @@ impl Mapper<'_> {
         }
         let is_new = match self.questions.get_mut(a) {
             // It was asked because of that a moment ago: once more, in a moment.
-            Some(open) if open.phase.is_over() && open.why == Why::Doubt => {
-                open.again.replace(user).is_none()
+            Some(open) if open.was_doubted(now) => {
+                let is_new = open.again.replace(user).is_none();
+                if let Some(until) = open.doubted_until() {
+                    self.questions.wake_sooner(a, until);
+                }
+                is_new
             }
             // Its answer is about to come, and tells of whoever answers now.
             Some(open) if !open.phase.is_over() => {
@@ -186,7 +191,7 @@ impl Mapper<'_> {
         why: (Why, Option<User>),
         now: Duration,
     ) -> bool {
-        let doubted = |open: &Open| (why.0, open.why) == (Why::Doubt, Why::Doubt);
+        let doubted = |open: &Open| why.0 == Why::Doubt && open.was_doubted(now);
         let is_free = |open: &Open| open.phase.is_over() && !doubted(open);
         if !self.questions.get(a).is_none_or(is_free) {
             return false;

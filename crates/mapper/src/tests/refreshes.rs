@@ -223,6 +223,53 @@ fn a_failure_soon_after_another_is_looked_after() {
     assert_eq!(world.mapper.counters().doubts, 3);
 }
 
+/// An answered question is kept for as long as answers to its other probes may come: who
+/// doubts A again does not wait for that.
+#[test]
+fn a_failure_soon_after_another_does_not_wait_for_late_answers() {
+    let config =
+        format!("{PREFIXES}[times]\nbudget=\"60s\"\nretransmit=[\"200ms\"]\nttl=\"300s\"\n");
+    let doubted = |world: &mut World| {
+        world.mapper.failed(User::Own, &failed(u(0)), world.now);
+        // The second of two probes is answered.
+        world.answers.clear();
+        world.run(ms(100));
+        world.answers.insert(a(0), (u(0), ms(10)));
+        let count = world.sent.len();
+        world.run(ms(400));
+        assert!(world.sent.len() > count);
+        assert_eq!(world.mapper.open(), (0, 0));
+    };
+    let learned = || {
+        let mut world = World::new(&config, Limits::default());
+        world.answers.insert(a(0), (u(0), ms(10)));
+        world.ask(1, User::Own, a(0));
+        world.run(ms(1000));
+        doubted(&mut world);
+        world.answers.insert(a(0), (u(1), ms(10)));
+        world
+    };
+    // Told at once, or when that second is over; or by somebody who wants it anew.
+    for wait in [0, 1500] {
+        let mut world = learned();
+        world.run(ms(wait));
+        world.mapper.failed(User::Own, &failed(u(0)), world.now);
+        world.run(ms(1100));
+        assert_eq!(world.look(a(0)), Some(u(1)), "{wait}");
+    }
+    let mut world = learned();
+    world.run(ms(1500));
+    let asker = Asker {
+        client: 2,
+        request: 1,
+    };
+    world
+        .mapper
+        .resolve(asker, User::Own, a(0), true, world.now);
+    world.run(ms(1000));
+    assert_eq!(world.look(a(0)), Some(u(1)));
+}
+
 #[test]
 fn nobody_speaks_of_what_it_may_not_ask_about() {
     let mut world = World::new("", Limits::default());
