@@ -23,6 +23,7 @@ mod requests;
 mod run;
 mod serve;
 mod settings;
+mod standing;
 mod watch;
 
 use std::io::Write;

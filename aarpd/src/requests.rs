@@ -1,21 +1,17 @@
 //! What clients want, and what they are told.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use aarp_core::mapping::State;
 use aarp_core::prefix::Prefix;
 use aarp_mapper::{Asker, Failed, Reply, Unasked, User};
-use aarp_sys::clock::boottime;
 use aarp_wire::Error;
 use aarp_wire::mapper::{Answer, Asked, Code, FIXED_MAX, Header, Message};
 use rustix::event::epoll::EventFlags;
 
 use crate::client::{Gone, Heard, Job, piece};
 use crate::metrics;
-use crate::report::{self, Standing, UserRecord};
+use crate::report;
 use crate::serve::Daemon;
 
 /// Messages of one client before others have their turn.
@@ -26,10 +22,6 @@ const MALFORMED_MAX: u32 = 16;
 const PLACES: usize = 4096;
 /// Octets from which a piece of a list is long enough.
 const PIECE: usize = 8 * 1024;
-/// For how long mappings are not counted again.
-const CENSUS: Duration = Duration::from_millis(10);
-/// Users of whom is told how much they ask.
-const USERS: usize = 32;
 
 impl Daemon<'_> {
     /// Hears a client, and goes on with what is being told to it.
@@ -71,7 +63,13 @@ impl Daemon<'_> {
                 Heard::Packet(packet) => {
                     client.heard = now;
                     match Message::parse(packet) {
-                        Ok((id, message)) => self.request(number, id, &message, now)?,
+                        Ok((id, message)) => {
+                            self.request(number, id, &message, now)?;
+                            // Others have their turn before it has another.
+                            if is_text(&message) {
+                                return Ok(());
+                            }
+                        }
                         Err(error) => {
                             let id = Header::parse(packet).map_or(0, |header| header.id);
                             let known = error != Error::Magic;
@@ -120,6 +118,10 @@ impl Daemon<'_> {
             return Err(Gone::Closed);
         }
         let (user, uid) = (client.user, client.uid);
+        if is_text(message) && !self.mapper.permits_text(user, now) {
+            let why = "this user, or all others together, read too much";
+            return client.tell(id, &Message::Error(Code::BUSY, why));
+        }
         match message {
             Message::Resolve(Asked { a, flags, .. }) => {
                 client.pending += 1;
@@ -147,7 +149,7 @@ impl Daemon<'_> {
                 Ok(())
             }
             Message::Status => {
-                let users = self.users(user, uid);
+                let users = self.users(user);
                 let text = self.with_standing(|standing| report::daemon(standing, &users));
                 self.say_lines(number, id, text, now)
             }
@@ -337,82 +339,14 @@ impl Daemon<'_> {
             }
         }
     }
+}
 
-    /// How many mappings hold, by state; as of a moment ago, for a large table takes its
-    /// time to count and anybody may ask.
-    fn census(&self, now: Duration) -> [u64; State::ALL.len()] {
-        let (counted, census) = self.census.get();
-        if counted + CENSUS > now {
-            return census;
-        }
-        let started = boottime();
-        let census = self.mapper.census(now);
-        // Where it takes long it is done seldom.
-        let took = boottime().saturating_sub(started);
-        self.census.set((now + took * 20, census));
-        census
-    }
-
-    /// How much users who are neither root nor the daemon's own have asked, most first: all
-    /// of them for root and the daemon's own, and each other for itself.
-    fn users(&self, user: User, uid: u32) -> Vec<UserRecord> {
-        let mut users: HashMap<u32, UserRecord> = HashMap::new();
-        let of = |uid| {
-            let connections = self.clients.of_user(uid);
-            UserRecord {
-                uid,
-                connections,
-                ..UserRecord::default()
-            }
-        };
-        for (uid, share) in self.mapper.shares().iter() {
-            let UserRecord { heard, refused, .. } = users.entry(uid).or_insert_with(|| of(uid));
-            (*heard, *refused) = (share.heard, share.refused);
-        }
-        for uid in self.clients.users() {
-            users.entry(uid).or_insert_with(|| of(uid));
-        }
-        let is_shown = |record: &UserRecord| user == User::Own || record.uid == uid;
-        let mut users: Vec<_> = users.into_values().filter(is_shown).collect();
-        let weight =
-            |record: &UserRecord| record.heard + record.refused + record.connections as u64;
-        users.sort_by_key(|record| (Reverse(weight(record)), record.uid));
-        users.truncate(USERS);
-        users
-    }
-
-    /// How the daemon is.
-    pub(crate) fn with_standing<T>(&self, show: impl FnOnce(&Standing<'_>) -> T) -> T {
-        let now = boottime();
-        let table = self.mapper.table();
-        let (open, waiters) = self.mapper.open();
-        let socket = self.configuration.socket.display().to_string();
-        let path = self.configuration.table.display().to_string();
-        let mut served = self.served;
-        served.displaced = self.clients.displaced;
-        served.turned_away = self.clients.refused;
-        show(&Standing {
-            since: self.started,
-            table: &path,
-            socket: &socket,
-            namespace: self.namespace.clone(),
-            sockets: self
-                .prober
-                .sockets()
-                .map(|(_, s)| s.kind().name())
-                .collect(),
-            epoch: table.view().header().epoch(),
-            capacity: table.capacity(),
-            stored: table.len(),
-            census: self.census(now),
-            open,
-            waiters,
-            clients: self.clients.len(),
-            followers: self.clients.followers(),
-            served,
-            counters: self.mapper.counters(),
-        })
-    }
+/// Whether it is answered with lines, which take longer to make than anything else.
+fn is_text(message: &Message<'_>) -> bool {
+    matches!(
+        message,
+        Message::Status | Message::Metrics | Message::List(_) | Message::Events
+    )
 }
 
 fn unasked_in_words(unasked: Unasked) -> (Code, &'static str) {

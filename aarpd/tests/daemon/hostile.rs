@@ -185,6 +185,34 @@ sys.stdin.read()
     });
 }
 
+/// Lists take long to make: after one of them others have their turn.
+#[test]
+fn who_reads_much_at_once_does_not_go_before_others() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let daemon = site.start();
+        let (first, second) = (site.connect(), site.connect());
+        // Who was served last may be the first that is looked at again.
+        assert_eq!((second.u(A), first.u(A)), (u(1), u(1)));
+        let a = A.parse().unwrap();
+        stop(&daemon);
+        for id in 0..10 {
+            first.send(id, &Message::List(a));
+        }
+        first.send(10, &Message::Flush(a, 128));
+        second.send(9, &Message::List(a));
+        daemon.signal(Signal::CONT).unwrap();
+        // It came before the mapping was forgotten.
+        assert!(matches!(second.next(), (9, Told::Text(_))));
+        assert_eq!(second.next(), (9, Told::Done(1)));
+        for id in 0..10 {
+            assert!(matches!(first.next(), (told, Told::Text(_)) if told == id));
+            assert_eq!(first.next(), (id, Told::Done(1)));
+        }
+        assert_eq!(first.next(), (10, Told::Done(1)));
+    });
+}
+
 #[test]
 fn ten_thousand_connections_keep_nobody_out() {
     rootless::test(|| {

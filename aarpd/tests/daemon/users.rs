@@ -161,6 +161,40 @@ fn one_user_does_not_keep_others_from_asking() {
     });
 }
 
+#[test]
+fn who_reads_all_the_time_is_told_to_wait() {
+    with_users(|site| {
+        use aarp_wire::mapper::{Asked, Message};
+        let _daemon = site.start();
+        let a = A.parse().unwrap();
+        let list = packet(&Message::List("2001:db8:a::1".parse().unwrap())) + "?";
+        let (budget, flags) = (1000, 0);
+        let ask = packet(&Message::Resolve(Asked { a, budget, flags })) + "?";
+        let whose = packet(&Message::Whose(1)) + "?";
+        let reads = std::iter::repeat_n(list.clone(), 1000);
+        let told = answers(speaker(&site, 65534).args(reads.chain([ask]).chain([whose])));
+        let (lists, others) = told.split_at(1000);
+        let is_busy = |(kind, rest): &&(u8, String)| *kind == ERROR && rest.starts_with("03");
+        let busy = lists.iter().filter(is_busy).count();
+        assert!((500..=980).contains(&busy), "{busy}");
+        assert!(lists[..20].iter().all(|(kind, _)| *kind == DONE));
+        // What programs need is another matter; and so are other users, and root.
+        assert_eq!(others[0].0, MAPPING);
+        assert!(!is_busy(&&others[1]), "{others:?}");
+        let told = answers(speaker(&site, 65533).args([list.clone()]));
+        assert_eq!(told[0].0, DONE);
+        let root = site.connect();
+        for _ in 0..100 {
+            assert_eq!(root.lines(&Message::List(a)).1, 1);
+        }
+        let record = &root.status()["users"][0];
+        assert_eq!(
+            (&record["uid"], &record["refused"]),
+            (&65534.into(), &busy.into())
+        );
+    });
+}
+
 /// What a user has put in the place of the table is not gone on with.
 #[test]
 fn a_table_of_another_user_is_not_taken_over() {

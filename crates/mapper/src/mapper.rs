@@ -32,6 +32,10 @@ pub struct Limits {
     pub site: Rate,
     /// Questions that one user may cause who is neither root nor the daemon's own.
     pub user: Rate,
+    /// Texts, such as lists, that one such user has made for it.
+    pub user_texts: Rate,
+    /// Those of all such users together.
+    pub texts: Rate,
     /// Questions at the same time.
     pub open: usize,
     /// Askers that wait at the same time.
@@ -49,6 +53,8 @@ impl Default for Limits {
             total: Rate::new(2000, 500),
             site: Rate::new(500, 100),
             user: Rate::new(50, 200),
+            user_texts: Rate::new(10, 20),
+            texts: Rate::new(200, 200),
             open: 8192,
             waiters: 16384,
             user_waiters: 1024,

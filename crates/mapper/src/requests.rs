@@ -70,6 +70,16 @@ impl Mapper<'_> {
         }
     }
 
+    /// Whether a user may have a text made for it, which takes as long as hundreds of
+    /// answers from the table.
+    pub fn permits_text(&mut self, user: User, now: Duration) -> bool {
+        let permitted = self.shares.permits_text(&self.limits, user, now);
+        if !permitted {
+            self.count_refused(user, Unasked::UserLimit);
+        }
+        permitted
+    }
+
     /// Whether what a user says about `a` counts: it concerns what the user may ask about,
     /// and the user does not say too much.
     fn is_heard(&mut self, user: User, a: Ipv6Addr, now: Duration) -> bool {

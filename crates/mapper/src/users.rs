@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use crate::mapper::Limits;
 use crate::pace::{Lane, Pace, Rate};
 
 /// Who asks, by the credentials of the connection.
@@ -33,6 +34,7 @@ const USERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Share {
     pace: Pace,
+    texts: Pace,
     /// Questions that it has caused, and what it has told that counted.
     pub heard: u64,
     /// What was refused, or not listened to.
@@ -41,11 +43,19 @@ pub struct Share {
 
 /// What each user has used of its share.
 #[derive(Debug)]
-pub struct Shares(LruCache<u32, Share>);
+pub struct Shares {
+    of_user: LruCache<u32, Share>,
+    /// What all of them have read together: one who may make user namespaces has thousands
+    /// of numbers.
+    texts: Pace,
+}
 
 impl Default for Shares {
     fn default() -> Self {
-        Self(LruCache::new(USERS))
+        Self {
+            of_user: LruCache::new(USERS),
+            texts: Pace::default(),
+        }
     }
 }
 
@@ -55,7 +65,7 @@ impl Shares {
         let User::Other(number) = user else {
             return true;
         };
-        let share = self.0.get_or_insert_mut(number, Share::default);
+        let share = self.of_user.get_or_insert_mut(number, Share::default);
         let permitted = share.pace.next(rate, now) <= now;
         if permitted {
             share.pace.take(rate, now);
@@ -64,16 +74,39 @@ impl Shares {
         permitted
     }
 
+    /// Whether the user may have one more text made for it now, which is then counted.
+    pub(crate) fn permits_text(&mut self, limits: &Limits, user: User, now: Duration) -> bool {
+        let User::Other(number) = user else {
+            return true;
+        };
+        let share = self.of_user.get_or_insert_mut(number, Share::default);
+        let permitted = share.texts.next(&limits.user_texts, now) <= now
+            && self.texts.next(&limits.texts, now) <= now;
+        if permitted {
+            share.texts.take(&limits.user_texts, now);
+            self.texts.take(&limits.texts, now);
+        }
+        permitted
+    }
+
+    /// What is remembered of one user.
+    #[must_use]
+    pub fn of(&self, uid: u32) -> Option<&Share> {
+        self.of_user.peek(&uid)
+    }
+
     /// Counts what was refused.
     pub(crate) fn count_refused(&mut self, user: User) {
         if let User::Other(number) = user {
-            self.0.get_or_insert_mut(number, Share::default).refused += 1;
+            self.of_user
+                .get_or_insert_mut(number, Share::default)
+                .refused += 1;
         }
     }
 
     /// What is remembered of each user, who was heard of last first.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Share)> {
-        self.0.iter().map(|(number, share)| (*number, share))
+        self.of_user.iter().map(|(number, share)| (*number, share))
     }
 }
 
@@ -97,12 +130,38 @@ mod tests {
     }
 
     #[test]
+    fn neither_a_user_nor_many_have_texts_made_all_the_time() {
+        let limits = Limits::default();
+        let mut shares = Shares::default();
+        let now = Duration::from_secs(100);
+        let mut count = |users: std::ops::Range<u32>, now| {
+            let mut permitted = 0;
+            for uid in users {
+                let user = User::Other(uid);
+                permitted += (0..100)
+                    .filter(|_| shares.permits_text(&limits, user, now))
+                    .count();
+            }
+            permitted
+        };
+        assert_eq!(count(1..2, now), 20);
+        assert_eq!(count(2..1000, now), 200 - 20);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(count(1..2, later), 10);
+        assert_eq!(count(2..1000, later), 200 - 10);
+        let root = |_: &i32| shares.permits_text(&limits, User::Own, later);
+        assert_eq!((0..1000).filter(root).count(), 1000);
+        // Questions are counted by themselves.
+        assert!(shares.permits(&limits.user, User::Other(1), later));
+    }
+
+    #[test]
     fn the_number_of_users_is_bounded() {
         let rate = Rate::new(1, 1);
         let mut shares = Shares::default();
         for user in 0..100_000 {
             assert!(shares.permits(&rate, User::Other(user), Duration::from_secs(1)));
         }
-        assert_eq!(shares.0.len(), USERS.get());
+        assert_eq!(shares.of_user.len(), USERS.get());
     }
 }
