@@ -1,5 +1,5 @@
 //! `aarp-probe`, but for what the build has told it: so a build for another folder makes
-//! little anew. The exit codes are in [`exit`].
+//! little anew. The exit codes are those of its `exit`.
 
 mod cache;
 mod census;
