@@ -1,8 +1,11 @@
-//! The same in C: packaging/include/aarp.h.
+//! The same in C: packaging/include/aarp.h. A pointer of C's is a reference here, or none
+//! where it is null; to cells, since what is read and what is written may overlap.
+// For the names of the symbols.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_uint};
-use std::mem::size_of;
+use std::mem::{MaybeUninit, size_of};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -34,20 +37,16 @@ fn without_errno<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// See aarp.h.
-///
-/// # Safety
-/// `a` is null or points to an address, `out` is null or to room for a mapping.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn aarp_resolve(
-    a: *const Address,
+extern "C" fn aarp_resolve(
+    a: Option<&Cell<Address>>,
     budget_ms: c_uint,
-    out: *mut AarpMapping,
+    out: Option<&Cell<MaybeUninit<AarpMapping>>>,
 ) -> c_int {
-    if a.is_null() || out.is_null() {
+    let (Some(a), Some(out)) = (a, out) else {
         return libc::EFAULT;
-    }
-    // SAFETY: not null, and so an address; octets are aligned everywhere.
-    let address = unsafe { a.read() };
+    };
+    let address = a.get();
     let a = Ipv6Addr::from(address);
     let budget = Duration::from_millis(budget_ms.into());
     let found = without_errno(|| resolve(a, budget));
@@ -77,31 +76,26 @@ unsafe extern "C" fn aarp_resolve(
             (mapping, error.errno())
         }
     };
-    // SAFETY: not null, and so there is room for it, aligned as C aligns it.
-    unsafe { out.write(mapping) };
+    out.set(MaybeUninit::new(mapping));
     result
 }
 
 /// See aarp.h.
-///
-/// # Safety
-/// `a` and `u` are null or point to addresses.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn aarp_failed(
-    a: *const Address,
-    u: *const Address,
+extern "C" fn aarp_failed(
+    a: Option<&Cell<Address>>,
+    u: Option<&Cell<Address>>,
     protocol: c_int,
     port: u16,
     error: c_int,
 ) -> c_int {
-    if a.is_null() || u.is_null() {
+    let (Some(a), Some(u)) = (a, u) else {
         return libc::EFAULT;
-    }
+    };
     let Ok(protocol) = u8::try_from(protocol) else {
         return libc::EINVAL;
     };
-    // SAFETY: not null, and so addresses; octets are aligned everywhere.
-    let (a, u) = unsafe { (Ipv6Addr::from(a.read()), Ipv6Addr::from(u.read())) };
+    let (a, u) = (Ipv6Addr::from(a.get()), Ipv6Addr::from(u.get()));
     match without_errno(|| failed(a, u, (protocol, port), error)) {
         Ok(()) => 0,
         Err(error) => error.errno(),

@@ -23,6 +23,11 @@ int main(int argc, char **argv)
         aarp_failed(&a, NULL, IPPROTO_TCP, 80, 0) != EFAULT ||
         aarp_failed(&a, &a, 256, 80, 0) != EINVAL)
         return 1;
+    /* The address may be the one that is written over. */
+    memset(&mapping, 0, sizeof mapping);
+    if (aarp_resolve(&mapping.unicast, 0, &mapping) == 0 ||
+        memcmp(&mapping.unicast, &a, sizeof a) != 0)
+        return 1;
     for (at = 1; at + 1 < argc; at += 2) {
         int result;
 
