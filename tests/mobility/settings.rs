@@ -166,8 +166,8 @@ fn without_privileges_they_say_so() {
         if !crate::common::has_other_users() {
             return crate::common::skipped("a user namespace has no other users");
         }
-        let site = Site::new();
-        // A copy that everybody may run and read.
+        let mut site = Site::new();
+        site.run_from_copies();
         let agent = site
             .agent_command(&["--insecure-unauthenticated"])
             .user(65534, 65534);

@@ -111,6 +111,23 @@ impl Site {
         command.env("AARP_CONFIG", self.lab.work().join("empty.toml"))
     }
 
+    /// Has the other programs run from a copy that everybody may run and read: what was
+    /// built may be in a folder of root's alone.
+    pub(crate) fn run_from_copies(&mut self) {
+        let folder = self.lab.work().join("copies");
+        let programs = folder.join("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        for name in ["aarp-agent", "aarp-binding"] {
+            let program = std::fs::read(self.stage.join("bin").join(name)).unwrap();
+            aarp_lab::write_executable(&programs.join(name), program).unwrap();
+        }
+        for folder in [self.lab.work(), &folder, &programs] {
+            let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(folder, open).unwrap();
+        }
+        self.stage = folder;
+    }
+
     /// `aarp-agent run` for A, with these words besides.
     pub(crate) fn agent_command(&self, words: &[&str]) -> Command<'_> {
         let agent = self.program("haa", "aarp-agent").arg("run");
