@@ -57,3 +57,23 @@ fn the_units_are_understood() {
         assert!(fine && said.is_empty(), "{said}");
     }
 }
+
+/// Agents and responders of root have their files in the folder of the table.
+#[test]
+fn the_service_takes_nothing_of_roots() {
+    let text = std::fs::read_to_string(unit("aarpd.service")).unwrap();
+    let set = |name: &str| -> Vec<&str> {
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        lines.filter(|(key, _)| *key == name).map(|(_, value)| value).collect()
+    };
+    // systemd.exec(5): of another user before, it changes hands with what is in it.
+    assert_eq!(set("RuntimeDirectory"), [""; 0]);
+    assert_eq!(set("ReadWritePaths"), ["/run/aarp"]);
+    // For its group to make files in, and for nobody to remove others'.
+    let [before] = set("ExecStartPre")[..] else {
+        panic!("{text}");
+    };
+    let words: Vec<&str> = before.split(' ').collect();
+    let options = ["-d", "-o", "root", "-g", "aarp", "-m", "1775", "/run/aarp"];
+    assert_eq!((words[0], &words[1..]), ("+/usr/bin/install", &options[..]));
+}
