@@ -85,7 +85,7 @@ fn a_silent_responder_is_gone_within_its_time() {
         at <= expiry && at > expiry - ms(12_000),
         "{at:?} {expiry:?}"
     );
-    // Asked three times, with two retransmissions each, and once more an hour later.
+    // Asked three times, with two retransmissions each.
     assert_eq!(world.sent.len(), 1 + 9);
     assert_eq!(world.mapper.counters().gone, 1);
 }
