@@ -64,7 +64,10 @@ fn the_service_takes_nothing_of_roots() {
     let text = std::fs::read_to_string(unit("aarpd.service")).unwrap();
     let set = |name: &str| -> Vec<&str> {
         let lines = text.lines().filter_map(|line| line.split_once('='));
-        lines.filter(|(key, _)| *key == name).map(|(_, value)| value).collect()
+        lines
+            .filter(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+            .collect()
     };
     // systemd.exec(5): of another user before, it changes hands with what is in it.
     assert_eq!(set("RuntimeDirectory"), [""; 0]);
