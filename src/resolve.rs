@@ -426,6 +426,8 @@ pub(crate) fn prefetch(
     if count == 0 {
         return;
     }
+    // What the daemon has taken counts already.
+    let now = boottime();
     let addresses = &left[..count];
     let empty = Inquiry {
         settings,
