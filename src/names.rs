@@ -70,6 +70,10 @@ fn is_possible(address: Ipv6Addr) -> bool {
 /// that can be asked at once waits for its connect(), and so does what is silent, unless
 /// `all` are waited for.
 fn fetch(settings: &Settings, state: &ProcessState, list: &AddrInfoList<'_>, all: bool) {
+    let is_ours = |entry: &Entry| policy::interest(settings, entry.address).is_ok();
+    if !list.entries().any(|entry| is_ours(&entry)) {
+        return;
+    }
     let now = boottime();
     mapper::find_table(settings, state, now);
     let mut unknown = [(Ipv6Addr::UNSPECIFIED, 0); ADDRESSES];

@@ -91,6 +91,38 @@ fn a_hundred_programs_ask_once() {
     });
 }
 
+/// The table is opened at the first address that may be asked about: no name of another
+/// program's business costs a look.
+#[test]
+fn a_name_of_no_interest_opens_no_table() {
+    if !crate::stage::has(&["strace"]) {
+        return;
+    }
+    with_daemon(Variant::default(), "", |served| {
+        let _daemon = served.start();
+        let table = served.table().display().to_string();
+        let config = served.config();
+        let library = crate::stage::library();
+        let opened = |prefixes: &str| {
+            let file = served.site.lab.work().join("lookup");
+            let host = served.site.lab.host("client").expect("a host");
+            let strace = host.command("strace").args(["-f", "-qq", "-o"]).arg(&file);
+            let strace = strace
+                .args(["-E", &format!("LD_PRELOAD={}", library.display())])
+                .args(["-E", &format!("AARP_CONFIG={}", config.display())])
+                .args(["-E", &format!("AARP_PREFIXES={prefixes}")]);
+            let output = strace.args(["getent", "ahosts", "www.any.test"]).output();
+            let output = output.expect("strace runs");
+            assert!(output.status.success(), "{output:?}");
+            let calls = fs::read_to_string(file).expect("what strace has written");
+            assert!(calls.contains(&config.display().to_string()), "{calls}");
+            calls.matches(&table).count()
+        };
+        assert_eq!(opened("2001:db8:ffff::/48"), 0);
+        assert_eq!(opened(&format!("{A}/128")), 1);
+    });
+}
+
 /// What curl does at the kernel's beyond what it does natively, when the mapping is in the
 /// table: it reads the configuration and opens the table, once.
 #[test]
