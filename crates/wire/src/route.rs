@@ -10,12 +10,12 @@ use core::net::Ipv6Addr;
 use crate::Error;
 
 const NLMSG_ERROR: u16 = 2;
-const RTM_NEWROUTE: u16 = 24;
+pub(crate) const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 const NLM_F_REQUEST: u16 = 1;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
-const AF_INET6: u8 = 10;
-const RTA_DST: u16 = 1;
+pub(crate) const AF_INET6: u8 = 10;
+pub(crate) const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -25,8 +25,8 @@ const RTA_VIA: u16 = 18;
 /// The flag bits of an attribute's type.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
-const NLMSGHDR: usize = 16;
-const RTMSG: usize = 12;
+pub(crate) const NLMSGHDR: usize = 16;
+pub(crate) const RTMSG: usize = 12;
 const RTA_HDR: usize = 4;
 /// `struct rtnexthop`, which an `RTA_MULTIPATH` attribute is a list of.
 const RTNEXTHOP: usize = 8;
@@ -200,7 +200,7 @@ fn any_nexthop_has_a_gateway(mut nexthops: &[u8]) -> Result<bool, Error> {
 }
 
 /// The attributes of a message: type and value of each.
-struct Attributes<'a>(&'a [u8]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(u16, &'a [u8]), Error>;
@@ -221,8 +221,8 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 /// Netlink pads everything to four octets.
-fn aligned(len: usize) -> usize {
-    (len + 3) & !3
+pub(crate) fn aligned(len: usize) -> usize {
+    len.saturating_add(3) & !3
 }
 
 fn ne16(octets: &[u8], at: usize) -> Result<u16, Error> {

@@ -4,24 +4,16 @@
 use core::net::Ipv6Addr;
 
 use crate::Error;
+use crate::route::{AF_INET6, Attributes, NLMSGHDR, RTA_DST, RTM_NEWROUTE, RTMSG, aligned};
 
-const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
-const AF_INET6: u8 = 10;
-const RTA_DST: u16 = 1;
 /// `RTM_F_CLONED`: an exception for one destination, such as its path MTU. It leads
 /// nowhere else.
 const CLONED: u32 = 0x200;
-/// The flag bits of an attribute's type.
-const NLA_TYPE_MASK: u16 = 0x3fff;
-
-const NLMSGHDR: usize = 16;
-const RTMSG: usize = 12;
-const RTA_HDR: usize = 4;
 
 /// Something that has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +79,7 @@ fn header(octets: &[u8]) -> Option<(usize, u16)> {
 }
 
 fn route(body: &[u8]) -> Result<Change, Error> {
-    let (message, mut attributes) = body.split_at_checked(RTMSG).ok_or(Error::Truncated)?;
+    let (message, attributes) = body.split_at_checked(RTMSG).ok_or(Error::Truncated)?;
     let flags = u32::from_ne_bytes([message[8], message[9], message[10], message[11]]);
     if message[0] != AF_INET6 || flags & CLONED != 0 {
         return Ok(Change::Nothing);
@@ -97,21 +89,14 @@ fn route(body: &[u8]) -> Result<Change, Error> {
         return Err(Error::Value);
     }
     let mut destination = Ipv6Addr::UNSPECIFIED;
-    while let Some(head) = attributes.first_chunk::<RTA_HDR>() {
-        let end = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        let value = attributes.get(RTA_HDR..end).ok_or(Error::Length)?;
-        if u16::from_ne_bytes([head[2], head[3]]) & NLA_TYPE_MASK == RTA_DST {
+    for attribute in Attributes(attributes) {
+        let (kind, value) = attribute?;
+        if kind == RTA_DST {
             let octets: [u8; 16] = value.try_into().map_err(|_| Error::Length)?;
             destination = octets.into();
         }
-        attributes = attributes.get(aligned(end)..).unwrap_or(&[]);
     }
     Ok(Change::Route(destination, length))
-}
-
-/// Netlink pads everything to four octets.
-fn aligned(length: usize) -> usize {
-    length.saturating_add(3) & !3
 }
 
 #[cfg(test)]
