@@ -10,6 +10,7 @@ use aarp_core::settings::Methods;
 use aarp_core::table::{Entry, TableWriter};
 use aarp_host::alarm::Alarm;
 use aarp_host::failure::{Failure, code};
+use aarp_host::signals::Signals;
 use aarp_mapper::{Limits, Mapper, permitted};
 use aarp_sys::clock::boottime;
 use aarp_sys::process::overflow_user;
@@ -24,7 +25,7 @@ use crate::listen::Listener;
 use crate::notify::Notify;
 use crate::prober::Prober;
 use crate::serve::{Daemon, READERS};
-use crate::watch::{Routes, Signals, Sleep};
+use crate::watch::{Routes, Sleep};
 use crate::{Place, say};
 
 /// Descriptors that are enough for every connection there may be.

@@ -8,6 +8,7 @@ use aarp_core::mapping::State;
 use aarp_core::relay::Limit;
 use aarp_host::alarm::Alarm;
 use aarp_host::failure::Failure;
+use aarp_host::signals::{Signals, Wanted};
 use aarp_mapper::sockets::Sockets;
 use aarp_mapper::{Action, Cause, Changed, Mapper, User};
 use aarp_sys::clock::boottime;
@@ -22,7 +23,7 @@ use crate::listen::Listener;
 use crate::notify::Notify;
 use crate::prober::{self, Prober};
 use crate::report::{self, Served};
-use crate::watch::{Routes, Signals, Sleep, Wanted};
+use crate::watch::{Routes, Sleep};
 use crate::{Place, metrics, say};
 
 /// What is waited for, by number; clients are above.

@@ -1,11 +1,7 @@
-//! What the daemon hears of without having asked: signals, changes of routes, and that
-//! the host was suspended.
+//! What the daemon hears of without having asked: changes of routes, and that the host
+//! was suspended.
 
-use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aarp_core::prefix::Prefix;
@@ -15,7 +11,6 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use rustix::time::{ClockId, clock_gettime};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// RTMGRP_IPV6_ROUTE; RTNLGRP_IPV6_RULE, which is group 19; RTNLGRP_NEXTHOP, which is
 /// group 32 (linux/rtnetlink.h).
@@ -28,60 +23,6 @@ const AGAIN: Duration = Duration::from_millis(500);
 const PREFIXES: usize = 256;
 /// The clocks are read one after the other; between them this program may have to wait.
 const JUMP: Duration = Duration::from_secs(1);
-
-/// What a signal wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// That the program ends, by this signal.
-    End(usize),
-    /// That the configuration is read again.
-    Reload,
-}
-
-/// The signals that are heard.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    pipe: UnixStream,
-    last: Arc<AtomicUsize>,
-    reload: Arc<AtomicBool>,
-}
-
-impl Signals {
-    pub(crate) fn open() -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::system("install signal handlers", error);
-        let (pipe, sender) = UnixStream::pair().map_err(failed)?;
-        pipe.set_nonblocking(true).map_err(failed)?;
-        let (last, reload) = (Arc::new(AtomicUsize::new(0)), Arc::default());
-        signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(failed)?;
-        for signal in [SIGINT, SIGTERM, SIGQUIT] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            signal_hook::flag::register_usize(signal, Arc::clone(&last), number).map_err(failed)?;
-        }
-        // Behind what it tells of: whoever reads from it finds that.
-        for signal in [SIGINT, SIGTERM, SIGQUIT, SIGHUP] {
-            let sender = sender.try_clone().map_err(failed)?;
-            signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?;
-        }
-        Ok(Self { pipe, last, reload })
-    }
-
-    /// What is wanted, without waiting.
-    pub(crate) fn take(&mut self) -> Option<Wanted> {
-        // What is in it does not matter; it must not stay readable.
-        while matches!(self.pipe.read(&mut [0; 16]), Ok(count) if count > 0) {}
-        match self.last.swap(0, Ordering::Relaxed) {
-            0 if self.reload.swap(false, Ordering::Relaxed) => Some(Wanted::Reload),
-            0 => None,
-            signal => Some(Wanted::End(signal)),
-        }
-    }
-}
-
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
-    }
-}
 
 /// The changes of routes since they were last judged.
 #[derive(Debug)]

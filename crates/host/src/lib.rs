@@ -15,6 +15,7 @@ mod error;
 pub mod failure;
 pub mod inventory;
 pub mod privilege;
+pub mod signals;
 pub mod sysctl;
 pub mod tool;
 pub mod watch;

@@ -1,20 +1,17 @@
 //! What a running daemon waits for: signals, and changes of the host's
 //! addresses, interfaces, switches and nft rules.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::HostError;
+use crate::signals::{Signals, Wanted};
 
 /// RTMGRP_LINK | RTMGRP_IPV6_IFADDR (linux/rtnetlink.h).
 const ADDRESS_GROUPS: u32 = 0x1 | 0x100;
@@ -43,9 +40,7 @@ pub enum Event {
 /// The sources of events. Opened before the host is looked at, so that no
 /// change can fall between looking and listening.
 pub struct Watch {
-    signals: UnixStream,
-    last_signal: Arc<AtomicUsize>,
-    reload: Arc<AtomicBool>,
+    signals: Signals,
     route: OwnedFd,
     nft: OwnedFd,
     earliest: Instant,
@@ -74,22 +69,6 @@ impl Watch {
     }
 
     fn listen(route_groups: u32) -> Result<Self, HostError> {
-        let failed = |e: std::io::Error| HostError::system("install signal handlers", e);
-        let (signals, sender) = UnixStream::pair().map_err(failed)?;
-        signals.set_nonblocking(true).map_err(failed)?;
-        let last_signal = Arc::new(AtomicUsize::new(0));
-        let reload = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(failed)?;
-        for signal in [SIGINT, SIGTERM, SIGQUIT] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            signal_hook::flag::register_usize(signal, Arc::clone(&last_signal), number)
-                .map_err(failed)?;
-        }
-        // Behind what it tells of: whoever reads from it finds that.
-        for signal in [SIGINT, SIGTERM, SIGQUIT, SIGHUP] {
-            let sender = sender.try_clone().map_err(failed)?;
-            signal_hook::low_level::pipe::register(signal, sender).map_err(failed)?;
-        }
         let listen = |protocol, groups| -> Result<OwnedFd, Errno> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
@@ -97,9 +76,7 @@ impl Watch {
             Ok(socket)
         };
         Ok(Self {
-            signals,
-            last_signal,
-            reload,
+            signals: Signals::open()?,
             route: listen(None, route_groups)
                 .map_err(|e| HostError::system("listen to address changes", e))?,
             nft: listen(Some(NETFILTER), NFT_GROUPS)
@@ -124,12 +101,7 @@ impl Watch {
 
     /// A signal that ends the program and came already, without waiting.
     pub fn pending_signal(&mut self) -> Option<usize> {
-        // What is in it does not matter; it must not stay readable.
-        while matches!(self.signals.read(&mut [0; 16]), Ok(n) if n > 0) {}
-        match self.last_signal.swap(0, Ordering::Relaxed) {
-            0 => None,
-            signal => Some(signal),
-        }
+        self.signals.ending()
     }
 
     /// Waits for the next event.
@@ -154,11 +126,10 @@ impl Watch {
         for socket in [&self.route, &self.nft] {
             self.changed |= drain(socket)?;
         }
-        if let Some(signal) = self.pending_signal() {
-            return Ok(Some(Event::Signal(signal)));
-        }
-        if self.reload.swap(false, Ordering::Relaxed) {
-            return Ok(Some(Event::Reload));
+        match self.signals.take() {
+            Some(Wanted::End(signal)) => return Ok(Some(Event::Signal(signal))),
+            Some(Wanted::Reload) => return Ok(Some(Event::Reload)),
+            None => {}
         }
         let now = Instant::now();
         if self.retry_at.is_some_and(|at| at <= now) {
