@@ -5,7 +5,7 @@ mod cache;
 mod live;
 mod presence;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aarp_lab::{Command, Host, Lab, Process, wait_until};
 use aarp_sys::clock::boottime;
@@ -14,7 +14,7 @@ use aarp_sys::mapper::{Daemon, Reply, Waiting, resolve};
 use aarp_wire::mapper::{Asked, Message};
 use serde_json::Value;
 
-use crate::site::{Ended, PATIENCE, ended, move_to, probe, program, responders};
+use crate::site::{Ended, PATIENCE, ended, move_to, probe, responders};
 
 /// Inside the prefix, and nobody's.
 pub const SILENT: &str = "2001:db8:a::dead";
@@ -39,8 +39,11 @@ impl Site {
     /// Where the daemon is, and what it asks about; and more of `[daemon]`.
     pub fn configure(&self, more: &str) {
         let (socket, table) = (self.socket(), self.run.join("table"));
+        // Nobody but one is silent because a machine is slow.
         let text = format!(
-            "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n[times]\nbudget = \"300ms\"\n\
+            "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
+             [times]\nbudget = \"10s\"\nretransmit = [\"5s\"]\n\
+             [[prefix]]\nprefix = \"{SILENT}/128\"\nbudget = \"300ms\"\nretransmit = []\n\
              [daemon]\nsocket = {socket:?}\ntable = {table:?}\n{more}"
         );
         std::fs::write(&self.config, text).unwrap();
@@ -54,9 +57,9 @@ impl Site {
         self.run.join("aarpd.sock")
     }
 
-    /// A daemon that serves. It was built with this program: `cargo build -p aarpd`.
+    /// The installed daemon, which serves.
     pub fn start(&self) -> Process {
-        let aarpd = program().with_file_name("aarpd");
+        let aarpd = stage().join("bin/aarpd");
         let command = self.host().command(aarpd).arg("run");
         let command = command.arg("--run-dir").arg(&self.run);
         let command = command.arg("--config").arg(&self.config);
@@ -121,6 +124,20 @@ impl Site {
             other => panic!("{a}: {other:?}"),
         }
     }
+}
+
+/// The installed tree: `AARP_STAGE`, or target/stage.
+fn stage() -> PathBuf {
+    let stage = std::env::var_os("AARP_STAGE").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/stage"),
+        PathBuf::from,
+    );
+    assert!(
+        stage.join("bin/aarpd").is_file(),
+        "{} has no aarpd: run PREFIX={0} ./install.sh, or set AARP_STAGE",
+        stage.display()
+    );
+    stage
 }
 
 /// Keeps what was shown, for the manual.
