@@ -104,7 +104,7 @@ missing() {
         dnsmasq:dnsmasq-base dig:bind9-dnsutils kdig:knot-dnsutils ntpdig:ntpsec-ntpdig \
         node:nodejs iperf3:iperf3 openssl:openssl gnutls-cli:gnutls-bin \
         gtlsclient:ngtcp2-client gtlsserver:ngtcp2-server bash-static:bash-static \
-        tshark:tshark
+        tshark:tshark systemd-analyze:systemd systemd-sysusers:systemd
     python3 -c 'import jsonschema' 2>/dev/null || /usr/bin/python3 -c 'import jsonschema' \
         2>/dev/null || printf 'python3-jsonschema '
     python3 -c 'import scapy' 2>/dev/null || /usr/bin/python3 -c 'import scapy' \
