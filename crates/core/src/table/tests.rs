@@ -465,6 +465,15 @@ fn sizes() {
     assert_eq!(size_of_slots(131_072), 4096 + 64 * 131_072);
 }
 
+/// Ends another thread, also where this one's assertions fail: the scope would wait for it.
+struct Ending<'o>(&'o AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Beside the model checker: real threads, and a table that is crowded.
 #[test]
 fn readers_look_on() {
@@ -475,6 +484,7 @@ fn readers_look_on() {
     let number = |a: Ipv6Addr| u128::from(a) as u64;
     std::thread::scope(|scope| {
         let (pool, over) = (&pool, &over);
+        let _ending = Ending(over);
         scope.spawn(move || {
             for turn in 0.. {
                 let a = pool[turn % pool.len()];
@@ -509,7 +519,6 @@ fn readers_look_on() {
             assert_eq!(hit.mapping.expiry, NOW + lasts);
             seen += 1;
         }
-        over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -661,8 +670,7 @@ fn users_who_read_the_key_displace_nothing_of_roots() {
         };
         writer.store_entry(&hostile, NOW);
     }
-    assert!((0..90).all(|n| n == 0 && address(n).is_unspecified()
-        || writer.view().lookup(address(n), NOW).is_some()));
+    assert!((0..90).all(|n| writer.view().lookup(address(n), NOW).is_some()));
 }
 
 #[test]
