@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use aarp_lab::{Filter, LinkSpec, rootless, wait_until};
+use aarp_lab::{Filter, LinkSpec, Signal, rootless, wait_until};
 use aarp_wire::mapper::{Asked, Failure, Message};
 
 use crate::site::{A, PATIENCE, Site, responders, u};
 use crate::talk::{Client, Told};
 
-/// As long as a loaded machine does not notice, and short enough to be waited for.
-const SHORT: &str = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
-                     [times]\nttl = \"3s\"\nbudget = \"300ms\"\nretransmit = [\"50ms\"]\n";
+/// Nobody is silent because a machine is slow, nor is A asked twice.
 const LONG: &str = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
-                    [times]\nbudget = \"300ms\"\nretransmit = [\"50ms\"]\n";
+                    [times]\nbudget = \"10s\"\nretransmit = [\"5s\"]\n";
+/// A mapping that ends while one waits for it; as long as a loaded machine does not notice.
+const SHORT: &str = "[resolve]\nprefixes = [\"2001:db8:a::/48\"]\n\
+                     [times]\nttl = \"3s\"\nbudget = \"10s\"\nretransmit = [\"5s\"]\n";
 
 /// For how long a program may not be heard of before its mapping ends: less than the part
 /// of the time in which it is due.
@@ -110,13 +111,19 @@ fn another_responder_is_told_as_it_happens() {
 #[ignore = "long: in tests/run.sh --full"]
 fn a_silent_responder_is_gone_before_its_mapping_ends() {
     rootless::test(|| {
-        let config = SHORT.replace("3s", "10s");
+        let config = SHORT.replace("\"3s\"", "\"10s\"");
         let site = Site::new(&config);
-        let _daemon = site.start();
+        let daemon = site.start();
         let follower = site.connect();
         follower.follow();
         let mut program = Program::new(&site);
         site.lab.ip("s1", "link set eth0 down").unwrap();
+        // From now on no answer is waited for.
+        let times = "budget = \"300ms\"\nretransmit = [\"50ms\"]";
+        let config = config.replace("budget = \"10s\"\nretransmit = [\"5s\"]", times);
+        std::fs::write(&site.config, config).unwrap();
+        daemon.signal(Signal::HUP).unwrap();
+        follower.event_of("reloaded");
         wait_until("it is gone", PATIENCE, || Ok(program.look() == A)).unwrap();
         let gone = follower.event_of("gone");
         assert_eq!(
@@ -173,7 +180,7 @@ fn who_is_not_served_by_what_is_known_has_it_asked_anew() {
 #[test]
 fn a_late_answer_serves_the_next() {
     rootless::test(|| {
-        // The asker goes after a moment, and its question goes on.
+        // The asker goes before there is an answer, and its question goes on.
         let mut network = responders();
         network
             .links
@@ -184,7 +191,6 @@ fn a_late_answer_serves_the_next() {
         let _daemon = site.start();
         let client = site.connect();
         client.ask(1, A.parse().unwrap(), Asked::NONBLOCKING);
-        assert_eq!(client.within(Duration::from_millis(10)), None);
         drop(client);
         wait_until("it is known", PATIENCE, || Ok(site.found(A) == Some(u(1)))).unwrap();
     });

@@ -8,8 +8,12 @@ use crate::schema::validate;
 use crate::site::{A, PATIENCE, Site, u};
 use crate::talk::Told;
 
+/// Nobody is silent because a machine is slow; one prefix is nobody's. One method, or who
+/// answers from A itself is known only when the others have had their time.
 const CONFIG: &str = "[resolve]\nprefixes = [\"2001:db8:a::/48\", \"2001:db8:51::/48\", \"2001:db8:77::/48\"]\n\
-                      [times]\nbudget = \"200ms\"\nretransmit = []\n";
+                      methods = [\"echo\"]\n\
+                      [times]\nbudget = \"10s\"\nretransmit = []\nunanswered = \"1h\"\n\
+                      [[prefix]]\nprefix = \"2001:db8:77::/48\"\nbudget = \"200ms\"\n";
 
 #[test]
 fn records_are_as_their_schemas_say() {
@@ -43,8 +47,10 @@ fn records_are_as_their_schemas_say() {
         site.move_to(2);
         client.send(0, &Message::Failed(failed(&u(1))));
         until("changed");
+        // Who is refused may be followed by another, for as long as that is.
         let trusted = format!(
-            "{CONFIG}[[prefix]]\nprefix = \"2001:db8:a::/48\"\ntrusted = [\"2001:db8:52::/48\"]\n"
+            "{CONFIG}[[prefix]]\nprefix = \"2001:db8:a::/48\"\ntrusted = [\"2001:db8:52::/48\"]\n\
+             budget = \"2s\"\n"
         );
         std::fs::write(&site.config, trusted).unwrap();
         daemon.signal(Signal::HUP).unwrap();

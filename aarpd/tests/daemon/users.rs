@@ -85,7 +85,7 @@ fn others_ask_about_prefixes_and_flush_nothing() {
         assert_eq!((told[2].0, &told[2].1[..2]), (ERROR, "02"));
         assert_eq!(site.found(A), Some(u(1)), "it is still there");
         // Nothing configured: root alone may ask about everything.
-        let everything = "[times]\nbudget = \"300ms\"\n";
+        let everything = "[times]\nbudget_unconfigured = \"10s\"\nretransmit = [\"5s\"]\n";
         std::fs::write(&site.config, everything).unwrap();
         _daemon.signal(aarp_lab::Signal::HUP).unwrap();
         _daemon
