@@ -16,7 +16,10 @@ use aarp_wire::mapper::{Asked, Message};
 
 /// What is not there is looked for again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Of a daemon that has given no sign of life for so long nothing is expected.
+/// A daemon gives a sign of life in its table every five seconds. One that has given none
+/// for so long may be stuck, …
+const LATE: Duration = Duration::from_secs(7);
+/// … and of one that has given none for so long nothing is expected.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(12);
 /// One that has not answered is not asked for so long.
 const STUCK: Duration = Duration::from_secs(10);
@@ -39,6 +42,38 @@ fn wait(not_before: &AtomicU64, until: Duration) {
     not_before.store(until.as_nanos() as u64, Ordering::Relaxed);
 }
 
+/// What the table that is read tells of its daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// None is read, or it was retired.
+    Unknown,
+    /// It goes on.
+    Going,
+    /// It may be stuck.
+    Late,
+    /// It is stuck, or dead.
+    Silent,
+}
+
+impl Life {
+    /// Whether a table is read that somebody writes, as far as one knows.
+    fn is_any(self) -> bool {
+        matches!(self, Self::Going | Self::Late)
+    }
+}
+
+fn life(now: Duration) -> Life {
+    let is_read = |table: &TableView<'_>| !table.header().is_retired();
+    let Some(table) = ATTACHED.table().filter(is_read) else {
+        return Life::Unknown;
+    };
+    match now.saturating_sub(table.header().heartbeat()) {
+        since if since > SIGN_OF_LIFE => Life::Silent,
+        since if since > LATE => Life::Late,
+        _ => Life::Going,
+    }
+}
+
 /// What came of asking the daemon.
 pub(crate) enum Told {
     Mapping(Mapping),
@@ -53,7 +88,7 @@ pub(crate) enum Told {
 /// then.
 fn table(settings: &Settings, now: Duration) -> Option<TableView<'static>> {
     // One whose daemon is silent may have been replaced without a word.
-    if !is_alive(now) && is_over(&LOOK, now) {
+    if !life(now).is_any() && is_over(&LOOK, now) {
         wait(&LOOK, now + LOOK_AGAIN);
         let _ = attach(settings);
     }
@@ -129,10 +164,10 @@ pub(crate) fn ask(
     if !is_spoken_to(settings, now) {
         return Told::Nobody;
     }
-    let is_all = settings.daemon.usage == DaemonUse::Require || is_alive(now);
+    let is_all = settings.daemon.usage == DaemonUse::Require || life(now) == Life::Going;
     let held = || ATTACHED.table().and_then(|table| table.lookup(a, now));
     let anew = anew || held().is_some_and(|hit| is_too_old(settings, a, &hit, now));
-    // Where no table says that it lives, there is to be time for the network.
+    // Where no table says that it goes on, there is to be time for the network.
     let wait_for = if is_all { budget } else { budget / 2 };
     let question = [Asked {
         a,
@@ -159,7 +194,7 @@ pub(crate) fn ask(
         }
         (Err(DaemonError::Interrupted), _) => Told::Interrupted,
         (Ok(()), Reply::None) => {
-            if budget >= full && !is_alive(ended) {
+            if budget >= full && life(ended) != Life::Going {
                 wait(&SPEAK, ended + STUCK);
             }
             if is_all { Told::NotYet } else { Told::Nobody }
@@ -171,28 +206,15 @@ pub(crate) fn ask(
 /// Whether a daemon that has answered at this place serves this network namespace: its
 /// table tells. A daemon whose table is not there is believed.
 fn is_ours(settings: &Settings, now: Duration, place: u8) -> bool {
-    if !is_alive(now) {
+    if !life(now).is_any() {
         let _ = attach(settings);
     }
     FOREIGN.load(Ordering::Relaxed) & place == 0
 }
 
-/// Whether the daemon gives signs of life in the table.
-fn is_alive(now: Duration) -> bool {
-    life(now).is_some_and(|since| since <= SIGN_OF_LIFE)
-}
-
-/// How long ago the daemon gave a sign of life in its table, if one is read.
-fn life(now: Duration) -> Option<Duration> {
-    let table = ATTACHED.table()?;
-    let header = table.header();
-    (!header.is_retired()).then(|| now.saturating_sub(header.heartbeat()))
-}
-
 /// Whether the daemon may be spoken to: not where its table says that nobody is there.
 fn is_spoken_to(settings: &Settings, now: Duration) -> bool {
-    let is_silent = life(now).is_some_and(|since| since > SIGN_OF_LIFE);
-    settings.daemon.usage != DaemonUse::Off && is_over(&SPEAK, now) && !is_silent
+    settings.daemon.usage != DaemonUse::Off && is_over(&SPEAK, now) && life(now) != Life::Silent
 }
 
 /// Tells the daemon something that it does not answer. Nobody waits for it, and nothing

@@ -1,6 +1,7 @@
 //! Programs in C, compiled against what is installed, on lab networks with the real aarpd.
 #![allow(unreachable_pub)]
 
+mod order;
 mod site;
 
 use std::path::{Path, PathBuf};
