@@ -3,6 +3,8 @@
 
 mod order;
 mod site;
+#[path = "../../../../tests/availability/stage.rs"]
+mod stage;
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Plain;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use aarp_lab::{Command, Host, HostSpec, Lab, Network, Process};
 
+use crate::stage::python;
+
 /// For what has to happen; far more than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,7 +26,8 @@ pub fn u(n: usize) -> String {
     format!("2001:db8:5{n}::2")
 }
 
-/// The installed tree: `AARP_STAGE`, or target/stage.
+/// The installed tree: `AARP_STAGE`, or target/stage of the workspace; with the parts that
+/// these tests take from it.
 pub fn stage() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let stage =
@@ -148,7 +151,7 @@ impl Site {
         let socket = self.folder.join("aarpd.sock");
         fs::remove_file(&socket).unwrap();
         let stranger = include_str!("../../../../tests/mapper/stranger.py");
-        let command = self.host("client").command("python3");
+        let command = self.host("client").command(python());
         let command = command.args(["-c", stranger]).arg(socket).arg("answers");
         let stranger = command.stdin(Stdio::piped()).spawn().unwrap();
         stranger.wait_stdout("listens", PATIENCE).unwrap();
