@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LATE: Duration = Duration::from_secs(7);
 /// … and of one that has given none for so long nothing is expected.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(12);
-/// One that has not answered is not asked for so long.
+/// One that has not answered, or says what means nothing, is not asked for so long.
 const STUCK: Duration = Duration::from_secs(10);
 
 static ATTACHED: Attachment = Attachment::none();
@@ -226,8 +226,8 @@ pub(crate) fn tell(settings: &Settings, message: &Message<'_>) {
     }
 }
 
-/// Speaks to the daemon, and at which place, as a bit; one that cannot be reached is left
-/// alone for a while.
+/// Speaks to the daemon, and at which place, as a bit; one that cannot be reached, or that
+/// says what means nothing, is left alone for a while.
 fn speak(
     settings: &Settings,
     now: Duration,
@@ -256,9 +256,11 @@ fn speak(
             _ => Some(Err(error)),
         }
     });
-    let spoken = spoken.unwrap_or_else(|| {
-        wait(&SPEAK, now + LOOK_AGAIN);
-        Err(last)
-    });
+    let spoken = spoken.unwrap_or(Err(last));
+    match spoken {
+        Ok(()) | Err(DaemonError::Interrupted | DaemonError::Halted) => {}
+        Err(DaemonError::Nonsense) => wait(&SPEAK, now + STUCK),
+        Err(_) => wait(&SPEAK, now + LOOK_AGAIN),
+    }
     (spoken, place)
 }

@@ -156,7 +156,7 @@ fn a_folder_that_is_mounted_in_another_network_tells_nobody_there() {
         let site = Site::new("");
         let results = site.compile(&results(), Linked::Shared);
         let _daemon = site.start();
-        let _stranger = site.answer_everybody();
+        let _stranger = site.listen("answers");
         let runtime = site.lab.work().join("runtime");
         std::fs::create_dir(&runtime).unwrap();
         let said = || site.results_in_container("other", &results, &runtime, A);

@@ -1,12 +1,12 @@
 //! Whom these programs ask, for how long, and whom they leave alone: the library's order
 //! (docs/adr/0005-aarpd.md).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aarp_lab::{Signal, rootless};
 
 use crate::site::{A, Linked, Site, u};
-use crate::{WHOLE, results};
+use crate::{WHOLE, results, stage};
 
 /// Its sign of life is late: it is given a part of the time, and what is left is for the
 /// network.
@@ -22,5 +22,42 @@ fn a_daemon_that_may_be_stuck_leaves_time_for_the_network() {
         let said = site.results("client", &results, &[(A, WHOLE)]);
         assert_eq!(said, [format!("0, {}, 4, fine", u(1))]);
         daemon.signal(Signal::KILL).unwrap();
+    });
+}
+
+/// Who is busy, talks nonsense, or cannot be spoken to is not tried again at once: not for
+/// so many seconds.
+#[test]
+fn a_daemon_that_does_not_serve_is_left_alone_for_a_while() {
+    if !stage::has(&["strace"]) {
+        return;
+    }
+    rootless::test(|| {
+        let site = Site::new("");
+        let results = site.compile(&results(), Linked::Shared);
+        let plain = ["-e", "trace=connect"].as_slice();
+        // Whose the socket is cannot be found out, once.
+        let broken = [
+            "-e",
+            "trace=connect,getsockopt",
+            "-e",
+            "inject=getsockopt:error=ENOBUFS:when=1",
+        ];
+        let ways = [
+            ("octets", plain, 10),
+            ("busy", plain, 2),
+            ("answers", &broken, 2),
+        ];
+        for (way, more, pause) in ways {
+            let _stranger = site.listen(way);
+            // Each is a question.
+            let asked = ["53", "54", "55", "56"].map(|n| format!("2001:db8:a::{n}"));
+            let asked = asked.each_ref().map(|a| (a.as_str(), WHOLE));
+            let began = Instant::now();
+            let (said, dials) = site.traced(more, &results, &asked);
+            let most = 1 + began.elapsed().as_secs() as usize / pause;
+            assert_eq!(said[0], format!("0, {}, 4, fine", u(1)), "{way}");
+            assert!((1..=most).contains(&dials), "{way}: {dials} times");
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! The network of these tests, what is installed, and programs in C that use it.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -146,13 +146,17 @@ impl Site {
         daemon
     }
 
-    /// In the place of the daemon's socket one that answers whoever asks: responder 2.
-    pub fn answer_everybody(&self) -> Process {
+    /// In the place of the daemon's socket somebody who has a way of tests/mapper/stranger.py:
+    /// "answers" names responder 2 to whoever asks.
+    pub fn listen(&self, way: &str) -> Process {
         let socket = self.folder.join("aarpd.sock");
-        fs::remove_file(&socket).unwrap();
+        match fs::remove_file(&socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
+            _ => {}
+        }
         let stranger = include_str!("../../../../tests/mapper/stranger.py");
         let command = self.host("client").command(python());
-        let command = command.args(["-c", stranger]).arg(socket).arg("answers");
+        let command = command.args(["-c", stranger]).arg(socket).arg(way);
         let stranger = command.stdin(Stdio::piped()).spawn().unwrap();
         stranger.wait_stdout("listens", PATIENCE).unwrap();
         stranger
@@ -265,16 +269,37 @@ impl Site {
         (out, err)
     }
 
+    /// The same under strace, which is told `more`; and how many times it has dialled the
+    /// daemon.
+    pub fn traced(
+        &self,
+        more: &[&str],
+        program: &Path,
+        pairs: &[(&str, u32)],
+    ) -> (Vec<String>, usize) {
+        let calls = self.folder.join("calls");
+        let strace = self.command("client", Path::new("strace"));
+        let strace = strace.args(["-f", "-qq", "-o"]).arg(&calls).args(more);
+        let said = printed(strace.arg(program), pairs);
+        let calls = fs::read_to_string(calls).unwrap();
+        let is_dial = |line: &&str| line.contains(" connect(") && line.contains("aarpd.sock");
+        (said, calls.lines().filter(is_dial).count())
+    }
+
     /// What tests/c/results.c prints on a host about pairs of an address and a budget.
     pub fn results(&self, host: &str, program: &Path, pairs: &[(&str, u32)]) -> Vec<String> {
-        let arguments = pairs
-            .iter()
-            .flat_map(|(a, budget)| [a.to_string(), budget.to_string()]);
-        let output = self.command(host, program).args(arguments).output();
-        let output = output.unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {error}", output.status);
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().map(str::to_owned).collect()
+        printed(self.command(host, program), pairs)
     }
+}
+
+/// The lines that a command prints about pairs of an address and a budget.
+fn printed(command: Command<'_>, pairs: &[(&str, u32)]) -> Vec<String> {
+    let arguments = pairs
+        .iter()
+        .flat_map(|(a, budget)| [a.to_string(), budget.to_string()]);
+    let output = command.args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", output.status);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(str::to_owned).collect()
 }
