@@ -151,6 +151,13 @@ pub(crate) fn known(settings: &Settings, a: Ipv6Addr, now: Duration) -> Option<M
     Some(judged(settings, a, hit.mapping))
 }
 
+/// Whether what the daemon has said about `a` stands in a table that this process reads,
+/// and that somebody writes: then it is not remembered beside.
+pub(crate) fn is_kept(a: Ipv6Addr, now: Duration) -> bool {
+    let found = || ATTACHED.table().and_then(|table| table.lookup(a, now));
+    life(now).is_any() && found().is_some()
+}
+
 /// Asks the daemon who answers for `a`, for no longer than `budget`, of which `full` is
 /// as much as an answer may take; `anew` if what it knows does not serve.
 pub(crate) fn ask(

@@ -54,7 +54,7 @@ pub struct Mapping {
 }
 
 static DEFAULT: Settings = Settings::DEFAULT;
-/// What this process has found out itself.
+/// What this process has found out itself, or was told where no table keeps it.
 static OWN: MappingTable = MappingTable::new();
 /// The network namespace that table and memory are of.
 static NAMESPACE: OnceLock<Namespace> = OnceLock::new();
@@ -170,7 +170,12 @@ impl Question {
         let times = (self.budget, self.plan.times.budget);
         let interruptible = Interruptible::UnlessRestarted;
         match mapper::ask(self.settings, self.a, times, anew, interruptible) {
-            Told::Mapping(mapping) => self.told(&mapping, Source::Daemon),
+            Told::Mapping(mapping) => {
+                if !mapper::is_kept(self.a, boottime()) {
+                    OWN.store(self.a, mapping);
+                }
+                self.told(&mapping, Source::Daemon)
+            }
             Told::NotYet => Err(self.timed_out()),
             Told::Interrupted => Err(ResolveError::Interrupted(self.a)),
             Told::Nobody if self.settings.daemon.usage == DaemonUse::Require => {

@@ -1,6 +1,7 @@
 //! Whom these programs ask, for how long, and whom they leave alone: the library's order
 //! (docs/adr/0005-aarpd.md).
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use aarp_lab::{Signal, rootless};
@@ -59,5 +60,20 @@ fn a_daemon_that_does_not_serve_is_left_alone_for_a_while() {
             assert_eq!(said[0], format!("0, {}, 4, fine", u(1)), "{way}");
             assert!((1..=most).contains(&dials), "{way}: {dials} times");
         }
+    });
+}
+
+/// What a daemon tells whose table cannot be read is remembered by the program itself.
+#[test]
+fn what_no_table_keeps_is_remembered() {
+    rootless::test(|| {
+        let site = Site::new("");
+        let results = site.compile(&results(), Linked::Shared);
+        let _daemon = site.start();
+        let said = |a| site.results("client", &results, &[(a, WHOLE), (a, 0)]);
+        let by = |sources: [u32; 2]| sources.map(|source| format!("0, {}, {source}, fine", u(1)));
+        assert_eq!(said(A), by([3, 1]));
+        fs::remove_file(site.table()).unwrap();
+        assert_eq!(said("2001:db8:a::54"), by([3, 2]));
     });
 }

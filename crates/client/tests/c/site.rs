@@ -194,11 +194,14 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The daemon's mapping table.
+    pub fn table(&self) -> PathBuf {
+        self.folder.join("table")
+    }
+
     /// As if the daemon had given its last sign of life so long ago.
     pub fn age(&self, age: Duration) {
-        let table = fs::OpenOptions::new()
-            .write(true)
-            .open(self.folder.join("table"));
+        let table = fs::OpenOptions::new().write(true).open(self.table());
         let heartbeat = aarp_sys::clock::boottime().saturating_sub(age);
         let octets = (heartbeat.as_nanos() as u64).to_le_bytes();
         table.unwrap().write_all_at(&octets, 8 * 16).unwrap();
