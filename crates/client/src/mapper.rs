@@ -146,9 +146,25 @@ pub(crate) fn known(settings: &Settings, a: Ipv6Addr, now: Duration) -> Option<M
         return None;
     }
     if hit.is_due {
-        tell(settings, &Message::Used(a));
+        used(settings, a, &hit.mapping);
     }
     Some(judged(settings, a, hit.mapping))
+}
+
+/// Uses that the daemon has been told of: marks of A and of the end of its mapping.
+static TOLD_OF: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+/// A mapping that will soon end is in use. The daemon is told once of each, but for those
+/// that share a place.
+fn used(settings: &Settings, a: Ipv6Addr, mapping: &Mapping) {
+    let address = u128::from(a);
+    let folded = (address >> 64) as u64 ^ (address as u64).rotate_left(29);
+    let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mark = mixed ^ mapping.expiry.as_nanos() as u64;
+    let place = &TOLD_OF[(mixed >> 60) as usize];
+    if place.load(Ordering::Relaxed) != mark && tell(settings, &Message::Used(a)) {
+        place.store(mark, Ordering::Relaxed);
+    }
 }
 
 /// Whether what the daemon has said about `a` stands in a table that this process reads,
@@ -225,11 +241,12 @@ fn is_spoken_to(settings: &Settings, now: Duration) -> bool {
 }
 
 /// Tells the daemon something that it does not answer. Nobody waits for it, and nothing
-/// comes of it here: it may be lost.
-pub(crate) fn tell(settings: &Settings, message: &Message<'_>) {
+/// comes of it here: it may be lost. Whether it was told.
+pub(crate) fn tell(settings: &Settings, message: &Message<'_>) -> bool {
     let now = boottime();
-    if is_spoken_to(settings, now) {
-        let _ = speak(settings, now, |daemon| mapper::tell(daemon, message));
+    is_spoken_to(settings, now) && {
+        let (told, _) = speak(settings, now, |daemon| mapper::tell(daemon, message));
+        told.is_ok()
     }
 }
 

@@ -2,11 +2,12 @@
 //! (docs/adr/0005-aarpd.md).
 
 use std::fs;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use aarp_lab::{Signal, rootless};
+use aarp_lab::{Signal, rootless, wait_until};
 
-use crate::site::{A, Linked, Site, u};
+use crate::site::{A, Linked, PATIENCE, Site, u};
 use crate::{WHOLE, results, stage};
 
 /// Its sign of life is late: it is given a part of the time, and what is left is for the
@@ -75,5 +76,37 @@ fn what_no_table_keeps_is_remembered() {
         assert_eq!(said(A), by([3, 1]));
         fs::remove_file(site.table()).unwrap();
         assert_eq!(said("2001:db8:a::54"), by([3, 2]));
+    });
+}
+
+/// A mapping that will soon end is used again and again: the daemon is told once, and once
+/// more when it holds anew.
+#[test]
+fn use_is_told_once() {
+    rootless::test(|| {
+        let site = Site::new("");
+        let results = site.compile(&results(), Linked::Shared);
+        let daemon = site.start();
+        let other = "2001:db8:a::54";
+        // Who has heard of the other has heard what was said before.
+        let turn = [("wait", 0), (A, 0), (A, 0), (A, 0), (other, 0)];
+        let asked = [[(A, WHOLE)].as_slice(), &turn, &turn].concat();
+        let (process, mut stdin) = site.spawn(&results, &asked);
+        process.wait_stdout("fine\n", PATIENCE).unwrap();
+        daemon.signal(Signal::KILL).unwrap();
+        daemon.wait(PATIENCE).unwrap();
+        let stranger = site.listen("nothing");
+        for turn in 1..=2 {
+            site.is_due(A);
+            writeln!(stdin, "go").unwrap();
+            let is_asked = || Ok(stranger.stdout()?.matches("asked 1\n").count() == turn);
+            wait_until("it has asked", PATIENCE, is_asked).unwrap();
+            let heard = stranger.stdout().unwrap().matches("asked").count();
+            assert_eq!(heard - turn, turn);
+        }
+        assert!(process.wait(PATIENCE).unwrap().success());
+        let said = process.stdout().unwrap();
+        let held = format!("0, {}, 1, fine\n", u(1));
+        assert_eq!(said.matches(&held).count(), 6, "{said}");
     });
 }

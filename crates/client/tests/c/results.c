@@ -1,6 +1,7 @@
 /* Asks about each pair of an address and a budget in milliseconds; one line for each:
  * the result, where to go, who told it, and whether errno stayed as it was. In the place
- * of an address may be `leave`, for a new network namespace, and `return`, to the first. */
+ * of an address may be `leave`, for a new network namespace, and `return`, to the first;
+ * and `wait`, for a line of standard input. */
 #include <aarp.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,7 +15,7 @@ int main(int argc, char **argv)
 {
     struct aarp_mapping mapping;
     struct in6_addr a = IN6ADDR_ANY_INIT;
-    char text[INET6_ADDRSTRLEN];
+    char text[INET6_ADDRSTRLEN], line[8];
     int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int at;
 
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[at], "leave") == 0 && unshare(CLONE_NEWNET) == 0)
             continue;
         if (strcmp(argv[at], "return") == 0 && setns(home, CLONE_NEWNET) == 0)
+            continue;
+        if (strcmp(argv[at], "wait") == 0 && fflush(stdout) == 0 && fgets(line, sizeof line, stdin))
             continue;
         if (inet_pton(AF_INET6, argv[at], &a) != 1)
             return 64;

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Plain, Stdio};
+use std::process::{ChildStdin, Command as Plain, Stdio};
 use std::time::Duration;
 
 use aarp_lab::{Command, Host, HostSpec, Lab, Network, Process};
+
+use aarp_sys::clock::boottime;
 
 use crate::stage::python;
 
@@ -201,10 +203,36 @@ impl Site {
 
     /// As if the daemon had given its last sign of life so long ago.
     pub fn age(&self, age: Duration) {
+        self.gives_sign_of_life(boottime().saturating_sub(age));
+    }
+
+    /// As if the daemon had given, or were to give, its last sign of life then.
+    fn gives_sign_of_life(&self, then: Duration) {
+        self.write(8 * 16, then.as_nanos() as u64);
+    }
+
+    /// Writes a word of the daemon's mapping table.
+    fn write(&self, at: u64, word: u64) {
         let table = fs::OpenOptions::new().write(true).open(self.table());
-        let heartbeat = aarp_sys::clock::boottime().saturating_sub(age);
-        let octets = (heartbeat.as_nanos() as u64).to_le_bytes();
-        table.unwrap().write_all_at(&octets, 8 * 16).unwrap();
+        table
+            .unwrap()
+            .write_all_at(&word.to_le_bytes(), at)
+            .unwrap();
+    }
+
+    /// As if somebody wrote the table for the next hour, in which `a` holds from now on, and
+    /// is due all the time.
+    pub fn is_due(&self, a: &str) {
+        let hour = Duration::from_secs(3600);
+        self.gives_sign_of_life(boottime() + hour);
+        let octets = fs::read(self.table()).unwrap();
+        let a: Ipv6Addr = a.parse().unwrap();
+        let mut slots = octets[4096..].chunks(64);
+        let slot = slots.position(|slot| slot[8..24] == a.octets());
+        let slot = 4096 + 64 * slot.unwrap() as u64;
+        self.write(slot + 56, (hour.as_millis() as u64) << 32);
+        let expiry = boottime() + hour - Duration::from_secs(1);
+        self.write(slot + 40, expiry.as_nanos() as u64);
     }
 
     /// Serves on every address of responder `n`, or on one alone: says who it is.
@@ -272,6 +300,16 @@ impl Site {
         (out, err)
     }
 
+    /// The same, where it has been started and its standard input is a pipe.
+    pub fn spawn(&self, program: &Path, pairs: &[(&str, u32)]) -> (Process, ChildStdin) {
+        // Its own time is longer than any that the table will tell of.
+        let command = self.command("client", program).env("AARP_TTL", "10h");
+        let command = command.args(arguments(pairs)).stdin(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let stdin = process.take_stdin().unwrap();
+        (process, stdin)
+    }
+
     /// The same under strace, which is told `more`; and how many times it has dialled the
     /// daemon.
     pub fn traced(
@@ -295,12 +333,14 @@ impl Site {
     }
 }
 
+fn arguments(pairs: &[(&str, u32)]) -> Vec<String> {
+    let words = |(a, budget): &(&str, u32)| [a.to_string(), budget.to_string()];
+    pairs.iter().flat_map(words).collect()
+}
+
 /// The lines that a command prints about pairs of an address and a budget.
 fn printed(command: Command<'_>, pairs: &[(&str, u32)]) -> Vec<String> {
-    let arguments = pairs
-        .iter()
-        .flat_map(|(a, budget)| [a.to_string(), budget.to_string()]);
-    let output = command.args(arguments).output().unwrap();
+    let output = command.args(arguments(pairs)).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", output.status);
     let lines = String::from_utf8(output.stdout).unwrap();
