@@ -9,7 +9,7 @@ use aarp_core::settings::{DaemonUse, Settings};
 use aarp_core::table::TableView;
 use aarp_sys::clock::boottime;
 use aarp_sys::daemon::{SOCKET, TABLE, at, is_too_old, judged, told, trusted};
-use aarp_sys::interrupt::Interruptible;
+use aarp_sys::interrupt::{AllHeld, Interruptible};
 use aarp_sys::mapper::{self, Daemon, DaemonError, Reply, Waiting};
 use aarp_sys::table::{AttachError, Attachment};
 use aarp_wire::mapper::{Asked, Message};
@@ -98,6 +98,8 @@ fn table(settings: &Settings, now: Duration) -> Option<TableView<'static>> {
 /// Reads the table that is found first, of those whose daemon lives; where none does, of
 /// the others.
 fn attach(settings: &Settings) -> Result<(), AttachError> {
+    // A handler may jump out of here.
+    let _signals = AllHeld::hold().map_err(AttachError::Open)?;
     match attach_within(settings, SIGN_OF_LIFE) {
         Err(AttachError::Silent(_)) => attach_within(settings, Duration::MAX),
         attached => attached,

@@ -23,7 +23,13 @@ fn example() -> PathBuf {
 }
 
 fn results() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/results.c")
+    source("results.c")
+}
+
+/// A program of this folder.
+fn source(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
+    folder.join(name)
 }
 
 #[test]

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aarp_lab::{Signal, rootless, wait_until};
 
 use crate::site::{A, Linked, PATIENCE, Site, u};
-use crate::{WHOLE, results, stage};
+use crate::{WHOLE, results, source, stage};
 
 /// Its sign of life is late: it is given a part of the time, and what is left is for the
 /// network.
@@ -108,5 +109,28 @@ fn use_is_told_once() {
         let said = process.stdout().unwrap();
         let held = format!("0, {}, 1, fine\n", u(1));
         assert_eq!(said.matches(&held).count(), 6, "{said}");
+    });
+}
+
+/// A signal comes while the table is open, and its handler jumps out of the question:
+/// nothing stays open.
+#[test]
+fn a_handler_that_does_not_return_leaves_no_table_open() {
+    if !stage::has(&["strace"]) {
+        return;
+    }
+    rootless::test(|| {
+        let site = Site::new("");
+        let [results, jumps] =
+            [results(), source("jumps.c")].map(|source| site.compile(&source, Linked::Shared));
+        let _daemon = site.start();
+        site.results("client", &results, &[(A, WHOLE)]);
+        let strace = site.command("client", Path::new("strace")).arg("-qq");
+        let strace = strace.args(["-o", "/dev/null", "-e", "trace=openat", "-P"]);
+        let strace = strace.arg(site.table());
+        let strace = strace.args(["-e", "inject=openat:signal=SIGUSR1:when=1"]);
+        let output = strace.arg(jumps).arg(A).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said, "jumped 1, left 0, told by 1\n");
     });
 }
