@@ -11,10 +11,11 @@ use aarp_core::settings::{DaemonUse, Settings};
 use aarp_core::table::Namespace;
 use aarp_sys::ask::{self, Inquiry};
 use aarp_sys::clock::boottime;
-use aarp_sys::interrupt::Interruptible;
+use aarp_sys::interrupt::{AllHeld, Interruptible};
 use aarp_sys::memory::leak_changed;
 use aarp_sys::route::Origin;
 use aarp_sys::settings::{OwnEnvironment, load};
+use aarp_sys::syscall::Errno;
 use aarp_sys::table::namespace;
 use aarp_wire::mapper::{Failure, Message};
 
@@ -124,16 +125,20 @@ fn settings() -> Result<&'static Settings, ResolveError> {
     if let Some(settings) = SETTINGS.get() {
         return Ok(settings);
     }
+    let system = |call, Errno(errno)| ResolveError::System {
+        a: Ipv6Addr::UNSPECIFIED,
+        call,
+        errno,
+    };
+    // A handler may jump out of here, and leave a file open; or a cell that is for ever being
+    // set, for which the next caller would wait.
+    let _signals = AllHeld::hold().map_err(|errno| system("rt_sigprocmask", errno))?;
     #[allow(clippy::result_large_err)] // As the function is that reads it.
     let read = leak_changed(&DEFAULT, |settings| load(settings, &OwnEnvironment));
     match read {
         Ok(Ok(settings)) => Ok(SETTINGS.get_or_init(|| settings)),
         Ok(Err(error)) => Err(ResolveError::Settings(Box::new(error))),
-        Err(errno) => Err(ResolveError::System {
-            a: Ipv6Addr::UNSPECIFIED,
-            call: "mmap",
-            errno: errno.0,
-        }),
+        Err(errno) => Err(system("mmap", errno)),
     }
 }
 

@@ -112,10 +112,10 @@ fn use_is_told_once() {
     });
 }
 
-/// A signal comes while the table is open, and its handler jumps out of the question:
-/// nothing stays open.
+/// A signal comes while a file is open, and its handler jumps out of the question: nothing
+/// stays open.
 #[test]
-fn a_handler_that_does_not_return_leaves_no_table_open() {
+fn a_handler_that_does_not_return_leaves_nothing_open() {
     if !stage::has(&["strace"]) {
         return;
     }
@@ -125,12 +125,14 @@ fn a_handler_that_does_not_return_leaves_no_table_open() {
             [results(), source("jumps.c")].map(|source| site.compile(&source, Linked::Shared));
         let _daemon = site.start();
         site.results("client", &results, &[(A, WHOLE)]);
-        let strace = site.command("client", Path::new("strace")).arg("-qq");
-        let strace = strace.args(["-o", "/dev/null", "-e", "trace=openat", "-P"]);
-        let strace = strace.arg(site.table());
-        let strace = strace.args(["-e", "inject=openat:signal=SIGUSR1:when=1"]);
-        let output = strace.arg(jumps).arg(A).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said, "jumped 1, left 0, told by 1\n");
+        for file in [site.table(), site.config()] {
+            let strace = site.command("client", Path::new("strace")).arg("-qq");
+            let strace = strace.args(["-o", "/dev/null", "-e", "trace=openat", "-P"]);
+            let strace = strace.arg(&file);
+            let strace = strace.args(["-e", "inject=openat:signal=SIGUSR1:when=1"]);
+            let output = strace.arg(&jumps).arg(A).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(said, "jumped 1, left 0, told by 1\n", "{}", file.display());
+        }
     });
 }

@@ -133,7 +133,7 @@ impl Site {
     pub fn start(&self) -> Process {
         let command = self.host("client").command(stage().join("bin/aarpd"));
         let command = command.args(["run", "--config"]);
-        let daemon = command.arg(self.folder.join("aarp.toml")).spawn().unwrap();
+        let daemon = command.arg(self.config()).spawn().unwrap();
         daemon.wait_stderr("serves ", PATIENCE).unwrap();
         daemon
     }
@@ -194,6 +194,11 @@ impl Site {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {error}", output.status);
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("aarp.toml")
     }
 
     /// The daemon's mapping table.
@@ -284,7 +289,7 @@ impl Site {
         let command = self.host(host).command(program);
         command
             .env("LD_LIBRARY_PATH", stage().join("lib"))
-            .env("AARP_CONFIG", self.folder.join("aarp.toml"))
+            .env("AARP_CONFIG", self.config())
             .env("XDG_CONFIG_HOME", &self.folder)
             .limit(2 * PATIENCE)
     }
