@@ -6,15 +6,16 @@ use std::time::Duration;
 use aarp_core::accept::{Verdict, judge_address, judge_routes};
 use aarp_core::echo::Echo;
 use aarp_core::probing::{Ignored, Incoming, MESSAGE_MAX, Meaning};
-use aarp_core::resolution::{AnyMethod, METHODS, RANKING, Rank, Resolution, Schedule, Step};
-use aarp_core::settings::Settings;
+use aarp_core::resolution::{AnyMethod, METHODS, RANKING, Rank, Resolution, Schedule};
+use aarp_core::settings::{Methods, Retransmits, Settings};
 use aarp_core::unreach::Unreach;
 use aarp_wire::icmpv6::EchoRepr;
 use aarp_wire::probe::{Method, Payload};
 use aarp_wire::route::{RouteRepr, RouteType};
 
-use crate::mapper::{Action, Mapper, Probe, Start, Unasked};
-use crate::questions::{Asked, Phase};
+use crate::mapper::{Action, Limits, Mapper, Probe, Start, Unasked};
+use crate::questions::Phase;
+use crate::rounds::{Round, Step};
 
 impl Mapper<'_> {
     /// Begins a question, as [`Action::Begin`] has asked for.
@@ -22,17 +23,46 @@ impl Mapper<'_> {
         let Some(open) = self.questions.get(a) else {
             return;
         };
-        if open.phase != Phase::Beginning {
+        let further = open.further();
+        if further.is_none() && open.phase != Phase::Beginning {
             return;
         }
-        let to_a = match judge_route(&self.settings, start.route) {
-            Ok(to_a) => to_a,
-            Err(unasked) => return self.give_up(a, unasked),
+        let schedule = match further {
+            Some(deadline) => Schedule {
+                began: now,
+                budget: deadline.saturating_sub(now),
+                retransmit: Retransmits::NONE,
+            },
+            None => Schedule {
+                began: now,
+                // Who asks may have less: its answer is there when it asks again.
+                budget: open.plan.times.budget,
+                retransmit: open.plan.times.retransmit,
+            },
         };
+        let round = self.round(a, open.plan.methods, &schedule, start);
+        match (round, further) {
+            (Ok(round), None) => self.questions.begin(a, round, now),
+            (Ok(round), Some(_)) => self.questions.go_on(a, round),
+            (Err(unasked), None) => return self.give_up(a, unasked),
+            (Err(_), Some(_)) => self.questions.put_off(a),
+        }
+        self.drive(a, now);
+    }
+
+    /// Probes by all methods that are wanted and that there are sockets for.
+    fn round(
+        &self,
+        a: Ipv6Addr,
+        wanted: Methods,
+        schedule: &Schedule,
+        start: &Start,
+    ) -> Result<Round, Unasked> {
+        let to_a = judge_route(&self.settings, start.route)?;
         let mut nonces = [None; METHODS];
         let mut methods = [None; METHODS];
         for (rank, method) in RANKING.into_iter().enumerate() {
-            if !open.plan.methods.contains(method) || !start.methods.contains(method) {
+            if !wanted.contains(method) || !start.methods.contains(method) {
                 continue;
             }
             let mut nonce = [0; 16];
@@ -51,35 +81,24 @@ impl Mapper<'_> {
             methods[rank] = Some((method, nonce));
         }
         if nonces.iter().all(Option::is_none) {
-            let wanted = !open.plan.methods.is_empty();
-            return self.give_up(
-                a,
-                if wanted {
-                    Unasked::NotPermitted
-                } else {
-                    Unasked::Policy
-                },
-            );
+            return Err(match wanted.is_empty() {
+                true => Unasked::Policy,
+                false => Unasked::NotPermitted,
+            });
         }
-        let schedule = Schedule {
-            began: now,
-            // Who asks may have less: its answer is there when it asks again.
-            budget: open.plan.times.budget,
-            retransmit: open.plan.times.retransmit,
-        };
-        let asked = Asked {
-            resolution: Box::new(Resolution::new(a, &schedule, methods)),
+        Ok(Round {
+            resolution: Resolution::new(a, schedule, methods),
             to_a,
             nonces,
-            refused: None,
-        };
-        self.questions.begin(a, asked, now);
-        self.drive(a, now);
+        })
     }
 
     /// Something of the system failed on the way to begin a question.
     pub fn not_begun(&mut self, a: Ipv6Addr) {
-        self.give_up(a, Unasked::System);
+        match self.questions.get(a) {
+            Some(open) if open.further().is_some() => self.questions.put_off(a),
+            _ => self.give_up(a, Unasked::System),
+        }
     }
 
     /// Nobody can be asked: who waits is told so. Nothing is remembered.
@@ -97,17 +116,34 @@ impl Mapper<'_> {
             let Some(open) = self.questions.get_mut(a) else {
                 return;
             };
+            let (lane, in_doubt) = (open.lane, open.doubted_at.is_some());
             let Some(asked) = &mut open.asked else {
                 return;
             };
-            let rank = match asked.resolution.step(now) {
-                Step::Send(rank) => rank,
+            let (round, rank) = match asked.step(now, in_doubt) {
+                Step::Send(round, rank) => (round, rank),
+                Step::Further => {
+                    // What would have to wait for its turn is left to those who do.
+                    let at_once = Limits {
+                        patience: Duration::ZERO,
+                        ..self.limits
+                    };
+                    if self.paces.reserve(&at_once, lane, a, now).is_some() {
+                        asked.await_further();
+                        self.actions.push_back(Action::Begin(a));
+                    } else {
+                        asked.put_off();
+                    }
+                    continue;
+                }
                 Step::Wait(until) => return self.questions.wake(a, Some(until)),
                 Step::Over => return self.conclude(a, now),
             };
-            let (is_first, lane) = (asked.resolution.sent() == 0, open.lane);
+            asked.note_sent(now);
+            let resolution = &mut asked.round_mut(round).resolution;
+            let is_first = resolution.sent() == 0;
             let mut message = [0; MESSAGE_MAX];
-            let length = asked.resolution.emit(rank, now, &mut message).len();
+            let length = resolution.emit(rank, now, &mut message).len();
             let port = match RANKING[rank] {
                 Method::Echo => 0,
                 Method::Unreach => self.settings.unreach_port,
@@ -134,7 +170,7 @@ impl Mapper<'_> {
             && open.phase == Phase::Asking
             && let Some(asked) = &mut open.asked
         {
-            asked.resolution.abandon(rank);
+            asked.abandon(rank);
             self.drive(a, now);
         }
     }
@@ -169,18 +205,19 @@ impl Mapper<'_> {
         let open = self.questions.get_mut(a).ok_or(Ignored::Destination)?;
         let phase = open.phase;
         let asked = open.asked.as_mut().ok_or(Ignored::Destination)?;
-        let attempt = match asked.resolution.examine(rank, incoming)? {
-            Meaning::Answer(attempt) => attempt,
-            Meaning::Undelivered(_) => {
+        let (number, attempt) = match asked.examine(rank, incoming)? {
+            (number, Meaning::Answer(attempt)) => (number, attempt),
+            (_, Meaning::Undelivered(_)) => {
                 if phase == Phase::Asking {
                     self.drive(a, now);
                 }
                 return Ok(());
             }
         };
+        let round = asked.round_mut(number);
         let verdict = judge_address(&self.settings, a, source)
-            .unwrap_or_else(|| judge_routes(&self.settings, Some(asked.to_a), route(source)));
-        asked.resolution.hear(rank, attempt, source, verdict, now);
+            .unwrap_or_else(|| judge_routes(&self.settings, Some(round.to_a), route(source)));
+        round.resolution.hear(rank, attempt, source, verdict, now);
         let mut refused = Ok(());
         if let Verdict::Refused(refusal) = verdict {
             asked.refused = Some((source, refusal));

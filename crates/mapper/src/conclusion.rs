@@ -20,7 +20,7 @@ use crate::users::User;
 /// How often in a row a U that is in use may not answer before it is given up.
 const TRIES: u8 = 3;
 /// How soon A is asked again when a U that was doubted has not answered.
-const DOUBT_PAUSE: Duration = Duration::from_millis(500);
+const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 /// What is less is left to the end of the mapping.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// For how long an answer is taken that comes too late.
@@ -42,9 +42,9 @@ impl Mapper<'_> {
             Ok(interest) => plan(&self.settings, a, interest, Patience::Blocking).times,
             Err(bypass) => return self.give_up(a, unasked_for(bypass)),
         };
-        let (answer, rank) = asked.resolution.answer(now, budget);
+        let (answer, rank) = asked.answer(now, budget);
         let answer = self.judged(a, answer);
-        let (refused, sent) = (asked.refused, asked.resolution.sent());
+        let (refused, sent) = (asked.refused, asked.sent());
         let previous = self.known(a);
         let pinned = previous.filter(|entry| entry.mapping.state == State::Pinned);
         self.count(&answer);

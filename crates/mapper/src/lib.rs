@@ -15,7 +15,8 @@
 //!   about `prefixes` alone ([`users`]).
 //! * What only users who are not root have asked about takes a bounded part of the table.
 //! * A mapping that is used is asked again before its end; one that is not ends.
-//! * Who says that a U has failed makes A be asked again, and nobody forget anything.
+//! * Who says that a U has failed makes A be asked again, every 200 ms until somebody
+//!   answers, and nobody forget anything.
 #![forbid(unsafe_code)]
 
 mod asking;
@@ -29,6 +30,7 @@ pub mod pace;
 mod permit;
 mod questions;
 mod requests;
+mod rounds;
 pub mod sockets;
 mod sweep;
 pub mod users;

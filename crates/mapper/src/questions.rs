@@ -5,15 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use aarp_core::accept::Refusal;
 use aarp_core::policy::Plan;
-use aarp_core::resolution::Resolution;
 use aarp_wire::probe::Nonce;
-use aarp_wire::route::RouteRepr;
 
 use crate::conclusion::DOUBT_AGAIN;
 use crate::mapper::{Asker, Limits};
 use crate::pace::Lane;
+use crate::rounds::{Asked, Round};
 use crate::users::User;
 
 /// Why A is asked.
@@ -91,20 +89,12 @@ pub(crate) struct Open {
     pub(crate) again: Option<User>,
     /// How often it was asked without an answer.
     pub(crate) tries: u8,
+    /// Since when somebody says that U has failed.
+    pub(crate) doubted_at: Option<Duration>,
     /// Since probes were on their way.
     pub(crate) asked: Option<Asked>,
     /// When something is to be done about it.
     wake: Option<Duration>,
-}
-
-/// Probes on their way.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) resolution: Box<Resolution>,
-    pub(crate) to_a: RouteRepr,
-    pub(crate) nonces: [Option<Nonce>; aarp_core::resolution::METHODS],
-    /// The last source that was refused, and why.
-    pub(crate) refused: Option<(Ipv6Addr, Refusal)>,
 }
 
 impl Open {
@@ -113,6 +103,12 @@ impl Open {
     pub(crate) fn doubted_until(&self) -> Option<Duration> {
         let is_over = self.phase.is_over() && self.why == Why::Doubt;
         is_over.then(|| self.began + DOUBT_AGAIN)
+    }
+
+    /// The end of the time of a further round, if the caller is to begin one.
+    pub(crate) fn further(&self) -> Option<Duration> {
+        let asked = self.asked.as_ref()?;
+        asked.further().filter(|_| self.phase == Phase::Asking)
     }
 
     /// Whether it is too soon to doubt A again.
@@ -132,6 +128,7 @@ impl Open {
             began: now,
             again: None,
             tries: 0,
+            doubted_at: (why == Why::Doubt).then_some(now),
             asked: None,
             wake: None,
         }
@@ -319,23 +316,52 @@ impl Questions {
         waiters
     }
 
-    /// Takes note that probes leave with these nonces.
-    pub(crate) fn begin(&mut self, a: Ipv6Addr, asked: Asked, now: Duration) {
-        self.forget_nonces(a);
+    /// Takes note that probes leave. Where A is in doubt, answers to the try before count
+    /// on: it is but a moment ago.
+    pub(crate) fn begin(&mut self, a: Ipv6Addr, round: Round, now: Duration) {
         let Some(open) = self.by_a.get_mut(&a) else {
             return;
         };
-        for nonce in asked.nonces.iter().flatten() {
+        for nonce in round.nonces.iter().flatten() {
             self.by_nonce.insert(*nonce, a);
         }
+        let deadline = now + open.plan.times.budget;
+        let outdated = match &mut open.asked {
+            Some(asked) if open.doubted_at.is_some() => asked.again(round, deadline),
+            asked => {
+                let before = asked.replace(Asked::new(round, deadline));
+                before.map_or_else(Vec::new, |before| before.nonces().copied().collect())
+            }
+        };
         open.phase = Phase::Asking;
         open.began = now;
-        open.asked = Some(asked);
+        for nonce in outdated {
+            self.by_nonce.remove(&nonce);
+        }
+    }
+
+    /// Takes note that probes of a further round leave.
+    pub(crate) fn go_on(&mut self, a: Ipv6Addr, round: Round) {
+        let asked = self.by_a.get_mut(&a).and_then(|open| open.asked.as_mut());
+        if let Some(asked) = asked {
+            for nonce in round.nonces.iter().flatten() {
+                self.by_nonce.insert(*nonce, a);
+            }
+            asked.add(round);
+        }
+    }
+
+    /// A further round cannot begin now.
+    pub(crate) fn put_off(&mut self, a: Ipv6Addr) {
+        let asked = self.by_a.get_mut(&a).and_then(|open| open.asked.as_mut());
+        if let Some(later) = asked.map(Asked::put_off) {
+            self.wake_sooner(a, later);
+        }
     }
 
     fn forget_nonces(&mut self, a: Ipv6Addr) {
         let asked = self.by_a.get_mut(&a).and_then(|open| open.asked.take());
-        for nonce in asked.iter().flat_map(|asked| asked.nonces.iter().flatten()) {
+        for nonce in asked.iter().flat_map(Asked::nonces) {
             self.by_nonce.remove(nonce);
         }
     }

@@ -2,6 +2,7 @@
 
 mod askers;
 mod changes;
+mod doubts;
 mod invariants;
 mod refreshes;
 mod world;

@@ -8,7 +8,7 @@ use super::world::*;
 use crate::pace::Rate;
 use crate::{Asker, Event, Failed, Limits, Unasked, User, Why};
 
-fn learned() -> World {
+pub(super) fn learned() -> World {
     let mut world = World::new(PREFIXES, Limits::default());
     world.answers.insert(a(0), (u(0), ms(10)));
     world.ask(1, User::Own, a(0));
@@ -105,7 +105,7 @@ fn one_lost_refresh_is_no_matter() {
     assert_eq!(world.events.len(), 1);
 }
 
-fn failed(u: std::net::Ipv6Addr) -> Failed {
+pub(super) fn failed(u: std::net::Ipv6Addr) -> Failed {
     Failed {
         a: a(0),
         u,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use aarp_core::config::{TOKENS, end_token, read_document};
 use aarp_core::mapping::Mapping;
-use aarp_core::probing::Incoming;
+use aarp_core::probing::{IcmpError, Incoming};
 use aarp_core::settings::{Layer, Methods, Settings};
 use aarp_core::table::{
     Entry, HEADER_WORDS, Identity, Namespace, SLOT_WORDS, TableWriter, slots_for,
 };
-use aarp_wire::icmpv6::{EchoKind, EchoRepr};
+use aarp_wire::icmpv6::{DESTINATION_UNREACHABLE, EchoKind, EchoRepr};
 use aarp_wire::route::{RouteRepr, RouteType};
 
 use crate::{Action, Asker, Event, Limits, Mapper, Probe, Reply, Start, User};
@@ -60,6 +60,8 @@ struct InFlight {
     rank: usize,
     octets: Vec<u8>,
     source: Ipv6Addr,
+    /// It is an error about what was sent there, which the octets are.
+    about: Option<Ipv6Addr>,
 }
 
 pub(super) struct World {
@@ -67,6 +69,8 @@ pub(super) struct World {
     pub(super) now: Duration,
     /// Who answers for A, and after what time; nobody where there is no line.
     pub(super) answers: HashMap<Ipv6Addr, (Ipv6Addr, Duration)>,
+    /// After what time a router says that A cannot be reached, where nobody answers.
+    pub(super) rejects: HashMap<Ipv6Addr, Duration>,
     /// Routes that are not the default route.
     pub(super) routes: HashMap<Ipv6Addr, Option<RouteRepr>>,
     pub(super) sockets: Methods,
@@ -102,6 +106,7 @@ impl World {
             mapper: Mapper::new(Box::leak(Box::new(table)), settings(text), limits),
             now: BEGIN,
             answers: HashMap::new(),
+            rejects: HashMap::new(),
             routes: HashMap::new(),
             sockets: Methods::ECHO,
             in_flight: BTreeMap::new(),
@@ -137,8 +142,11 @@ impl World {
                 }
                 Action::Send(probe) => {
                     self.sent.push((self.now, probe));
-                    if let Some((source, rtt)) = self.answers.get(&probe.to).copied() {
-                        self.reply(&probe, source, rtt);
+                    let rejected = self.rejects.get(&probe.to).copied();
+                    match (self.answers.get(&probe.to).copied(), rejected) {
+                        (Some((source, rtt)), _) => self.reply(&probe, source, rtt),
+                        (None, Some(rtt)) => self.reject(&probe, rtt),
+                        (None, None) => {}
                     }
                 }
                 Action::Tell(asker, reply) => self.told.push((self.now, asker, reply)),
@@ -170,12 +178,28 @@ impl World {
         source: Ipv6Addr,
         after: Duration,
     ) {
-        self.count += 1;
         let in_flight = InFlight {
             rank,
             octets,
             source,
+            about: None,
         };
+        self.send(in_flight, after);
+    }
+
+    /// Has a router say that a probe cannot be delivered.
+    fn reject(&mut self, probe: &Probe, after: Duration) {
+        let in_flight = InFlight {
+            rank: probe.rank,
+            octets: probe.message().to_vec(),
+            source: ip("2001:db8:1::1"),
+            about: Some(probe.to),
+        };
+        self.send(in_flight, after);
+    }
+
+    fn send(&mut self, in_flight: InFlight, after: Duration) {
+        self.count += 1;
         self.in_flight
             .insert((self.now + after, self.count), in_flight);
     }
@@ -197,7 +221,16 @@ impl World {
                 let came = entry.remove();
                 let routes = self.routes.clone();
                 let route = |to| *routes.get(&to).unwrap_or(&Some(DEFAULT_ROUTE));
-                let incoming = Incoming::Message(&came.octets);
+                let incoming = match came.about {
+                    None => Incoming::Message(&came.octets),
+                    Some(destination) => Incoming::Error(IcmpError {
+                        message_type: DESTINATION_UNREACHABLE,
+                        code: 0,
+                        destination,
+                        port: 0,
+                        quote: &came.octets,
+                    }),
+                };
                 self.mapper
                     .hear(came.rank, &incoming, came.source, self.now, route);
             }

@@ -1,0 +1,152 @@
+//! How often a doubted A is asked, and for how long its U is kept.
+
+use std::time::Duration;
+
+use super::refreshes::{failed, learned};
+use super::world::*;
+use crate::pace::Rate;
+use crate::{Limits, Reply, Unasked, User};
+
+/// When probes have left since then, in milliseconds.
+fn sent_since(world: &World, since: Duration) -> Vec<u128> {
+    let times = world.sent.iter().map(|(at, _)| *at);
+    let times = times.filter(|at| *at >= since);
+    times.map(|at| (at - since).as_millis()).collect()
+}
+
+/// A world where somebody says now that the U of A has failed, and nobody answers for A.
+fn doubted() -> (World, Duration) {
+    let mut world = learned();
+    world.run(ms(1000));
+    world.answers.clear();
+    let since = world.now;
+    world.mapper.failed(User::Own, &failed(u(0)), since);
+    (world, since)
+}
+
+/// Once, and again a tenth of a second after its time is over.
+const ASKED: [u128; 12] = [
+    0, 100, 300, 500, 700, 900, 1100, 1200, 1400, 1600, 1800, 2000,
+];
+
+#[test]
+fn a_doubted_address_is_asked_every_fifth_of_a_second() {
+    let (mut world, since) = doubted();
+    world.run(ms(2100));
+    assert_eq!(sent_since(&world, since), ASKED);
+    assert_eq!(world.look(a(0)), Some(u(0)));
+    // So it is where a router says each time that it cannot be reached; and as soon as that
+    // has come of the last probe it is asked anew.
+    let (mut world, since) = doubted();
+    world.rejects.insert(a(0), ms(10));
+    world.run(ms(2000));
+    let expected = [
+        0, 100, 300, 500, 700, 900, 1010, 1110, 1310, 1510, 1710, 1910,
+    ];
+    assert_eq!(sent_since(&world, since), expected);
+    assert_eq!(world.look(a(0)), Some(u(0)));
+}
+
+/// Wherever in that time routing finds the next responder.
+#[test]
+fn who_answers_after_a_death_is_known_a_fifth_of_a_second_later() {
+    for after in (0..2000).step_by(70) {
+        let (mut world, since) = doubted();
+        world.run(ms(after));
+        world.answers.insert(a(0), (u(1), ms(10)));
+        world.run(ms(200 + 10));
+        assert_eq!(world.look(a(0)), Some(u(1)), "{after}");
+        assert!(world.now - since >= ms(after));
+    }
+}
+
+#[test]
+fn a_doubt_has_no_more_probes_than_are_remembered() {
+    let config = format!("{PREFIXES}[times]\nbudget=\"60s\"\n");
+    let mut world = World::new(&config, Limits::default());
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(1, User::Own, a(0));
+    world.run(ms(1000));
+    world.answers.clear();
+    let since = world.now;
+    world.mapper.failed(User::Own, &failed(u(0)), since);
+    world.run(ms(30_000));
+    let sent = sent_since(&world, since);
+    assert_eq!((sent.len(), sent.last()), (3 + 24, Some(&5100)));
+}
+
+/// The way to A takes longer than a question has time.
+#[test]
+fn an_answer_to_the_try_before_counts() {
+    let (mut world, since) = doubted();
+    world.answers.insert(a(0), (u(1), ms(1350)));
+    world.run(ms(1349));
+    assert_eq!(world.look(a(0)), Some(u(0)));
+    world.run(ms(1));
+    let entry = world.known(a(0)).unwrap();
+    assert_eq!((entry.mapping.u, entry.mapping.rtt), (u(1), ms(1350)));
+    assert_eq!(sent_since(&world, since), ASKED[..8]);
+    // Answers to the others are no forgeries, for another budget.
+    world.run(ms(999));
+    assert_eq!(world.mapper.counters().forged(), 0);
+    assert_eq!(world.look(a(0)), Some(u(1)));
+}
+
+/// This host has no route for a moment: neither is that an answer.
+#[test]
+fn a_probe_that_cannot_leave_is_put_off() {
+    let (mut world, since) = doubted();
+    world.run(ms(400));
+    world.routes.insert(a(0), None);
+    world.run(ms(250));
+    world.routes.clear();
+    world.run(ms(350));
+    assert_eq!(sent_since(&world, since), [0, 100, 300, 700, 900]);
+    assert_eq!(world.look(a(0)), Some(u(0)));
+}
+
+/// However many are in doubt, there are no more probes than the pace permits, and nobody
+/// who asks has to wait for those.
+#[test]
+fn doubts_keep_to_the_pace() {
+    let limits = Limits {
+        site: Rate::new(100, 10),
+        user: Rate::new(1000, 1000),
+        ..Limits::default()
+    };
+    let config = format!("{PREFIXES}[times]\nretransmit=[\"990ms\"]\n");
+    let mut world = World::new(&config, limits);
+    for n in 0..40 {
+        world.answers.insert(a(n), (u(0), ms(1)));
+        world.ask(n.into(), User::Own, a(n));
+        world.run(ms(20));
+    }
+    world.run(ms(1000));
+    world.answers.clear();
+    let since = world.now;
+    for n in 0..40 {
+        let failed = crate::Failed {
+            a: a(n),
+            ..failed(u(0))
+        };
+        world.mapper.failed(User::Own, &failed, world.now);
+    }
+    // Until the first is asked a second time there is nothing but turns.
+    world.run(ms(900));
+    let sent = sent_since(&world, since);
+    assert!(sent.len() > 40 && sent.len() <= 10 + 90, "{}", sent.len());
+    for (n, from) in sent.iter().enumerate() {
+        let within = sent[n..].iter().filter(|at| **at - from <= 100).count();
+        assert!(within <= 10 + 10 + 1, "{within} from {from}");
+    }
+    // A program asks about another one.
+    world.answers.insert(a(100), (u(1), ms(1)));
+    let asked = world.now;
+    world.ask(1000, User::Own, a(100));
+    world.run(ms(30));
+    let told = world.told.iter().find(|(_, asker, _)| asker.client == 1000);
+    let (at, _, reply) = told.unwrap();
+    assert!(matches!(reply, Reply::Mapping(_, mapping) if mapping.u == u(1)));
+    assert!(*at - asked <= ms(21), "{:?}", *at - asked);
+    assert_eq!(world.mapper.counters().refused[Unasked::Busy as usize], 0);
+}
