@@ -107,7 +107,13 @@ impl Mapper<'_> {
             self.refuse(waiter, a, unasked);
         }
         self.questions.remove(a);
-        self.forget_outdated(a);
+        // That this host cannot ask says nothing about who answers.
+        if !matches!(
+            unasked,
+            Unasked::Busy | Unasked::System | Unasked::NotPermitted
+        ) {
+            self.forget_outdated(a);
+        }
     }
 
     /// Sends what is due of a question, or ends it.

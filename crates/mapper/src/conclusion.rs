@@ -19,6 +19,9 @@ use crate::users::User;
 
 /// How often in a row a U that is in use may not answer before it is given up.
 const TRIES: u8 = 3;
+/// For how long a doubted U is kept at the least, whatever says that A cannot be reached: a
+/// router may say so to every probe at once, until routing has found another way.
+const DOUBT_MIN: Duration = Duration::from_secs(3);
 /// How soon A is asked again when a U that was doubted has not answered.
 const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 /// What is less is left to the end of the mapping.
@@ -35,7 +38,8 @@ impl Mapper<'_> {
             return;
         };
         let Some(asked) = &open.asked else { return };
-        let (why, user, tries, began) = (open.why, open.user, open.tries, open.began);
+        let (why, user, began) = (open.why, open.user, open.began);
+        let (tries, doubted_at) = (open.tries.saturating_add(1), open.doubted_at);
         let budget = open.plan.times.budget;
         // The configuration may have become another since it was asked.
         let times = match interest(&self.settings, a) {
@@ -44,25 +48,28 @@ impl Mapper<'_> {
         };
         let (answer, rank) = asked.answer(now, budget);
         let answer = self.judged(a, answer);
-        let (refused, sent) = (asked.refused, asked.sent());
+        let (refused, sent, further_at) = (asked.refused, asked.sent(), asked.further_at());
         let previous = self.known(a);
         let pinned = previous.filter(|entry| entry.mapping.state == State::Pinned);
         self.count(&answer);
         let is_answered = matches!(answer, Answer::Pinned { .. } | Answer::Direct { .. });
-        if !is_answered
-            && let Some(entry) = pinned.filter(|entry| self.is_fresh(entry, now))
-            && let Some(pause) = pause(why, tries, entry.mapping.expiry - now)
-        {
-            // Nobody forgets U yet.
-            self.tell_all(a, entry.mapping);
-            if let Some(open) = self.questions.get_mut(a) {
-                open.tries += 1;
-                open.phase = Phase::Pausing;
-            }
-            return self.questions.wake(a, Some(now + pause));
-        }
         let known = previous.map(|entry| entry.mapping);
         let mapping = Mapping::after(answer, a, RANKING[rank], known.as_ref(), &times, now);
+        if !is_answered && let Some(entry) = pinned {
+            let held = Some(entry.mapping).filter(|_| self.is_fresh(&entry, now));
+            let left = held.map_or(Duration::ZERO, |held| held.expiry - now);
+            if let Some(pause) = pause(tries, left, doubted_at, now) {
+                // However soon it was over: there is no probe sooner than in the schedule.
+                let again = doubted_at.map_or(now, |_| further_at).max(now + pause);
+                // Nobody forgets U yet.
+                self.tell_all(a, held.unwrap_or(mapping));
+                if let Some(open) = self.questions.get_mut(a) {
+                    open.tries = tries;
+                    open.phase = Phase::Pausing;
+                }
+                return self.questions.wake(a, Some(again));
+            }
+        }
         let used = match (why, previous) {
             (Why::Epoch, Some(entry)) => entry.used,
             _ => u32::try_from(now.as_secs()).unwrap_or(u32::MAX),
@@ -203,11 +210,17 @@ impl Mapper<'_> {
 }
 
 /// When A is asked again whose U has not answered, while the mapping still holds for
-/// `left`; `None` when that was the last time.
-fn pause(why: Why, tries: u8, left: Duration) -> Option<Duration> {
-    let pause = match why {
-        Why::Doubt => DOUBT_PAUSE,
-        _ => left / 3,
-    };
-    (tries + 1 < TRIES && PAUSE_MIN <= pause && pause < left).then_some(pause)
+/// `left`; `None` when that was the last time. A doubt outlasts the mapping: how it ends is
+/// for A to say.
+fn pause(
+    tries: u8,
+    left: Duration,
+    doubted_at: Option<Duration>,
+    now: Duration,
+) -> Option<Duration> {
+    let is_last = tries >= TRIES;
+    match doubted_at {
+        Some(since) => (!is_last || now < since + DOUBT_MIN).then_some(DOUBT_PAUSE),
+        None => Some(left / 3).filter(|pause| !is_last && PAUSE_MIN <= *pause),
+    }
 }

@@ -102,6 +102,11 @@ impl Asked {
         self.is_beginning.then_some(self.deadline)
     }
 
+    /// When the next probe of a doubt may leave.
+    pub(crate) fn further_at(&self) -> Duration {
+        self.further_at
+    }
+
     pub(crate) fn round_mut(&mut self, number: usize) -> &mut Round {
         &mut self.rounds[number]
     }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use aarp_core::mapping::State;
+
 use super::refreshes::{failed, learned};
 use super::world::*;
 use crate::pace::Rate;
-use crate::{Limits, Reply, Unasked, User};
+use crate::{Cause, Event, Limits, Reply, Unasked, User};
 
 /// When probes have left since then, in milliseconds.
 fn sent_since(world: &World, since: Duration) -> Vec<u128> {
@@ -35,15 +37,11 @@ fn a_doubted_address_is_asked_every_fifth_of_a_second() {
     world.run(ms(2100));
     assert_eq!(sent_since(&world, since), ASKED);
     assert_eq!(world.look(a(0)), Some(u(0)));
-    // So it is where a router says each time that it cannot be reached; and as soon as that
-    // has come of the last probe it is asked anew.
+    // So it is where a router says each time, at once, that it cannot be reached.
     let (mut world, since) = doubted();
     world.rejects.insert(a(0), ms(10));
-    world.run(ms(2000));
-    let expected = [
-        0, 100, 300, 500, 700, 900, 1010, 1110, 1310, 1510, 1710, 1910,
-    ];
-    assert_eq!(sent_since(&world, since), expected);
+    world.run(ms(2100));
+    assert_eq!(sent_since(&world, since), ASKED);
     assert_eq!(world.look(a(0)), Some(u(0)));
 }
 
@@ -149,4 +147,118 @@ fn doubts_keep_to_the_pace() {
     assert!(matches!(reply, Reply::Mapping(_, mapping) if mapping.u == u(1)));
     assert!(*at - asked <= ms(21), "{:?}", *at - asked);
     assert_eq!(world.mapper.counters().refused[Unasked::Busy as usize], 0);
+}
+
+fn is_gone(world: &World) -> Option<Duration> {
+    let gone = |event: &Event| matches!(event, Event::Gone { .. });
+    let mut events = world.events.iter().filter(|(_, event)| gone(event));
+    events.next().map(|(at, _)| *at)
+}
+
+/// A router says at once, each time, that A cannot be reached.
+#[test]
+fn nobody_is_gone_by_how_fast_errors_come() {
+    // With so small a budget each try has one probe, and is over when that comes back.
+    let hasty = format!("{PREFIXES}[times]\nbudget=\"100ms\"\nretransmit=[]\n");
+    for (config, tries) in [(PREFIXES, 3), (&hasty, 16)] {
+        for rejected in [true, false] {
+            let mut world = World::new(config, Limits::default());
+            world.answers.insert(a(0), (u(0), ms(10)));
+            world.ask(1, User::Own, a(0));
+            world.run(ms(1000));
+            let since = world.now;
+            world.answers.clear();
+            if rejected {
+                world.rejects.insert(a(0), ms(10));
+            }
+            world.mapper.failed(User::Own, &failed(u(0)), since);
+            world.run(ms(2999));
+            assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(0)), None));
+            world.run(ms(2000));
+            let gone = is_gone(&world).unwrap();
+            assert!((ms(3000)..=ms(3200)).contains(&(gone - since)), "{gone:?}");
+            assert_eq!(world.found(a(0)).unwrap().state, State::Unanswered);
+            if rejected {
+                assert_eq!(world.mapper.counters().unanswered, tries);
+            }
+        }
+    }
+}
+
+/// Whoever answers within that time is the next, and the U before was never gone.
+#[test]
+fn a_doubt_outlasts_its_mapping() {
+    let mut world = learned();
+    world.run(ms(59_000));
+    world.answers.clear();
+    world.rejects.insert(a(0), ms(10));
+    let since = world.now;
+    world.mapper.failed(User::Own, &failed(u(0)), since);
+    world.run(ms(1500));
+    // Programs ask: they hear that nobody answers.
+    assert_eq!(world.found(a(0)), None);
+    world.ask(2, User::Own, a(0));
+    world.run(ms(1000));
+    let [Reply::Mapping(_, mapping)] = world.replies(2)[..] else {
+        panic!("{:?}", world.replies(2));
+    };
+    assert_eq!(
+        (mapping.state, is_gone(&world)),
+        (State::Unanswered, None),
+        "and nobody believes it"
+    );
+    world.answers.insert(a(0), (u(1), ms(10)));
+    world.run(ms(220));
+    assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(1)), None));
+    assert_eq!(world.mapper.counters().changes, 1);
+}
+
+/// There is no turn for it: that says nothing about U.
+#[test]
+fn nobody_is_gone_because_we_are_busy() {
+    // In doubt: U is kept, and asked about when there is a turn again.
+    let seldom = Rate {
+        interval: ms(20_000),
+        burst: 2,
+    };
+    let limits = Limits {
+        total: seldom,
+        ..Limits::default()
+    };
+    let mut world = World::new(PREFIXES, limits);
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(1, User::Own, a(0));
+    world.run(ms(1000));
+    world.answers.clear();
+    let since = world.now;
+    world.mapper.failed(User::Own, &failed(u(0)), since);
+    world.run(ms(18_000));
+    assert_eq!(sent_since(&world, since), [0, 100, 300]);
+    assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(0)), None));
+    world.answers.insert(a(0), (u(1), ms(10)));
+    world.run(ms(2000));
+    assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(1)), None));
+
+    // A new epoch, and no turn for what was being asked.
+    let limits = Limits {
+        total: Rate::new(1, 1),
+        ..Limits::default()
+    };
+    let mut world = World::new(PREFIXES, limits);
+    world.answers.insert(a(0), (u(0), ms(10)));
+    world.ask(1, User::Own, a(0));
+    world.run(ms(2000));
+    world.answers.insert(a(0), (u(1), ms(500)));
+    world.mapper.failed(User::Own, &failed(u(0)), world.now);
+    world.run(ms(10));
+    let before = world.sent.len();
+    world.mapper.begin_epoch(Cause::Routes, world.now);
+    assert_eq!(world.mapper.open(), (0, 0), "there is none");
+    world.run(ms(1));
+    assert_eq!((world.found(a(0)), is_gone(&world)), (None, None));
+    // It is asked when there is one, and the story goes on.
+    world.run(ms(3000));
+    assert!(world.sent.len() > before);
+    assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(1)), None));
+    assert_eq!(world.mapper.counters().changes, 1);
 }
