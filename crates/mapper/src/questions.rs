@@ -105,6 +105,12 @@ impl Open {
         is_over.then(|| self.began + DOUBT_AGAIN)
     }
 
+    /// Somebody says, while it is asked, that U has failed.
+    pub(crate) fn doubt(&mut self, now: Duration) {
+        self.why = Why::Doubt;
+        self.doubted_at.get_or_insert(now);
+    }
+
     /// The end of the time of a further round, if the caller is to begin one.
     pub(crate) fn further(&self) -> Option<Duration> {
         let asked = self.asked.as_ref()?;

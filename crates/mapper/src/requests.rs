@@ -150,7 +150,10 @@ impl Mapper<'_> {
             // Its answer is about to come, and tells of whoever answers now.
             Some(open) if !open.phase.is_over() => {
                 let was_doubted = open.why == Why::Doubt;
-                open.why = Why::Doubt;
+                open.doubt(now);
+                if open.phase == Phase::Asking {
+                    self.drive(a, now);
+                }
                 self.hurry(a, now);
                 !was_doubted
             }

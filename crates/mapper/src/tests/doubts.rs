@@ -262,3 +262,38 @@ fn nobody_is_gone_because_we_are_busy() {
     assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(1)), None));
     assert_eq!(world.mapper.counters().changes, 1);
 }
+
+/// A program says that U has failed while A is being asked because it is used: that question
+/// is one of doubt from then on.
+#[test]
+fn a_failure_extends_a_question_that_is_asked() {
+    for (after, expected) in [
+        (0, ASKED.to_vec()),
+        (250, ASKED.to_vec()),
+        // At once, where the last probe left longer ago than a fifth of a second.
+        (
+            850,
+            vec![
+                0, 100, 300, 850, 1100, 1200, 1400, 1600, 1800, 2000, 2200, 2300, 2500, 2700,
+            ],
+        ),
+    ] {
+        let mut world = learned();
+        world.run(ms(50_000));
+        world.answers.clear();
+        let since = world.now;
+        assert_eq!(world.look(a(0)), Some(u(0)));
+        world.run(ms(after));
+        world.mapper.failed(User::Own, &failed(u(0)), world.now);
+        world.run(ms(2000));
+        let sent = sent_since(&world, since);
+        let first: Vec<_> = sent.into_iter().take(expected.len()).collect();
+        assert_eq!(first, expected, "{after}");
+        // Since then it is kept for three seconds, and no longer than that takes.
+        world.run(ms(999));
+        assert_eq!((world.look(a(0)), is_gone(&world)), (Some(u(0)), None));
+        world.run(ms(1100));
+        assert!(is_gone(&world).is_some(), "{after}");
+        assert_eq!(world.mapper.counters().doubts, 1);
+    }
+}
