@@ -14,6 +14,8 @@ mod claim;
 mod create;
 #[cfg(feature = "std")]
 mod lock;
+#[cfg(feature = "std")]
+mod old;
 
 #[cfg(feature = "std")]
 pub use claim::{Claim, create};

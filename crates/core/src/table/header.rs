@@ -20,9 +20,22 @@ const ENTRY_SIZE: u64 = 8 * SLOT_WORDS as u64;
 /// Words of the header that have a meaning; the rest of the page is zero.
 pub(super) const FIELDS: usize = 24;
 
+/// Where in the file of a table of any version the eight octets stand that are zero until it
+/// is retired: so one daemon retires what another version of it has left.
+pub const RETIRED_AT: u64 = 8 * field::RETIRED as u64;
+
+/// Whether a file that begins with these octets is a table, of whatever version: the last of
+/// them may change.
+#[must_use]
+pub fn is_of_any_version(magic: [u8; 8]) -> bool {
+    magic[..7] == MAGIC.to_le_bytes()[..7]
+}
+
 /// Words of the header. Those of the first line of the cache never change, those of the
 /// second seldom, and the third is no reader's of mappings.
 mod field {
+    /// Its place, and those of the version and of what retires it, are the same in all
+    /// versions there will be.
     pub(super) const MAGIC: usize = 0;
     /// Version in the lower half, octets of a slot in the upper.
     pub(super) const VERSION: usize = 1;

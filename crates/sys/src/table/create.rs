@@ -8,11 +8,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aarp_core::table::{Identity, Invalid, TableView, TableWriter, retire, size_of_slots};
+use aarp_core::table::{Identity, Invalid, TableWriter, size_of_slots};
 
 use super::claim::Judge;
 use super::lock::{Lock, is_at};
-use super::{AttachError, Mapping, boot, is_ours, namespace};
+use super::old::Old;
+use super::{AttachError, Mapping, boot, namespace};
 use crate::clock::boottime;
 use crate::process::random;
 use crate::syscall::Errno;
@@ -187,8 +188,7 @@ pub(super) fn make(
     // Who sees that it is retired finds the new one.
     if let Some(old) = old {
         // It was one when it was opened; what it is by now is no matter.
-        let _ = retire(old.words());
-        old.unmap();
+        old.retire();
     }
     let table = OwnTable {
         writer,
@@ -238,7 +238,7 @@ fn collapse(mapping: &Mapping) {
     let _ = unsafe { libc::madvise(start.cast(), octets, libc::MADV_COLLAPSE) };
 }
 
-fn map(file: &File, trusted: &[u32]) -> Result<Mapping, AttachError> {
+pub(super) fn map(file: &File, trusted: &[u32]) -> Result<Mapping, AttachError> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     Mapping::of(file.as_raw_fd(), trusted, protection)
 }
@@ -249,7 +249,7 @@ fn fill(
     options: &Options<'_>,
     mapping: Mapping,
     judge: Judge<'_>,
-) -> Result<(TableWriter<'static>, Previous, Option<Mapping>), CreateError> {
+) -> Result<(TableWriter<'static>, Previous, Option<Old>), CreateError> {
     let unknown = |operation| {
         move |errno: Errno| {
             let source = io::Error::from_raw_os_error(errno.0);
@@ -274,60 +274,12 @@ fn fill(
     let invalid =
         |invalid: Invalid| CreateError::call("format", options.path, io::Error::other(invalid));
     let mut writer = TableWriter::format(mapping.words(), &identity, now).map_err(invalid)?;
-    let (previous, old) = match old(options) {
-        Ok(old) => match old.open() {
-            Ok(table) => (
-                take_over(&mut writer, &table, (options, judge), now),
-                Some(old),
-            ),
-            Err(error) => {
-                old.unmap();
-                (Previous::Refused(error), None)
-            }
-        },
+    let (previous, old) = match Old::open(options) {
+        Ok(old) => (old.take_over(&mut writer, (options, judge), now), Some(old)),
         Err(AttachError::Absent) => (Previous::None, None),
         Err(error) => (Previous::Refused(error), None),
     };
     Ok((writer, previous, old))
-}
-
-/// The table that is there, mapped for writing.
-fn old(options: &Options<'_>) -> Result<Mapping, AttachError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(options.path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOENT) => AttachError::Absent,
-            Some(libc::ELOOP) => AttachError::Link,
-            Some(libc::EISDIR) => AttachError::Kind,
-            other => AttachError::Open(Errno(other.unwrap_or(libc::EIO))),
-        })?;
-    map(&file, options.trusted)
-}
-
-fn take_over(
-    writer: &mut TableWriter<'_>,
-    old: &TableView<'_>,
-    (options, judge): (&Options<'_>, Judge<'_>),
-    now: Duration,
-) -> Previous {
-    if let Err(error) = is_ours(old) {
-        return Previous::Refused(error);
-    }
-    let epoch = old.header().epoch();
-    for entry in old.entries(0..old.slots()) {
-        let lasts = entry.mapping.expiry.saturating_sub(now);
-        if entry.is_fresh(epoch, now)
-            && lasts <= options.longest
-            && let Some(mut entry) = judge(&entry)
-        {
-            entry.epoch = writer.view().header().epoch() as u8;
-            writer.store_entry(&entry, now);
-        }
-    }
-    Previous::Taken(writer.len())
 }
 
 /// When this process was started, in clock ticks since boot; 0 where it cannot be told.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod files;
+mod successors;
 mod surroundings;
 mod writers;
 
