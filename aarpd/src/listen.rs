@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aarp_host::failure::{Failure, code};
@@ -14,6 +14,8 @@ use rustix::net::{
 };
 use rustix::process::{Pid, test_kill_process};
 
+use crate::folder::with_umask;
+
 /// How many may wait to be let in.
 const BACKLOG: i32 = 1024;
 
@@ -21,8 +23,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
-    /// Its name, where it is ours to remove.
-    path: Option<PathBuf>,
+    /// Its name, where it is ours to remove, and what stands there then.
+    path: Option<(PathBuf, (u64, u64))>,
     /// The network namespace that is served, where the kernel tells.
     namespace: Option<u64>,
 }
@@ -56,20 +58,21 @@ impl Listener {
         };
         make_room(path)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let mode = if private { 0o600 } else { 0o666 };
         let open = || -> Result<OwnedFd, Errno> {
             let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-            bind(&socket, &SocketAddrUnix::new(path)?)?;
+            let address = SocketAddrUnix::new(path)?;
+            // It has its mode from the beginning: nothing is done by a name that may be
+            // another file's by then.
+            with_umask(!mode & 0o777, || bind(&socket, &address))?;
             Ok(socket)
         };
         let socket = open().map_err(|error| named("make the socket")(error.into()))?;
-        let mode = if private { 0o600 } else { 0o666 };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-            .map_err(named("set the mode of"))?;
-        // Not before everybody may come whom its mode lets in.
+        let made = identity(path).map_err(named("look at"))?;
         listen(&socket, BACKLOG).map_err(|error| named("listen on")(error.into()))?;
         Ok(Self {
             socket,
-            path: Some(path.to_owned()),
+            path: Some((path.to_owned(), made)),
             namespace: own_namespace()?,
         })
     }
@@ -95,6 +98,12 @@ impl Listener {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// By what a file is known, whatever its name: no link is followed.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// The network namespace of this process, by a socket of its own: that of the service
@@ -156,8 +165,10 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Somebody else may have removed it.
+        if let Some((path, made)) = &self.path
+            // Somebody else may have removed it, and another daemon made its own.
+            && identity(path).is_ok_and(|there| there == *made)
+        {
             let _ = std::fs::remove_file(path);
         }
     }

@@ -14,6 +14,7 @@ mod client;
 mod clients;
 mod configuration;
 mod exporter;
+mod folder;
 mod listen;
 mod metrics;
 mod notify;

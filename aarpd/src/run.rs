@@ -1,8 +1,6 @@
 //! `aarpd run`: from the configuration to a serving daemon, and back.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aarp_core::relay::Limit;
@@ -26,7 +24,7 @@ use crate::notify::Notify;
 use crate::prober::Prober;
 use crate::serve::{Daemon, READERS};
 use crate::watch::{Routes, Sleep};
-use crate::{Place, say};
+use crate::{Place, folder, say};
 
 /// Descriptors that are enough for every connection there may be.
 const DESCRIPTORS: u64 = 8192;
@@ -40,11 +38,11 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
     let routes = Routes::open()?;
     let prober = Prober::open()?;
     prober.require(configuration.resolve.methods.or(Methods::ECHO))?;
+    let trusted: Vec<u32> = [0, me].into_iter().chain(configuration.user).collect();
     for path in [&configuration.table, &configuration.socket] {
-        make_folder(path, place.user_daemon)?;
+        folder::make(path, place.user_daemon, &trusted)?;
     }
     let mode = if place.user_daemon { 0o600 } else { 0o644 };
-    let trusted: Vec<u32> = [0, me].into_iter().chain(configuration.user).collect();
     let options = Options {
         path: &configuration.table,
         capacity: configuration.daemon.entries as usize,
@@ -204,24 +202,4 @@ fn is_trusted(configuration: &Configuration, place: &Place, me: u32) -> Result<(
         ),
     };
     Err(Failure::new(code::CONFIGURATION, message))
-}
-
-/// Makes the folder of a file, but not those above it: for everybody to look into, or for
-/// its own user alone.
-fn make_folder(path: &Path, private: bool) -> Result<(), Failure> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    let mode = if private { 0o700 } else { 0o755 };
-    let made = std::fs::create_dir(folder).and_then(|()| {
-        // Whatever the umask.
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode))
-    });
-    match made {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            let operation = format!("make the folder {}", folder.display());
-            Err(Failure::system(&operation, error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -330,7 +330,7 @@ fn a_file_system_without_room_is_named() {
         // Seen by the commands of this host alone.
         let run = site.run.display();
         let script = format!(
-            "mount -t tmpfs -o size=1m tmpfs {run} && exec {} run --run-dir {run} --config {}",
+            "mount -t tmpfs -o size=1m,mode=755 tmpfs {run} && exec {} run --run-dir {run} --config {}",
             env!("CARGO_BIN_EXE_aarpd"),
             site.config.display()
         );
@@ -344,6 +344,40 @@ fn a_file_system_without_room_is_named() {
             said.contains("no room for the table's 8392704 octets"),
             "{said}"
         );
+    });
+}
+
+/// Whoever may write to the folder may put anything in the place of what programs trust.
+#[test]
+fn a_folder_that_others_may_write_to_is_refused() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        std::fs::create_dir(&site.run).unwrap();
+        for mode in [0o777, 0o1777, 0o775] {
+            let open = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&site.run, open).unwrap();
+            let (status, said) = ended(&site.spawn(&[]));
+            assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
+            let line = format!("the folder {}: others may write there", site.run.display());
+            assert!(said.contains(&line), "{said}");
+            assert_eq!(std::fs::read_dir(&site.run).unwrap().count(), 0);
+        }
+        std::fs::remove_dir(&site.run).unwrap();
+        // Whatever the umask, and nothing is done by name afterwards.
+        let daemon = site
+            .host()
+            .command("sh")
+            .args(["-c", "umask 077; exec \"$0\" \"$@\""]);
+        let daemon = daemon
+            .arg(env!("CARGO_BIN_EXE_aarpd"))
+            .args(["run", "--run-dir"]);
+        let daemon = daemon.arg(&site.run).arg("--config").arg(&site.config);
+        let daemon = daemon.spawn().unwrap();
+        serves(&daemon);
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&site.run), 0o755);
+        assert_eq!((mode(&site.socket()), mode(&site.table())), (0o666, 0o644));
+        assert_eq!(site.connect().u(A), u(1));
     });
 }
 

@@ -195,6 +195,20 @@ fn who_reads_all_the_time_is_told_to_wait() {
     });
 }
 
+/// A folder of another user's is no place for what programs are to trust.
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    with_users(|site| {
+        std::fs::create_dir(&site.run).unwrap();
+        std::os::unix::fs::chown(&site.run, Some(65533), None).unwrap();
+        let daemon = site.spawn(&[]);
+        assert_eq!(daemon.wait(PATIENCE).unwrap().code(), Some(78));
+        let said = daemon.stderr().unwrap();
+        assert!(said.contains("run: belongs to user 65533"), "{said}");
+        assert_eq!(std::fs::read_dir(&site.run).unwrap().count(), 0);
+    });
+}
+
 /// What a user has put in the place of the table is not gone on with.
 #[test]
 fn a_table_of_another_user_is_not_taken_over() {
