@@ -12,7 +12,7 @@ use aarp_host::signals::Signals;
 use aarp_mapper::{Limits, Mapper, permitted};
 use aarp_sys::clock::boottime;
 use aarp_sys::process::overflow_user;
-use aarp_sys::table::{Claim, CreateError, Created, Options, Previous, namespace};
+use aarp_sys::table::{Claim, CreateError, Created, Options, Previous, Tenure, namespace};
 use rustix::event::epoll;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
@@ -66,7 +66,7 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
     let served = serve(
         place,
         &configuration,
-        (&mut table, previous),
+        (table.parts(), previous),
         (signals, routes, prober),
         (ways, trusted),
     );
@@ -111,10 +111,13 @@ impl Ways {
     }
 }
 
+/// The table, and the right to write it.
+type Writing<'t> = (&'t mut TableWriter<'static>, &'t mut Tenure);
+
 fn serve(
     place: &Place,
     configuration: &Configuration,
-    (table, previous): (&mut TableWriter<'static>, Previous),
+    ((table, tenure), previous): (Writing<'_>, Previous),
     (signals, routes, prober): (Signals, Routes, Prober),
     (ways, own): (Ways, Vec<u32>),
 ) -> Result<(), Failure> {
@@ -139,6 +142,7 @@ fn serve(
         place,
         configuration,
         mapper,
+        tenure,
         prober,
         signals,
         routes,

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use aarp_core::mapping::State;
 use aarp_core::relay::Limit;
 use aarp_host::alarm::Alarm;
-use aarp_host::failure::Failure;
+use aarp_host::failure::{Failure, code};
 use aarp_host::signals::{Signals, Wanted};
 use aarp_mapper::sockets::Sockets;
 use aarp_mapper::{Action, Cause, Changed, Mapper, User};
 use aarp_sys::clock::boottime;
+use aarp_sys::table::{CreateError, Renewed, Tenure};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
@@ -54,6 +55,7 @@ pub(crate) struct Daemon<'t> {
     pub(crate) place: &'t Place,
     pub(crate) configuration: &'t Configuration,
     pub(crate) mapper: Mapper<'t>,
+    pub(crate) tenure: &'t mut Tenure,
     pub(crate) prober: Prober,
     pub(crate) signals: Signals,
     pub(crate) routes: Routes,
@@ -89,7 +91,7 @@ impl Daemon<'_> {
         self.notify.ready(&line);
         let mut events = Vec::with_capacity(256);
         loop {
-            self.keep_up(boottime());
+            self.keep_up(boottime())?;
             self.act();
             self.set_alarm()?;
             events.clear();
@@ -169,7 +171,7 @@ impl Daemon<'_> {
     }
 
     /// What is due by the clock.
-    fn keep_up(&mut self, now: Duration) {
+    fn keep_up(&mut self, now: Duration) -> Result<(), Failure> {
         if self.sleep.is_over() {
             self.mapper.begin_epoch(Cause::Resume, now);
         }
@@ -185,11 +187,29 @@ impl Daemon<'_> {
             self.beat = now + every;
             self.mapper.table_mut().beat(now);
             self.notify.alive();
+            self.stay()?;
         }
         self.served.deaf += self.clients.let_deaf_go(now);
         if let Some(exporter) = &mut self.exporter {
             exporter.expire(now);
         }
+        Ok(())
+    }
+
+    /// Looks whether its place is still its own: somebody may have removed its lock file, and
+    /// then there may be another daemon, which is the one that programs find.
+    fn stay(&mut self) -> Result<(), Failure> {
+        let table = self.configuration.table.display();
+        match self.tenure.renew() {
+            Ok(Renewed::Unchanged) => {}
+            Ok(Renewed::Anew) => say(&format!("{table}.lock was removed; it is made anew")),
+            Err(error @ CreateError::Held { .. }) => {
+                let message = format!("{error}; this one stops");
+                return Err(Failure::new(code::UNAVAILABLE, message));
+            }
+            Err(error) => self.complain(&error.to_string()),
+        }
+        Ok(())
     }
 
     /// Does what the mapper wants done.

@@ -381,6 +381,43 @@ fn a_folder_that_others_may_write_to_is_refused() {
     });
 }
 
+/// Somebody tidies up: what is still there is enough to keep a second one out, and what the
+/// first finds missing it makes anew, or gives way.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn what_somebody_removes_lets_no_second_daemon_write_the_table() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        let lock = site.run.join("table.lock");
+        let first = site.start();
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::remove_file(site.socket()).unwrap();
+        let (status, said) = ended(&site.spawn(&[]));
+        assert_eq!((status, said.lines().count()), (Some(69), 1), "{said}");
+        assert!(said.contains("another process writes this table"), "{said}");
+        first
+            .wait_stderr("table.lock was removed; it is made anew", PATIENCE)
+            .unwrap();
+        assert!(lock.exists());
+        // Everything is gone, and another one serves: this one is nobody's any more.
+        for name in ["table", "table.lock"] {
+            std::fs::remove_file(site.run.join(name)).unwrap();
+        }
+        let second = site.start();
+        let (status, said) = ended(&first);
+        assert_eq!(status, Some(69), "{said}");
+        assert!(said.contains("another process writes this table"), "{said}");
+        assert!(said.contains("this one stops"), "{said}");
+        let there: Vec<bool> = [lock, site.socket(), site.table()]
+            .iter()
+            .map(|path| path.exists())
+            .collect();
+        assert_eq!(there, [true; 3]);
+        assert_eq!(site.connect().u(A), u(1));
+        assert!(second.try_wait().unwrap().is_none());
+    });
+}
+
 #[test]
 fn the_service_manager_is_told() {
     rootless::test(|| {

@@ -21,6 +21,8 @@ mod old;
 pub use claim::{Claim, create};
 #[cfg(feature = "std")]
 pub use create::{CreateError, Created, Options, OwnTable, Previous};
+#[cfg(feature = "std")]
+pub use lock::{Renewed, Tenure};
 
 use core::fmt;
 use core::mem::MaybeUninit;

@@ -24,6 +24,9 @@ pub(super) const FIELDS: usize = 24;
 /// is retired: so one daemon retires what another version of it has left.
 pub const RETIRED_AT: u64 = 8 * field::RETIRED as u64;
 
+/// Where in the file the number of the process stands that writes the table.
+pub const WRITER_AT: u64 = 8 * field::WRITER_PID as u64;
+
 /// Whether a file that begins with these octets is a table, of whatever version: the last of
 /// them may change.
 #[must_use]

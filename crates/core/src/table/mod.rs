@@ -30,7 +30,7 @@ mod view;
 mod writer;
 
 pub use entry::Entry;
-pub use header::{Header, Identity, Invalid, Namespace, RETIRED_AT, is_of_any_version};
+pub use header::{Header, Identity, Invalid, Namespace, RETIRED_AT, WRITER_AT, is_of_any_version};
 pub use view::{Hit, TableView};
 pub use writer::{Stored, TableWriter, retire};
 

@@ -4,7 +4,7 @@
 use aarp_core::table::{Entry, slots_for};
 
 use super::create::{CreateError, Created, Options, beside, make};
-use super::lock::Lock;
+use super::lock::{Lock, Tenure, writer_of};
 
 /// Makes an empty table, takes over what is fresh in the one that is there, and takes
 /// its place. The folder must be there.
@@ -37,12 +37,19 @@ impl<'o> Claim<'o> {
         let capacity = options.capacity;
         let slots = slots_for(capacity).ok_or(CreateError::Capacity(capacity))?;
         let lock = Lock::take(beside(options.path, ".lock"))?;
-        let lock = Some(lock);
-        Ok(Self {
+        let claim = Self {
             options,
             slots,
-            lock,
-        })
+            lock: Some(lock),
+        };
+        // Somebody may have removed the lock file of who writes the table.
+        match writer_of(options.path) {
+            None => Ok(claim),
+            Some(pid) => Err(CreateError::Held {
+                path: options.path.to_owned(),
+                pid,
+            }),
+        }
     }
 
     /// Makes the table as [`create`] does, and takes over what `judge` makes of each
@@ -52,7 +59,7 @@ impl<'o> Claim<'o> {
     /// Why not.
     pub fn create(mut self, judge: Judge<'_>) -> Result<Created, CreateError> {
         let (mut table, previous) = make(self.options, self.slots, judge)?;
-        table.lock = self.lock.take();
+        table.tenure = Tenure::of(self.lock.take());
         Ok(Created { table, previous })
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aarp_core::table::{Identity, Invalid, TableWriter, size_of_slots};
 
 use super::claim::Judge;
-use super::lock::{Lock, is_at};
+use super::lock::{Tenure, hold, is_at};
 use super::old::Old;
 use super::{AttachError, Mapping, boot, namespace};
 use crate::clock::boottime;
@@ -114,7 +114,7 @@ pub struct OwnTable {
     file: File,
     path: PathBuf,
     /// Which nobody else has for as long as this writes.
-    pub(super) lock: Option<Lock>,
+    pub(super) tenure: Tenure,
 }
 
 impl Deref for OwnTable {
@@ -166,6 +166,7 @@ pub(super) fn make(
         .open(&unfinished)
         .map_err(|error| failed("make", error))?;
     let mut guard = Unfinished(Some(&unfinished));
+    hold(&file).map_err(|error| failed("lock", error))?;
     reserve(&file, &unfinished, size_of_slots(slots))?;
     let mapping = map_own(&file).map_err(|error| failed("map", error))?;
     collapse(&mapping);
@@ -195,7 +196,7 @@ pub(super) fn make(
         mapping,
         file,
         path: options.path.to_owned(),
-        lock: None,
+        tenure: Tenure::of(None),
     };
     Ok((table, previous))
 }
@@ -299,6 +300,11 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl OwnTable {
+    /// The table for its writer, and the right to write it.
+    pub fn parts(&mut self) -> (&mut TableWriter<'static>, &mut Tenure) {
+        (&mut self.writer, &mut self.tenure)
+    }
+
     /// Ends the table: nobody is to use what nobody keeps fresh. Readers are told, and
     /// its files are removed, unless somebody has put another in its place.
     ///
@@ -310,9 +316,7 @@ impl OwnTable {
         if is_at(&self.file, &self.path).map_err(failed)? {
             std::fs::remove_file(&self.path).map_err(failed)?;
         }
-        if let Some(lock) = self.lock.take() {
-            lock.remove();
-        }
+        self.tenure.end();
         Ok(())
     }
 }

@@ -1,10 +1,13 @@
-//! One writer for one table: a lock file beside it.
+//! One writer for one table: a lock file beside it, which nobody else may open; and a
+//! lock on the table's own file, for the case that somebody removes the other.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use aarp_core::table::WRITER_AT;
 
 use super::create::CreateError;
 
@@ -15,7 +18,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -48,7 +51,7 @@ impl Lock {
             let written = file
                 .set_len(0)
                 .and_then(|()| writeln!(file, "{}", std::process::id()));
-            let lock = Self { path, _file: file };
+            let lock = Self { path, file };
             return match written {
                 Ok(()) => Ok(lock),
                 Err(source) => {
@@ -63,11 +66,101 @@ impl Lock {
         )))
     }
 
-    /// Removes the file, and lets others take the lock.
+    /// Whether it is the one that others find.
+    fn is_there(&self) -> io::Result<bool> {
+        is_at(&self.file, &self.path)
+    }
+
+    /// Removes the file, unless it is another's by now, and lets others take the lock.
     pub(super) fn remove(self) {
         // Where it cannot be removed it stays, and is no obstacle.
-        let _ = std::fs::remove_file(&self.path);
+        if self.is_there().unwrap_or(false) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// The right to write a table, for as long as this lives.
+#[derive(Debug)]
+pub struct Tenure(Option<Lock>);
+
+/// What became of the lock file of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// Nothing.
+    Unchanged,
+    /// Somebody had removed it, and it was made anew.
+    Anew,
+}
+
+impl Tenure {
+    pub(super) fn of(lock: Option<Lock>) -> Self {
+        Self(lock)
+    }
+
+    /// Looks whether the lock file is still there, and makes it anew where somebody has
+    /// removed it.
+    ///
+    /// # Errors
+    /// [`CreateError::Held`] where another process has taken the lock meanwhile: the table is
+    /// no longer for this one to write; and what else is in the way.
+    pub fn renew(&mut self) -> Result<Renewed, CreateError> {
+        let Some(lock) = &self.0 else {
+            return Ok(Renewed::Unchanged);
+        };
+        let path = lock.path.clone();
+        let is_there = lock.is_there();
+        if is_there.map_err(|source| CreateError::call("look for", &path, source))? {
+            return Ok(Renewed::Unchanged);
+        }
+        self.0 = Some(Lock::take(path)?);
+        Ok(Renewed::Anew)
+    }
+
+    pub(super) fn end(&mut self) {
+        if let Some(lock) = self.0.take() {
+            lock.remove();
+        }
+    }
+}
+
+fn whole(kind: i32) -> libc::flock {
+    // SAFETY: numbers, of which zero stands for the whole file, and for no process.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
+}
+
+/// Locks the file of a table that nobody has seen yet, until it is closed. Whoever may only
+/// read it cannot have that lock, nor be in its way.
+pub(super) fn hold(file: &File) -> io::Result<()> {
+    let lock = whole(libc::F_WRLCK);
+    // SAFETY: the structure is read.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether another process writes the table at `path`, by the lock on its file; and which,
+/// as the table tells.
+pub(super) fn writer_of(path: &Path) -> Option<Option<u32>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .ok()?;
+    // In the way of a lock for reading is one for writing alone.
+    let mut lock = whole(libc::F_RDLCK);
+    // SAFETY: the structure is read and written.
+    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    if asked != 0 || lock.l_type == libc::F_UNLCK as libc::c_short {
+        return None;
+    }
+    let mut pid = [0; 4];
+    let is_told = file.read_exact_at(&mut pid, WRITER_AT).is_ok();
+    Some(is_told.then(|| u32::from_ne_bytes(pid)))
 }
 
 /// Whether `path` still names the file that is open.
