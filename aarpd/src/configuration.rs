@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aarp_core::settings::{Settings as Resolve, Times};
 use aarp_host::failure::{Failure, code};
+use aarp_sys::process::overflow_user;
 use aarp_sys::settings::{SYSTEM_FILE, Variables, load};
 
 use crate::Place;
@@ -51,6 +52,14 @@ impl Configuration {
         let daemon = settings::read(&text).map_err(|error| bad(error.of(&named).to_string()))?;
         let user = match daemon.user.as_deref().map(uid_of) {
             None => None,
+            // Many services may run as that, and each could flush the table and read without
+            // a limit; and no program trusts what belongs to it.
+            Some(Some(uid)) if uid != 0 && uid == overflow_user() => {
+                let problem = "expected a user that no other service has";
+                let which = format!("{uid} stands for all users without a number of their own");
+                let named = named.display();
+                return Err(bad(format!("{named}: daemon.user: {problem}: {which}")));
+            }
             Some(Some(uid)) => Some(uid),
             Some(None) => {
                 let problem =

@@ -284,6 +284,16 @@ fn what_cannot_work_is_one_line() {
         std::fs::write(&site.config, "[daemon]\nuser = \"nobody-of-that-name\"\n").unwrap();
         let (status, said) = ended(&site.spawn(&[]));
         assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
+        // Whom many services may be, and no program trusts.
+        let many = aarp_sys::process::overflow_user();
+        for user in [many.to_string(), "nobody".to_owned()] {
+            let text = format!("[daemon]\nuser = {user:?}\n");
+            std::fs::write(&site.config, text).unwrap();
+            let (status, said) = ended(&site.spawn(&[]));
+            assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
+            let problem = "aarp.toml: daemon.user: expected a user that no other service has";
+            assert!(said.contains(problem), "{said}");
+        }
         std::fs::write(&site.config, "[resolve]\nprefix = []\n").unwrap();
         let (status, said) = ended(&site.spawn(&[]));
         assert_eq!((status, said.lines().count()), (Some(78), 1), "{said}");
