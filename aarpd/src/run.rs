@@ -51,6 +51,10 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
         longest: configuration.longest(),
     };
     let no_table = |error| match error {
+        CreateError::Room { .. } if configuration.table.exists() => {
+            let message = format!("{error}; the table that is there serves on until it ends");
+            Failure::new(code::UNAVAILABLE, message)
+        }
         CreateError::Held { .. } | CreateError::Room { .. } => {
             Failure::new(code::UNAVAILABLE, error)
         }

@@ -357,6 +357,42 @@ fn a_file_system_without_room_is_named() {
     });
 }
 
+/// A restart makes the new table beside the old one: where there is no room for both, that
+/// serves on.
+#[test]
+fn without_room_for_a_second_table_the_first_one_stays() {
+    rootless::test(|| {
+        let site = Site::new(PREFIXES);
+        std::fs::create_dir(&site.run).unwrap();
+        let run = site.run.display();
+        // The daemon is killed where it serves, in the same mounts as the next. The file of
+        // the table, as a program has it that began to read it before.
+        let script = format!(
+            "mount -t tmpfs -o size=12m,mode=755 tmpfs {run}
+             {aarpd} run --run-dir {run} --config {config} 2>{run}/said &
+             first=$!
+             for n in $(seq 600); do grep -q serves {run}/said && break; sleep 0.1; done
+             kill -9 $first; wait $first
+             exec 3<{run}/table
+             before=$(md5sum <{run}/table)
+             {aarpd} run --run-dir {run} --config {config}
+             echo ended $?
+             cmp /dev/fd/3 {run}/table && test \"$before\" = \"$(md5sum <{run}/table)\" && echo same
+             ls {run}",
+            aarpd = env!("CARGO_BIN_EXE_aarpd"),
+            config = site.config.display()
+        );
+        let host = site.host().command("unshare");
+        let output = host.args(["-m", "sh", "-c", &script]).run().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said, "ended 69\nsame\nsaid\ntable\n");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line = "table.new: no room for the table's 8392704 octets";
+        assert!(said.contains(line), "{said}");
+        assert!(said.contains("the table that is there serves on"), "{said}");
+    });
+}
+
 /// Whoever may write to the folder may put anything in the place of what programs trust.
 #[test]
 fn a_folder_that_others_may_write_to_is_refused() {
