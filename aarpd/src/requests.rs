@@ -162,12 +162,15 @@ impl Daemon<'_> {
             Message::Events => self.follow(number, id),
             Message::Socket(peer) => {
                 self.served.sockets_told += 1;
-                self.sockets.tell(uid, *peer);
-                client.tell(id, &Message::Done(1))
+                if self.sockets.tell(uid, *peer, now) {
+                    return client.tell(id, &Message::Done(1));
+                }
+                let why = "the sockets of as many users are known already";
+                client.tell(id, &Message::Error(Code::BUSY, why))
             }
             Message::Whose(cookie) => {
                 self.served.sockets_asked += 1;
-                match self.sockets.whose(uid, *cookie) {
+                match self.sockets.whose(uid, *cookie, now) {
                     Some(peer) => client.tell(id, &Message::Peer(peer)),
                     None => client.tell(id, &Message::Error(Code::UNKNOWN, "nobody has said so")),
                 }
