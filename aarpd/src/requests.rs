@@ -122,6 +122,11 @@ impl Daemon<'_> {
             let why = "this user, or all others together, read too much";
             return client.tell(id, &Message::Error(Code::BUSY, why));
         }
+        let is_of_socket = matches!(message, Message::Socket(_) | Message::Whose(_));
+        if is_of_socket && !self.mapper.permits_socket(user, now) {
+            let why = "this user, or all others together, say and ask too much of sockets";
+            return client.tell(id, &Message::Error(Code::BUSY, why));
+        }
         match message {
             Message::Resolve(Asked { a, flags, .. }) => {
                 client.pending += 1;

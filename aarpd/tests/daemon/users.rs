@@ -195,6 +195,34 @@ fn who_reads_all_the_time_is_told_to_wait() {
     });
 }
 
+/// So it is with sockets, of which programs speak more often.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn who_speaks_of_sockets_all_the_time_is_told_to_wait() {
+    with_users(|site| {
+        use aarp_wire::mapper::{Message, Peer};
+        let _daemon = site.start();
+        let (a, uni) = (A.parse().unwrap(), u(1).parse().unwrap());
+        let tell = |cookie| {
+            let (port, protocol) = (443, 6);
+            let peer = Peer {
+                cookie,
+                a,
+                u: uni,
+                port,
+                protocol,
+            };
+            packet(&Message::Socket(peer)) + "?"
+        };
+        let told = answers(speaker(&site, 65534).args((1..12_000).map(tell)));
+        let is_busy = |(kind, rest): &&(u8, String)| *kind == ERROR && rest.starts_with("03");
+        assert!(told[..4096].iter().all(|(kind, _)| *kind == DONE));
+        assert!(told.iter().filter(is_busy).count() > 1000);
+        let told = answers(speaker(&site, 65533).args([tell(7)]));
+        assert_eq!(told[0].0, DONE);
+    });
+}
+
 /// A folder of another user's is no place for what programs are to trust.
 #[test]
 fn a_folder_of_another_user_is_refused() {

@@ -36,6 +36,10 @@ pub struct Limits {
     pub user_texts: Rate,
     /// Those of all such users together.
     pub texts: Rate,
+    /// What one such user may say and ask of sockets.
+    pub user_sockets: Rate,
+    /// What all such users may together.
+    pub sockets: Rate,
     /// Questions at the same time.
     pub open: usize,
     /// Askers that wait at the same time.
@@ -55,6 +59,8 @@ impl Default for Limits {
             user: Rate::new(50, 200),
             user_texts: Rate::new(10, 20),
             texts: Rate::new(200, 200),
+            user_sockets: Rate::new(1000, 4096),
+            sockets: Rate::new(4000, 16_384),
             open: 8192,
             waiters: 16384,
             user_waiters: 1024,

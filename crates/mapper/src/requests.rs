@@ -80,6 +80,15 @@ impl Mapper<'_> {
         permitted
     }
 
+    /// Whether a user may say or ask now whose a socket is.
+    pub fn permits_socket(&mut self, user: User, now: Duration) -> bool {
+        let permitted = self.shares.permits_socket(&self.limits, user, now);
+        if !permitted {
+            self.count_refused(user, Unasked::UserLimit);
+        }
+        permitted
+    }
+
     /// Whether what a user says about `a` counts: it concerns what the user may ask about,
     /// and the user does not say too much.
     fn is_heard(&mut self, user: User, a: Ipv6Addr, now: Duration) -> bool {

@@ -35,6 +35,7 @@ const USERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 pub struct Share {
     pace: Pace,
     texts: Pace,
+    sockets: Pace,
     /// Questions that it has caused, and what it has told that counted.
     pub heard: u64,
     /// What was refused, or not listened to.
@@ -48,6 +49,8 @@ pub struct Shares {
     /// What all of them have read together: one who may make user namespaces has thousands
     /// of numbers.
     texts: Pace,
+    /// What all of them have told and asked of sockets.
+    sockets: Pace,
 }
 
 impl Default for Shares {
@@ -55,6 +58,7 @@ impl Default for Shares {
         Self {
             of_user: LruCache::new(USERS),
             texts: Pace::default(),
+            sockets: Pace::default(),
         }
     }
 }
@@ -85,6 +89,21 @@ impl Shares {
         if permitted {
             share.texts.take(&limits.user_texts, now);
             self.texts.take(&limits.texts, now);
+        }
+        permitted
+    }
+
+    /// Whether the user may say or ask now whose a socket is, which is then counted.
+    pub(crate) fn permits_socket(&mut self, limits: &Limits, user: User, now: Duration) -> bool {
+        let User::Other(number) = user else {
+            return true;
+        };
+        let share = self.of_user.get_or_insert_mut(number, Share::default);
+        let permitted = share.sockets.next(&limits.user_sockets, now) <= now
+            && self.sockets.next(&limits.sockets, now) <= now;
+        if permitted {
+            share.sockets.take(&limits.user_sockets, now);
+            self.sockets.take(&limits.sockets, now);
         }
         permitted
     }
@@ -153,6 +172,29 @@ mod tests {
         assert_eq!((0..1000).filter(root).count(), 1000);
         // Questions are counted by themselves.
         assert!(shares.permits(&limits.user, User::Other(1), later));
+    }
+
+    #[test]
+    fn neither_a_user_nor_many_speak_of_sockets_all_the_time() {
+        let limits = Limits::default();
+        let mut shares = Shares::default();
+        let now = Duration::from_secs(100);
+        let mut count = |users: std::ops::Range<u32>, now| {
+            let mut permitted = 0;
+            for uid in users {
+                let user = User::Other(uid);
+                let said = (0..5000).filter(|_| shares.permits_socket(&limits, user, now));
+                permitted += said.count();
+            }
+            permitted
+        };
+        assert_eq!(count(1..2, now), 4096);
+        assert_eq!(count(2..100, now), 16_384 - 4096);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(count(1..2, later), 1000);
+        assert_eq!(count(2..100, later), 4000 - 1000);
+        let root = |_: &i32| shares.permits_socket(&limits, User::Own, later);
+        assert_eq!((0..20_000).filter(root).count(), 20_000);
     }
 
     #[test]
