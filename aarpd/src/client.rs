@@ -51,6 +51,13 @@ pub(crate) enum Job {
         place: usize,
         count: u32,
     },
+    /// Lines about the daemon, which are made when the mappings are counted.
+    Standing {
+        /// The id of the question.
+        id: u32,
+        /// For Prometheus.
+        is_metrics: bool,
+    },
     /// Lines.
     Lines {
         id: u32,
@@ -58,6 +65,14 @@ pub(crate) enum Job {
         /// What was sent of it.
         sent: usize,
     },
+}
+
+impl Job {
+    /// Lines of which nothing was sent.
+    pub(crate) fn lines(id: u32, text: String) -> Self {
+        let sent = 0;
+        Self::Lines { id, text, sent }
+    }
 }
 
 /// One who has connected.

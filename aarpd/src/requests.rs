@@ -153,14 +153,10 @@ impl Daemon<'_> {
                 self.mapper.failed(user, &failed, now);
                 Ok(())
             }
-            Message::Status => {
-                let users = self.users(user);
-                let text = self.with_standing(|standing| report::daemon(standing, &users));
-                self.say_lines(number, id, text, now)
-            }
-            Message::Metrics => {
-                let text = self.with_standing(metrics::text);
-                self.say_lines(number, id, text, now)
+            Message::Status | Message::Metrics => {
+                let is_metrics = matches!(message, Message::Metrics);
+                client.job = Some(Job::Standing { id, is_metrics });
+                self.advance(number, now)
             }
             Message::List(a) => self.list(number, id, *a, now),
             Message::Flush(prefix, length) => self.flush(number, id, (*prefix, *length)),
@@ -211,13 +207,24 @@ impl Daemon<'_> {
         let Ok(prefix) = Prefix::new(of.0, of.1) else {
             return self.malformed(number, id);
         };
-        let count = self.mapper.flush(prefix);
-        match self.clients.get_mut(number) {
-            Some(client) => {
-                client.tell(id, &Message::Done(u32::try_from(count).unwrap_or(u32::MAX)))
-            }
-            None => Ok(()),
-        }
+        client.pending += 1;
+        let asker = Asker {
+            client: number,
+            request: id,
+        };
+        self.mapper.flush(asker, prefix);
+        Ok(())
+    }
+
+    /// Tells who has had mappings forgotten how many there were.
+    pub(crate) fn tell_flushed(&mut self, asker: Asker, count: usize) {
+        let Some(client) = self.clients.get_mut(asker.client) else {
+            return;
+        };
+        client.pending = client.pending.saturating_sub(1);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let told = client.tell(asker.request, &Message::Done(count));
+        self.settle(asker.client, told);
     }
 
     fn list(&mut self, number: u64, id: u32, a: Ipv6Addr, now: Duration) -> Result<(), Gone> {
@@ -241,13 +248,6 @@ impl Daemon<'_> {
         self.advance(number, now)
     }
 
-    fn say_lines(&mut self, number: u64, id: u32, text: String, now: Duration) -> Result<(), Gone> {
-        if let Some(client) = self.clients.get_mut(number) {
-            client.job = Some(Job::Lines { id, text, sent: 0 });
-        }
-        self.advance(number, now)
-    }
-
     /// Goes on with what a client is being told, one piece of it.
     fn advance(&mut self, number: u64, now: Duration) -> Result<(), Gone> {
         let table = self.mapper.table().view();
@@ -256,6 +256,26 @@ impl Daemon<'_> {
         };
         match client.job.take() {
             None => {}
+            Some(Job::Standing { id, is_metrics }) => {
+                let user = client.user;
+                let job = match (self.count_on(now), is_metrics) {
+                    // Others have their turn before it is counted on.
+                    (false, _) => Job::Standing { id, is_metrics },
+                    (true, true) => Job::lines(id, self.with_standing(metrics::text)),
+                    (true, false) => {
+                        let users = self.users(user);
+                        let text = self.with_standing(|standing| report::daemon(standing, &users));
+                        Job::lines(id, text)
+                    }
+                };
+                let is_made = matches!(job, Job::Lines { .. });
+                if let Some(client) = self.clients.get_mut(number) {
+                    client.job = Some(job);
+                }
+                if is_made {
+                    return self.advance(number, now);
+                }
+            }
             Some(Job::Lines { id, text, sent }) => {
                 let next = piece(&text[sent..]);
                 client.tell(id, &Message::Text(next))?;

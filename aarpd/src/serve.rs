@@ -1,10 +1,8 @@
 //! The loop: what there is to do, what to wait for, and what has come.
 
-use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use aarp_core::mapping::State;
 use aarp_core::relay::Limit;
 use aarp_host::alarm::Alarm;
 use aarp_host::failure::{Failure, code};
@@ -19,11 +17,12 @@ use rustix::io::Errno;
 use crate::client::Client;
 use crate::clients::Clients;
 use crate::configuration::Configuration;
-use crate::exporter::{Exporter, Turn};
+use crate::exporter::{Exporter, Request, Turn};
 use crate::listen::Listener;
 use crate::notify::Notify;
 use crate::prober::{self, Prober};
 use crate::report::{self, Served};
+use crate::standing::Census;
 use crate::watch::{Routes, Sleep};
 use crate::{Place, metrics, say};
 
@@ -77,8 +76,7 @@ pub(crate) struct Daemon<'t> {
     pub(crate) beat: Duration,
     /// What the timer is set to.
     pub(crate) woken: Duration,
-    /// How many mappings there were of each state, and when that was counted.
-    pub(crate) census: Cell<(Duration, [u64; State::ALL.len()])>,
+    pub(crate) census: Census,
 }
 
 impl Daemon<'_> {
@@ -237,6 +235,14 @@ impl Daemon<'_> {
                 }
                 Action::Tell(asker, reply) => self.answer(asker, &reply, now),
                 Action::Happened(event) => self.tell_followers(|| report::event(&event)),
+                Action::Flushed(asker, count) => self.tell_flushed(asker, count),
+                Action::Reloaded(forgotten) => {
+                    say(&format!(
+                        "has read its configuration again; mappings that it forbids: {forgotten}"
+                    ));
+                    self.tell_followers(|| report::reloaded(forgotten));
+                    self.notify.ready("serves");
+                }
             }
         }
     }
@@ -331,6 +337,8 @@ impl Daemon<'_> {
         };
         if let Some(reader) = exporter.get_mut(number) {
             let turn = match reader.turn() {
+                // Whoever may write is heard of again at once.
+                Turn::Asks(Request::Metrics) if !self.count_on(boottime()) => Turn::Writing,
                 Turn::Asks(request) => {
                     let text = || self.with_standing(metrics::text);
                     reader.answer(request, text)
@@ -355,7 +363,10 @@ impl Daemon<'_> {
     fn reload(&mut self) {
         self.notify.reloading();
         match Configuration::read(self.place) {
-            Err(failure) => say(&format!("{failure}; goes on as before")),
+            Err(failure) => {
+                say(&format!("{failure}; goes on as before"));
+                self.notify.ready("serves");
+            }
             Ok(read) => {
                 let fixed = |configuration: &Configuration| {
                     let Configuration {
@@ -376,14 +387,9 @@ impl Daemon<'_> {
                 if fixed(&read) != fixed(self.configuration) {
                     say("socket, table, entries, user and metrics stay until it is restarted");
                 }
-                let forgotten = self.mapper.reload(read.resolve, boottime());
-                say(&format!(
-                    "has read its configuration again; mappings that it forbids: {forgotten}"
-                ));
-                self.tell_followers(|| report::reloaded(forgotten));
+                self.mapper.reload(read.resolve);
             }
         }
-        self.notify.ready("serves");
     }
 
     /// Says what others can cause.

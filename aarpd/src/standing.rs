@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use aarp_core::mapping::State;
@@ -13,23 +14,69 @@ use crate::serve::Daemon;
 
 /// For how long mappings are not counted again.
 const CENSUS: Duration = Duration::from_millis(10);
+/// Places of the table that are counted in one go.
+const PLACES: usize = 8192;
 /// Users of whom is told how much they ask.
 const USERS: usize = 32;
 
-impl Daemon<'_> {
-    /// How many mappings hold, by state; as of a moment ago, for a large table takes its
-    /// time to count and anybody may ask.
-    fn census(&self, now: Duration) -> [u64; State::ALL.len()] {
-        let (counted, census) = self.census.get();
-        if counted + CENSUS > now {
-            return census;
+/// How many mappings hold, by state.
+type States = [u64; State::ALL.len()];
+
+/// How many mappings hold, as of a moment ago: a large table takes its time to count, and
+/// anybody may ask.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    states: States,
+    /// When it is counted again.
+    until: Duration,
+    counting: Counting,
+}
+
+/// A count that is not at its end.
+#[derive(Debug, Default)]
+struct Counting {
+    place: usize,
+    states: States,
+    took: Duration,
+}
+
+impl Census {
+    /// Goes on with the count, a part of the table of so many `slots`; whether there is one.
+    fn go_on(
+        &mut self,
+        slots: usize,
+        now: Duration,
+        count: impl FnOnce(Range<usize>) -> States,
+    ) -> bool {
+        if now < self.until {
+            return true;
         }
-        let started = boottime();
-        let census = self.mapper.census(now);
+        let counting = &mut self.counting;
+        let began = boottime();
+        let to = slots.min(counting.place + PLACES);
+        let counted = count(counting.place..to);
+        for (sum, more) in counting.states.iter_mut().zip(counted) {
+            *sum += more;
+        }
+        counting.place = to;
+        counting.took += boottime().saturating_sub(began);
+        if to < slots {
+            return false;
+        }
         // Where it takes long it is done seldom.
-        let took = boottime().saturating_sub(started);
-        self.census.set((now + took * 20, census));
-        census
+        let Counting { states, took, .. } = std::mem::take(counting);
+        (self.states, self.until) = (states, now + CENSUS + took * 20);
+        true
+    }
+}
+
+impl Daemon<'_> {
+    /// Counts the mappings on, a part of the table, so that nobody who asks waits for the end;
+    /// whether there is a count.
+    pub(crate) fn count_on(&mut self, now: Duration) -> bool {
+        let slots = self.mapper.table().view().slots();
+        let count = |places| self.mapper.census(places, now);
+        self.census.go_on(slots, now, count)
     }
 
     /// How much users who are neither root nor the daemon's own have asked, most first: all
@@ -70,7 +117,6 @@ impl Daemon<'_> {
 
     /// How the daemon is.
     pub(crate) fn with_standing<T>(&self, show: impl FnOnce(&Standing<'_>) -> T) -> T {
-        let now = boottime();
         let table = self.mapper.table();
         let (open, waiters) = self.mapper.open();
         let socket = self.configuration.socket.display().to_string();
@@ -91,7 +137,7 @@ impl Daemon<'_> {
             epoch: table.view().header().epoch(),
             capacity: table.capacity(),
             stored: table.len(),
-            census: self.census(now),
+            census: self.census.states,
             open,
             waiters,
             clients: self.clients.len(),
@@ -99,5 +145,31 @@ impl Daemon<'_> {
             served,
             counters: self.mapper.counters(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_table_is_counted_a_little_at_a_time() {
+        let mut census = Census::default();
+        let now = Duration::from_secs(100);
+        let slots = 128 * PLACES;
+        for turn in 1..=128 {
+            let count = |places: Range<usize>| {
+                assert!(places.len() <= PLACES, "{places:?}");
+                [places.len() as u64, 1, 0, 0]
+            };
+            let is_counted = census.go_on(slots, now, count);
+            assert_eq!(is_counted, turn == 128);
+        }
+        assert_eq!(census.states, [slots as u64, 128, 0, 0]);
+        // For a moment that serves all who ask.
+        assert!(census.go_on(slots, now, |_| unreachable!("it was counted just now")));
+        let later = now + Duration::from_secs(3600);
+        assert!(!census.go_on(slots, later, |_| [0; 4]));
+        assert_eq!(census.states, [slots as u64, 128, 0, 0]);
     }
 }

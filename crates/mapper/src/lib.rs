@@ -34,6 +34,7 @@ mod rounds;
 pub mod sockets;
 mod sweep;
 pub mod users;
+mod walks;
 
 pub use counters::Counters;
 pub use event::Event;

@@ -19,6 +19,7 @@ use crate::pace::{Paces, Rate};
 use crate::questions::{Phase, Questions};
 use crate::sweep::Sweep;
 use crate::users::Shares;
+use crate::walks::Walk;
 
 /// Parts of the table that are looked through before everything else has its turn.
 const LOOKS: usize = 8;
@@ -172,6 +173,10 @@ pub enum Action {
     Tell(Asker, Reply),
     /// Tell whoever follows.
     Happened(Event),
+    /// Tell somebody who waits that so many mappings were forgotten.
+    Flushed(Asker, usize),
+    /// All mappings were judged by the settings of the last reload; so many were forgotten.
+    Reloaded(usize),
 }
 
 /// With what a question begins.
@@ -216,6 +221,7 @@ pub struct Mapper<'t> {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) sweep: Option<Sweep>,
     pub(crate) judging: Option<Judging>,
+    pub(crate) walks: VecDeque<Walk>,
 }
 
 impl<'t> Mapper<'t> {
@@ -239,6 +245,7 @@ impl<'t> Mapper<'t> {
             actions: VecDeque::new(),
             sweep: None,
             judging: None,
+            walks: VecDeque::new(),
         }
     }
 
@@ -255,7 +262,8 @@ impl<'t> Mapper<'t> {
 
     /// What is known about `a`, fresh or not.
     pub(crate) fn known(&self, a: Ipv6Addr) -> Option<Entry> {
-        self.table.view().get(a)
+        let known = self.table.view().get(a);
+        known.filter(|entry| !self.is_forbidden(entry))
     }
 
     /// Whether programs use it.
@@ -307,7 +315,8 @@ impl<'t> Mapper<'t> {
         if !self.actions.is_empty() {
             return Some(Duration::ZERO);
         }
-        let judging = self.judging.is_some().then_some(Duration::ZERO);
+        let is_walking = self.judging.is_some() || !self.walks.is_empty();
+        let judging = is_walking.then_some(Duration::ZERO);
         let dues = [judging, self.sweep_due(), self.questions.due()];
         dues.into_iter().flatten().min()
     }
@@ -328,7 +337,10 @@ impl<'t> Mapper<'t> {
                 continue;
             }
             looks = looks.checked_sub(1)?;
-            if self.judging.is_some() {
+            // A change is judged when nothing moves all the time that was judged already.
+            if !self.walks.is_empty() {
+                self.walk(now);
+            } else if self.judging.is_some() {
                 self.judge(now);
             } else if self.sweep_due().is_some_and(|at| at <= now) {
                 self.sweep(now);

@@ -1,19 +1,15 @@
-//! What becomes of all mappings at once: a new epoch, other settings, a flush.
+//! What becomes of all mappings at once: a new epoch.
 
 use std::time::Duration;
 
 use aarp_core::mapping::State;
 use aarp_core::policy::{Patience, interest, plan};
-use aarp_core::prefix::Prefix;
-use aarp_core::settings::Settings;
 use aarp_core::table::Entry;
 
 use crate::event::Event;
 use crate::mapper::Mapper;
 use crate::pace::Lane;
-use crate::permit::permitted;
 use crate::questions::Why;
-use crate::requests::unasked_for;
 
 /// Places of the table that are looked at in one go.
 pub(crate) const PLACES: usize = 1024;
@@ -94,51 +90,5 @@ impl Mapper<'_> {
         entry.mapping.state == State::Pinned
             && entry.mapping.is_fresh(now)
             && now.saturating_sub(Duration::from_secs(entry.used.into())) <= ttl
-    }
-
-    /// Goes on with other settings: mappings that they do not permit are forgotten, the
-    /// others kept, for no longer than they say. How many were forgotten.
-    pub fn reload(&mut self, settings: Box<Settings>, now: Duration) -> usize {
-        let slots = 0..self.table.view().slots();
-        let before = std::mem::replace(&mut self.settings, settings);
-        let removed = self.table.revise(slots, |entry| {
-            permitted(&self.settings, Some(&before), entry, now)
-        });
-        // Late answers would be judged by what was.
-        self.questions.forget_over();
-        for a in self.questions.addresses().collect::<Vec<_>>() {
-            match (interest(&self.settings, a), self.questions.get_mut(a)) {
-                (Err(bypass), _) => self.give_up(a, unasked_for(bypass)),
-                (Ok(interest), Some(open)) => {
-                    open.plan = plan(&self.settings, a, interest, Patience::Blocking);
-                }
-                (Ok(_), None) => {}
-            }
-        }
-        removed
-    }
-
-    /// Forgets what is known about every A in a prefix; how many there were.
-    pub fn flush(&mut self, prefix: Prefix) -> usize {
-        let slots = 0..self.table.view().slots();
-        let count = match prefix.len_bits() {
-            128 => usize::from(self.table.remove(prefix.address())),
-            _ => self.table.retain(slots, |entry| !prefix.contains(entry.a)),
-        };
-        self.happened(Event::Flushed { prefix, count });
-        count
-    }
-
-    /// How many mappings there are that hold, by the number of the state from 1.
-    #[must_use]
-    pub fn census(&self, now: Duration) -> [u64; State::ALL.len()] {
-        let mut states = [0; State::ALL.len()];
-        let table = self.table.view();
-        for entry in table.entries(0..table.slots()) {
-            if self.is_fresh(&entry, now) {
-                states[entry.mapping.state as usize - 1] += 1;
-            }
-        }
-        states
     }
 }

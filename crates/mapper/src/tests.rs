@@ -5,4 +5,5 @@ mod changes;
 mod doubts;
 mod invariants;
 mod refreshes;
+mod walks;
 mod world;

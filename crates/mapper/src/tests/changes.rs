@@ -202,12 +202,12 @@ fn no_route_any_more_is_gone() {
 #[test]
 fn a_flush_forgets_what_it_says() {
     let mut world = knowing(20);
-    assert_eq!(world.mapper.flush(prefix("2001:db8:a::2/128")), 1);
-    assert_eq!(world.mapper.flush(prefix("2001:db8:a::2/128")), 0);
-    assert_eq!(world.mapper.flush(prefix("2001:db8:a::8/125")), 8);
+    assert_eq!(world.flush(prefix("2001:db8:a::2/128")), 1);
+    assert_eq!(world.flush(prefix("2001:db8:a::2/128")), 0);
+    assert_eq!(world.flush(prefix("2001:db8:a::8/125")), 8);
     assert_eq!(world.found(a(1)), None);
-    assert_eq!(world.mapper.census(world.now), [11, 0, 0, 0]);
-    assert_eq!(world.mapper.flush(prefix("::/0")), 11);
+    assert_eq!(world.mapper.census(0..usize::MAX, world.now), [11, 0, 0, 0]);
+    assert_eq!(world.flush(prefix("::/0")), 11);
     assert!(world.mapper.table().is_empty());
 }
 
@@ -219,7 +219,7 @@ fn other_settings_keep_what_they_permit() {
     world.run(ms(20));
     let text = "[resolve]\nprefixes=[\"2001:db8:a::/48\"]\nexclude=[\"2001:db8:a::1/128\"]\n\
                 trusted=[\"2001:db8:51::/48\"]\n";
-    assert_eq!(world.mapper.reload(settings(text), world.now), 2);
+    assert_eq!(world.reload(settings(text)), 2);
     assert_eq!(world.found(a(0)), None);
     assert_eq!(world.found(a(30)), None);
     assert_eq!(world.found(a(1)).unwrap().u, u(0));
@@ -237,7 +237,7 @@ fn shorter_times_hold_for_what_is_known_already() {
     let mut world = knowing(3);
     world.run(ms(10_000));
     let text = |ttl: u32| format!("{PREFIXES}[times]\nttl=\"{ttl}s\"\n");
-    assert_eq!(world.mapper.reload(settings(&text(20)), world.now), 0);
+    assert_eq!(world.reload(settings(&text(20))), 0);
     let entry = world.known(a(1)).unwrap();
     // 20 seconds from when it was found out, and due in the last four of them.
     assert_eq!(
@@ -245,12 +245,12 @@ fn shorter_times_hold_for_what_is_known_already() {
         (BEGIN + ms(20_010), 4000)
     );
     // Not longer by that the configuration has become wider.
-    assert_eq!(world.mapper.reload(settings(&text(600)), world.now), 0);
+    assert_eq!(world.reload(settings(&text(600))), 0);
     assert_eq!(
         world.known(a(1)).unwrap().mapping.expiry,
         BEGIN + ms(20_010)
     );
-    assert_eq!(world.mapper.reload(settings(&text(5)), world.now), 3);
+    assert_eq!(world.reload(settings(&text(5))), 3);
     assert_eq!(world.found(a(1)), None);
 }
 
@@ -295,13 +295,13 @@ fn an_answer_is_judged_by_the_settings_of_its_time() {
     };
     let mut world = ask();
     let text = "[resolve]\nprefixes=[\"2001:db8:b::/48\"]\n";
-    world.mapper.reload(settings(text), world.now);
+    world.reload(settings(text));
     world.run(ms(100));
     assert_eq!(world.replies(1), [Reply::Unasked(a(0), Unasked::Policy)]);
     assert_eq!((world.known(a(0)), world.mapper.open()), (None, (0, 0)));
     let mut world = ask();
     let text = format!("{PREFIXES}trusted=[\"2001:db8:52::/48\"]\n[times]\nunanswered=\"3s\"\n");
-    world.mapper.reload(settings(&text), world.now);
+    world.reload(settings(&text));
     world.run(ms(1000));
     let entry = world.known(a(0)).unwrap();
     assert_eq!(
@@ -311,7 +311,7 @@ fn an_answer_is_judged_by_the_settings_of_its_time() {
     // Nothing is configured any more: other users may not know.
     let mut world = ask();
     world.ask(2, User::Other(7), a(0));
-    world.mapper.reload(settings(""), world.now);
+    world.reload(settings(""));
     world.run(ms(100));
     assert!(matches!(world.replies(1)[..], [Reply::Mapping(..)]));
     assert_eq!(
@@ -355,7 +355,7 @@ fn what_moves_in_the_meantime_is_found() {
     // Half of the first places are emptied, and it moves there.
     for a in stand(&world, last + 1 - REACH..last + 1) {
         if stand(&world, last + 1..last + 64).contains(&behind) {
-            world.mapper.flush(prefix(&format!("{a}/128")));
+            world.flush(prefix(&format!("{a}/128")));
         }
     }
     assert!(stand(&world, 0..last + 1).contains(&behind));

@@ -92,7 +92,7 @@ proptest! {
                     epochs += 1;
                     world.mapper.begin_epoch(Cause::Routes, world.now);
                 }
-                Step::Flush => drop(world.mapper.flush("::/0".parse().unwrap())),
+                Step::Flush => drop(world.flush("::/0".parse().unwrap())),
                 Step::Wait(time) => world.run(ms(time)),
             }
             let (open, waiters) = world.mapper.open();

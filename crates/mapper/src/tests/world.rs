@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aarp_core::config::{TOKENS, end_token, read_document};
 use aarp_core::mapping::Mapping;
+use aarp_core::prefix::Prefix;
 use aarp_core::probing::{IcmpError, Incoming};
 use aarp_core::settings::{Layer, Methods, Settings};
 use aarp_core::table::{
@@ -79,6 +80,8 @@ pub(super) struct World {
     pub(super) told: Vec<(Duration, Asker, Reply)>,
     pub(super) events: Vec<(Duration, Event)>,
     pub(super) sent: Vec<(Duration, Probe)>,
+    /// How many mappings each flush and reload has forgotten.
+    pub(super) forgotten: Vec<usize>,
 }
 
 impl World {
@@ -114,6 +117,7 @@ impl World {
             told: Vec::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -121,6 +125,21 @@ impl World {
         let asker = Asker { client, request: 1 };
         self.mapper.resolve(asker, user, a, false, self.now);
         self.work();
+    }
+
+    /// Has mappings forgotten, until that is done; how many there were.
+    pub(super) fn flush(&mut self, prefix: Prefix) -> usize {
+        let (client, request) = (u64::MAX, 1);
+        self.mapper.flush(Asker { client, request }, prefix);
+        self.run(Duration::ZERO);
+        self.forgotten.pop().unwrap()
+    }
+
+    /// Goes on with other settings, until that is done; how many mappings they forbid.
+    pub(super) fn reload(&mut self, settings: Box<Settings>) -> usize {
+        self.mapper.reload(settings);
+        self.run(Duration::ZERO);
+        self.forgotten.pop().unwrap()
     }
 
     /// Does all that is to be done now.
@@ -151,6 +170,7 @@ impl World {
                 }
                 Action::Tell(asker, reply) => self.told.push((self.now, asker, reply)),
                 Action::Happened(event) => self.events.push((self.now, event)),
+                Action::Flushed(_, count) | Action::Reloaded(count) => self.forgotten.push(count),
             }
         }
     }

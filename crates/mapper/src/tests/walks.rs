@@ -1,0 +1,159 @@
+//! The table is gone through a little at a time, with the result that it would have had
+//! at once.
+
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+use std::ops::Range;
+use std::time::Duration;
+
+use aarp_core::mapping::{Mapping, State};
+use aarp_core::prefix::Prefix;
+use aarp_core::table::Entry;
+use aarp_wire::probe::Method;
+use proptest::prelude::*;
+
+use super::world::{PREFIXES, World, ms, settings, u};
+use crate::sweep::PLACES;
+use crate::{Action, Asker, Limits, Reply, User};
+
+const ASKER: Asker = Asker {
+    client: 7,
+    request: 3,
+};
+
+/// The `n`th anycast address: every fourth is in the first half of the /48.
+fn address(n: u32) -> Ipv6Addr {
+    let half = u128::from(n % 4 != 0) << 79;
+    Ipv6Addr::from(0x2001_0db8_000a << 80 | half | u128::from(n))
+}
+
+fn first_half() -> Prefix {
+    "2001:db8:a::/49".parse().unwrap()
+}
+
+/// One that knows these.
+fn knowing(numbers: Range<u32>, capacity: usize) -> World {
+    let mut world = World::with_capacity(PREFIXES, Limits::default(), capacity);
+    let (now, epoch) = (world.now, 1);
+    for n in numbers {
+        let mapping = Mapping {
+            state: State::Pinned,
+            u: u(1),
+            method: Method::Echo,
+            expiry: now + Duration::from_secs(60),
+            rtt: ms(10),
+            failures: 0,
+        };
+        let entry = Entry {
+            a: address(n),
+            mapping,
+            epoch,
+            used: 0,
+            due: 12_000,
+            is_used: true,
+            is_others: false,
+        };
+        world.mapper.table_mut().store_entry(&entry, now);
+    }
+    world
+}
+
+fn known(world: &World) -> BTreeSet<Ipv6Addr> {
+    let table = world.mapper.table().view();
+    table.entries(0..usize::MAX).map(|entry| entry.a).collect()
+}
+
+/// What forbids those.
+fn excluding() -> String {
+    format!("{PREFIXES}exclude=[\"{}\"]\n", first_half())
+}
+
+#[test]
+fn whoever_asks_does_not_wait_for_the_end() {
+    type Begin = fn(&mut World);
+    let flush: Begin = |world| world.mapper.flush(ASKER, first_half());
+    let reload: Begin = |world| world.mapper.reload(settings(&excluding()));
+    for begin in [flush, reload] {
+        let mut world = knowing(0..20_000, 100_000);
+        let now = world.now;
+        begin(&mut world);
+        let mut turns = 0;
+        let end = loop {
+            // Much was done, and others have their turn.
+            match world.mapper.next(now) {
+                None => assert_eq!(world.mapper.due(), Some(Duration::ZERO)),
+                Some(Action::Happened(_)) => continue,
+                Some(end) => break end,
+            }
+            turns += 1;
+            let (client, request) = (turns, 1);
+            let asker = Asker { client, request };
+            let other = address(4 * turns as u32 + 1);
+            world.mapper.resolve(asker, User::Own, other, false, now);
+            match world.mapper.next(now) {
+                Some(Action::Tell(to, Reply::Mapping(a, _))) => assert_eq!((to, a), (asker, other)),
+                other => panic!("{other:?}"),
+            }
+        };
+        let count = 5000;
+        let ends = [Action::Flushed(ASKER, count), Action::Reloaded(count)];
+        assert!(ends.contains(&end), "{end:?}");
+        // Never more than an eighth of a table of that size in one turn.
+        assert!(turns >= 8, "{turns}");
+        assert_eq!(known(&world).len(), 15_000);
+    }
+}
+
+/// What the settings of now forbid is told to nobody while the table is gone through.
+#[test]
+fn what_is_forbidden_is_not_told_meanwhile() {
+    let mut world = knowing(0..20_000, 100_000);
+    let elsewhere = format!("{PREFIXES}trusted=[\"2001:db8:51::/48\"]\n");
+    world.mapper.reload(settings(&elsewhere));
+    assert_eq!(world.mapper.next(world.now), None);
+    let left = *known(&world).iter().next().unwrap();
+    world
+        .mapper
+        .resolve(ASKER, User::Own, left, false, world.now);
+    // It is asked anew.
+    assert_eq!(world.mapper.next(world.now), Some(Action::Begin(left)));
+    world.run(Duration::ZERO);
+    assert!(known(&world).is_empty());
+}
+
+proptest! {
+    // Each fills a table.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is removed, and so moved, meanwhile: to where was looked already, too.
+    #[test]
+    fn nothing_is_overlooked(
+        removed in proptest::collection::vec(proptest::collection::vec(0usize..80, 0..40), 8),
+        is_flush: bool,
+        first in 0u32..1_000_000,
+    ) {
+        let mut world = knowing(first..first + 3270, 3276);
+        let now = world.now;
+        let mut left = known(&world);
+        match is_flush {
+            true => world.mapper.flush(ASKER, first_half()),
+            false => world.mapper.reload(settings(&excluding())),
+        }
+        for (turn, places) in (1..).zip(removed) {
+            world.mapper.walk(now);
+            for place in places {
+                // Around where it goes on.
+                let place = PLACES * turn - 60 + place;
+                let a = world.mapper.table().view().entries(place..place + 1).next();
+                if let Some(Entry { a, .. }) = a {
+                    prop_assert!(world.mapper.table_mut().remove(a));
+                    left.remove(&a);
+                }
+            }
+        }
+        world.run(Duration::ZERO);
+        left.retain(|a| !first_half().contains(*a));
+        prop_assert_eq!(known(&world), left);
+        prop_assert!(world.mapper.due() != Some(Duration::ZERO));
+    }
+}
