@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aarp_sys::peer::credentials;
-use aarp_wire::mapper::{MESSAGE_MAX, Message};
+use aarp_wire::mapper::{Code, MESSAGE_MAX, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,6 +17,11 @@ use super::MapperError;
 
 /// It answers at once, or is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long one that says it is busy is asked again: a user may read ten times a second,
+/// and all users together 200 times.
+const BUSY: Duration = Duration::from_secs(10);
+/// How soon.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection, which waits for nobody beyond its patience.
 #[derive(Debug)]
@@ -112,12 +117,25 @@ impl Connection {
         }
     }
 
-    /// All lines of the answer to a question, and the number at its end.
+    /// All lines of the answer to a question, and the number at its end. One that is busy is
+    /// asked again for a while.
     ///
     /// # Errors
     /// [`MapperError::Silent`] where nothing comes for a while, and as for
     /// [`Connection::hear`].
     pub(crate) fn lines(&self, question: &Message<'_>) -> Result<(String, u32), MapperError> {
+        let until = Instant::now() + BUSY;
+        loop {
+            match self.lines_at_once(question) {
+                Err(MapperError::Refused(_, Code::BUSY, _)) if Instant::now() < until => {
+                    std::thread::sleep(PAUSE);
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    fn lines_at_once(&self, question: &Message<'_>) -> Result<(String, u32), MapperError> {
         self.ask(question)?;
         let mut text = String::new();
         let mut until = Instant::now() + PATIENCE;

@@ -109,3 +109,37 @@ fn what_a_dead_daemon_has_left_is_read() {
         );
     });
 }
+
+/// Users may read so much at once, and so much in a second: a script that looks for many
+/// addresses takes its time, and does not fail.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn a_user_who_looks_for_many_waits_for_its_turn() {
+    rootless::test(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+        if map.split_ascii_whitespace().nth(2) != Some("4294967295") {
+            let name = "a_user_who_looks_for_many_waits_for_its_turn";
+            return rootless::skipped(name, "there is no other user in a user namespace");
+        }
+        let site = Site::new();
+        let open = || std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(site.lab.work(), open()).unwrap();
+        // Where that user can reach it.
+        let program = site.lab.work().join("aarp-probe");
+        std::fs::copy(env!("CARGO_BIN_EXE_aarp-probe"), &program).unwrap();
+        std::fs::set_permissions(&program, open()).unwrap();
+        let _daemon = site.start();
+        assert_eq!(site.learn(A), u(1));
+        // All at once, so that no machine is too slow to say too much.
+        let script = format!(
+            "for n in $(seq 60); do
+                {} cache show {A} --socket {} >/dev/null || echo failed &
+             done; wait; echo done",
+            program.display(),
+            site.socket().display()
+        );
+        let user = site.host().command("sh").user(65534, 65534);
+        let output = user.args(["-c", &script]).run().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "done\n");
+    });
+}
