@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use aarp_host::failure::{Failure, code};
+use aarp_mapper::pace::{Pace, Rate};
+use rustix::event::epoll::{self, EventData, EventFlags};
 
 /// Readers at the same time; more have to come again.
 const READERS: usize = 8;
 /// Octets of the longest request.
 const REQUEST_MAX: usize = 8 * 1024;
+/// How many are let in: whose they are the kernel does not tell, so that all have it
+/// together. Who comes then waits, and is not sent away.
+const RATE: Rate = Rate::new(20, 20);
 /// How long a reader may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -55,6 +60,11 @@ pub(crate) struct Exporter {
     listener: TcpListener,
     readers: HashMap<u64, Reader>,
     next: u64,
+    pace: Pace,
+    /// Until when nobody is let in.
+    paused: Option<Duration>,
+    /// What is waited for at its socket.
+    armed: EventFlags,
 }
 
 impl Exporter {
@@ -70,11 +80,19 @@ impl Exporter {
             listener,
             readers: HashMap::new(),
             next: first,
+            pace: Pace::default(),
+            paused: None,
+            armed: EventFlags::IN,
         })
     }
 
     /// Lets somebody in, if anybody waits and there is room.
     pub(crate) fn accept(&mut self, now: Duration) -> io::Result<Option<(u64, &Reader)>> {
+        let next = self.pace.next(&RATE, now);
+        if next > now {
+            self.paused = Some(next);
+            return Ok(None);
+        }
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -82,6 +100,7 @@ impl Exporter {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
             Err(error) => return Err(error),
         };
+        self.pace.take(&RATE, now);
         stream.set_nonblocking(true)?;
         if self.readers.len() >= READERS {
             return Ok(None);
@@ -109,14 +128,29 @@ impl Exporter {
         self.readers.remove(&number);
     }
 
-    /// When somebody has had enough time.
+    /// When somebody has had enough time, or may be let in again.
     pub(crate) fn due(&self) -> Option<Duration> {
-        self.readers.values().map(|reader| reader.until).min()
+        let untils = self.readers.values().map(|reader| reader.until);
+        untils.chain(self.paused).min()
     }
 
     /// Lets those go who have taken too long.
     pub(crate) fn expire(&mut self, now: Duration) {
         self.readers.retain(|_, reader| reader.until > now);
+        self.paused = self.paused.filter(|until| now < *until);
+    }
+
+    /// Has who comes be waited for, or not while nobody is let in.
+    pub(crate) fn arm(&mut self, epoll: &OwnedFd, number: u64) -> rustix::io::Result<()> {
+        let wanted = match self.paused {
+            Some(_) => EventFlags::empty(),
+            None => EventFlags::IN,
+        };
+        if wanted != self.armed {
+            epoll::modify(epoll, &*self, EventData::new_u64(number), wanted)?;
+            self.armed = wanted;
+        }
+        Ok(())
     }
 }
 

@@ -190,6 +190,8 @@ impl Daemon<'_> {
         self.served.deaf += self.clients.let_deaf_go(now);
         if let Some(exporter) = &mut self.exporter {
             exporter.expire(now);
+            let armed = exporter.arm(&self.epoll, source::EXPORTER);
+            armed.map_err(|error| Failure::system("epoll_ctl", error))?;
         }
         Ok(())
     }

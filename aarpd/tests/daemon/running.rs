@@ -617,6 +617,24 @@ fn metrics_are_read_over_http() {
 }
 
 /// Anybody may listen where it would: that is no reason to give up what still serves.
+/// Whoever reads all the time waits, and is answered.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn metrics_are_read_so_often_and_not_more() {
+    rootless::test(|| {
+        let site = Site::new(&format!("{PREFIXES}{METRICS}"));
+        let _daemon = site.start();
+        let began = boottime();
+        for _ in 0..80 {
+            let answer = get(&site, "/metrics");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        // Twenty at once, and then twenty a second.
+        let took = boottime() - began;
+        assert!(took >= std::time::Duration::from_secs(3), "{took:?}");
+    });
+}
+
 #[test]
 fn a_port_that_is_taken_costs_no_table() {
     rootless::test(|| {
