@@ -7,13 +7,13 @@
 #
 # The plot is docs/responder-death.svg, with --update; further options go to the program.
 # It needs a stage (PREFIX=$PWD/target/stage ./install.sh; AARP_STAGE names another), BIRD,
-# nginx, curl, nft and ip, and takes about ten minutes.
+# nginx, curl, python3, nft and ip, and takes about six minutes.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
-for tool in cargo ip nft nginx curl bash; do
+for tool in cargo ip nft nginx curl bash python3; do
     command -v "$tool" >/dev/null || {
-        echo "benches/death.sh: $tool is missing (Debian: iproute2, nftables, nginx-light, curl)" >&2
+        echo "benches/death.sh: $tool is missing (Debian: iproute2, nftables, nginx-light, curl, python3)" >&2
         exit 69
     }
 done

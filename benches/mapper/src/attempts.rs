@@ -1,4 +1,5 @@
-//! Programs that connect again and again, each a new curl, in three ways at once.
+//! Programs that connect again and again, in several ways at once: each time a new curl, or
+//! always the same program, which waits for as long as the kernel does.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,27 +13,47 @@ use crate::routed::{A, LIMIT, PORT, Routed, unicast, until};
 /// How a client gets to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// To A, and routing does the rest.
+    /// To A by curl, and routing does the rest.
     Anycast,
     /// To a name with both U, as a DNS server gives them in turns.
     Names,
-    /// To A, under the library, with aarpd.
+    /// To A by curl, under the library, with aarpd.
     Library,
+    /// To A by a program that does not block and has no limit of its own.
+    PatientAnycast,
+    /// The same under the library, with aarpd.
+    PatientLibrary,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 3] = [Self::Anycast, Self::Names, Self::Library];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Anycast,
+        Self::Names,
+        Self::Library,
+        Self::PatientAnycast,
+        Self::PatientLibrary,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Anycast => "plain anycast",
             Self::Names => "two AAAA, in turns",
             Self::Library => "library and aarpd",
+            Self::PatientAnycast => "plain anycast, patient",
+            Self::PatientLibrary => "library and aarpd, patient",
         }
+    }
+
+    fn is_under_library(self) -> bool {
+        matches!(self, Self::Library | Self::PatientLibrary)
+    }
+
+    fn is_patient(self) -> bool {
+        matches!(self, Self::PatientAnycast | Self::PatientLibrary)
     }
 }
 
-/// One curl.
+/// One connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) began: Duration,
@@ -54,37 +75,26 @@ pub(crate) fn now() -> Duration {
 }
 
 impl Clients {
-    /// Starts them, one curl each `pace`.
+    /// Starts them, one connection each `pace`; curl has a limit for it.
     pub(crate) fn start(
         routed: &Routed,
         stage: &Path,
         way: Way,
         (pace, limit): (Duration, Duration),
     ) -> Result<Self> {
-        let [one, other] = [1, 2].map(unicast);
-        let (options, host) = match way {
-            Way::Names => ("--resolve \"${turns[n % 2]}\"", "www.any.test".to_owned()),
-            _ => ("", format!("[{A}]")),
-        };
-        let script = format!(
-            "turns=('www.any.test:{PORT}:[{one}],[{other}]' \
-             'www.any.test:{PORT}:[{other}],[{one}]'); n=0\n\
-             while read -r -t {pace}; [ $? -gt 128 ]; do n=$((n + 1))\n\
-             ( b=$EPOCHREALTIME; echo \"began $n $b\"\n\
-             by=$(curl -sS --connect-timeout {limit} --max-time {most} {options} http://{host}:{PORT}/who)\n\
-             echo \"ended $n $? $EPOCHREALTIME $by\" ) &\n\
-             done; wait",
-            pace = pace.as_secs_f64(),
-            limit = limit.as_secs_f64(),
-            // A connection that was made just before the death would wait for an answer.
-            most = 2.0 * limit.as_secs_f64(),
-        );
         let host = routed.host("client")?;
-        let mut command = host
-            .command("bash")
-            .args(["-c", &script])
-            .stdin(Stdio::piped());
-        if way == Way::Library {
+        let mut command = match way.is_patient() {
+            true => host.command("python3").args([
+                "-c",
+                include_str!("../patient.py"),
+                &A.to_string(),
+                &PORT.to_string(),
+                &pace.as_secs_f64().to_string(),
+            ]),
+            false => host.command("bash").args(["-c", &curls(way, pace, limit)]),
+        };
+        command = command.stdin(Stdio::piped());
+        if way.is_under_library() {
             command = command
                 .env("LD_PRELOAD", stage.join("lib/aarp/libaarp.so"))
                 .env("AARP_CONFIG", host.dir().join("aarp.toml"));
@@ -152,6 +162,28 @@ impl Clients {
         ensure!(left == 0, "{left} have not ended");
         Ok(attempts)
     }
+}
+
+/// A script that starts a curl each `pace`.
+fn curls(way: Way, pace: Duration, limit: Duration) -> String {
+    let [one, other] = [1, 2].map(unicast);
+    let (options, host) = match way {
+        Way::Names => ("--resolve \"${turns[n % 2]}\"", "www.any.test".to_owned()),
+        _ => ("", format!("[{A}]")),
+    };
+    format!(
+        "turns=('www.any.test:{PORT}:[{one}],[{other}]' \
+         'www.any.test:{PORT}:[{other}],[{one}]'); n=0\n\
+         while read -r -t {pace}; [ $? -gt 128 ]; do n=$((n + 1))\n\
+         ( b=$EPOCHREALTIME; echo \"began $n $b\"\n\
+         by=$(curl -sS --connect-timeout {limit} --max-time {most} {options} http://{host}:{PORT}/who)\n\
+         echo \"ended $n $? $EPOCHREALTIME $by\" ) &\n\
+         done; wait",
+        pace = pace.as_secs_f64(),
+        limit = limit.as_secs_f64(),
+        // A connection that was made just before the death would wait for an answer.
+        most = 2.0 * limit.as_secs_f64(),
+    )
 }
 
 fn time(text: &str) -> Result<Duration> {

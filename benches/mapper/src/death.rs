@@ -1,4 +1,4 @@
-//! A responder dies: for how long new connections fail, in three ways at the same time.
+//! A responder dies: for how long new connections fail, in several ways at the same time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// Deaths of each kind
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     turns: u32,
+    /// Only these kinds
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Death::ALL)]
+    dies: Vec<Death>,
     /// curl's own limit for a connection, in seconds
     #[arg(long, default_value_t = 2.0)]
     connect_timeout: f64,
@@ -35,6 +38,9 @@ pub(crate) struct Options {
 struct Outcome {
     /// From the death until the first attempt after which none has failed.
     healed: Duration,
+    /// From the death until the first attempt was served that had begun after it; none was
+    /// where all failed.
+    served: Option<Duration>,
     failed: usize,
     /// The longest that one took which succeeded.
     slowest: Duration,
@@ -49,10 +55,13 @@ fn outcome(attempts: &[Attempt], death: Duration) -> Outcome {
             .map_or(after[last].ended, |next| next.began);
         next.saturating_sub(death)
     });
-    let served = after.iter().filter(|a| a.by.is_some());
-    let times = served.map(|a| a.ended.saturating_sub(a.began));
+    let served = || after.iter().filter(|a| a.by.is_some());
+    let begun_after = served().filter(|a| a.began >= death);
+    let first = begun_after.map(|a| a.ended.saturating_sub(death)).min();
+    let times = served().map(|a| a.ended.saturating_sub(a.began));
     Outcome {
         healed: healthy.unwrap_or_default(),
+        served: first,
         failed: after.iter().filter(|a| a.by.is_none()).count(),
         slowest: times.max().unwrap_or_default(),
     }
@@ -62,12 +71,13 @@ pub(crate) fn tables(stage: &Path, options: &Options) -> Result<Vec<(&'static st
     let mut routed = Routed::new(stage)?;
     until("r0 prefers s1", || Ok(routed.leads_to()? == Some(1)))?;
     let daemon = daemon(&routed, stage, &options.ttl)?;
-    let mut outcomes: Vec<(Death, Way, Vec<Outcome>)> = Death::ALL
-        .into_iter()
-        .flat_map(|death| Way::ALL.map(|way| (death, way, Vec::new())))
+    let mut outcomes: Vec<(Death, Way, Vec<Outcome>)> = options
+        .dies
+        .iter()
+        .flat_map(|&death| Way::ALL.map(|way| (death, way, Vec::new())))
         .collect();
     for turn in 0..options.turns {
-        for death in Death::ALL {
+        for &death in &options.dies {
             for (way, outcome) in one(&mut routed, stage, death, options)? {
                 eprintln!("turn {turn}: {}: {}: {outcome:?}", death.name(), way.name());
                 let row = outcomes
@@ -96,21 +106,28 @@ pub(crate) fn tables(stage: &Path, options: &Options) -> Result<Vec<(&'static st
         };
         std::fs::write(file, plot.svg())?;
     }
-    let mut text = "| dies | way | until none fails, s: median | least | most | fail, median | slowest that was served, s |\n|---|---|--:|--:|--:|--:|--:|\n".to_owned();
+    let mut text = "| dies | way | until none fails, s: median | least | most | until the first is served, s: median | fail, median | slowest that was served, s |\n|---|---|--:|--:|--:|--:|--:|--:|\n".to_owned();
     for (death, way, outcomes) in &mut outcomes {
         outcomes.sort_by_key(|outcome| outcome.healed);
         let healed = |at: usize| outcomes[at].healed.as_secs_f64();
         let (middle, last) = (outcomes.len() / 2, outcomes.len() - 1);
+        let mut served: Vec<_> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.served)
+            .collect();
+        served.sort_unstable();
+        let first = served.get(served.len() / 2).copied().unwrap_or_default();
         let mut failed: Vec<_> = outcomes.iter().map(|outcome| outcome.failed).collect();
         failed.sort_unstable();
         let slowest = outcomes.iter().map(|outcome| outcome.slowest).max();
         text += &format!(
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {} | {:.1} |\n",
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {:.1} |\n",
             death.name(),
             way.name(),
             healed(middle),
             healed(0),
             healed(last),
+            first.as_secs_f64(),
             failed[middle],
             slowest.unwrap_or_default().as_secs_f64(),
         );

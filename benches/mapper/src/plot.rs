@@ -13,12 +13,12 @@ pub(crate) struct Plot {
     pub(crate) rows: Vec<Row>,
 }
 
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 300.0;
 const WIDTH: f64 = 460.0;
 const TOP: f64 = 64.0;
 const HEIGHT: f64 = 34.0;
 /// Of ways that are compared: colours that colour-blind people tell apart, too.
-const COLOURS: [&str; 3] = ["#0072b2", "#e69f00", "#009e73"];
+const COLOURS: [&str; 5] = ["#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7"];
 
 impl Plot {
     /// As an SVG document.
@@ -30,7 +30,7 @@ impl Plot {
         let x = |value: f64| LEFT + value / top * WIDTH;
         let bottom = TOP + HEIGHT * self.rows.len() as f64;
         let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 740 {:.0}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 790 {:.0}\" \
              font-family=\"sans-serif\" font-size=\"13\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
              <text x=\"12\" y=\"24\" font-size=\"16\">{}</text>\n\

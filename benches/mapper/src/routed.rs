@@ -49,7 +49,7 @@ pub(crate) struct Routed {
 }
 
 /// How a responder dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Death {
     /// The service is killed; the host goes on.
     Service,
@@ -68,6 +68,12 @@ impl Death {
             Self::Host => "host",
             Self::Link => "link",
         }
+    }
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
