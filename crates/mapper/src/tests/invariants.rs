@@ -17,6 +17,7 @@ enum Step {
     Look { n: u16 },
     Fail { n: u16, u: u16 },
     Answers { n: u16, by: Option<(u16, u64)> },
+    Rejects { n: u16, after: Option<u64> },
     Epoch,
     Flush,
     Wait(u64),
@@ -29,8 +30,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(n, user, anew)| Step::Ask { n, user, anew }),
         6 => n.clone().prop_map(|n| Step::Look { n }),
         2 => (n.clone(), 0..4u16).prop_map(|(n, u)| Step::Fail { n, u }),
-        3 => (n, proptest::option::weighted(0.8, (0..4u16, 0..1500u64)))
+        3 => (n.clone(), proptest::option::weighted(0.8, (0..4u16, 0..1500u64)))
             .prop_map(|(n, by)| Step::Answers { n, by }),
+        2 => (n, proptest::option::weighted(0.7, 0..300u64))
+            .prop_map(|(n, after)| Step::Rejects { n, after }),
         1 => Just(Step::Epoch),
         1 => Just(Step::Flush),
         10 => prop_oneof![0..50u64, 0..2000u64, 0..60_000u64].prop_map(Step::Wait),
@@ -87,6 +90,10 @@ proptest! {
                         world.answers.insert(a(n), (u(by), ms(after)));
                         history.entry((a(n), u(by))).or_default().push((world.now, None));
                     }
+                }
+                Step::Rejects { n, after: None } => drop(world.rejects.remove(&a(n))),
+                Step::Rejects { n, after: Some(after) } => {
+                    world.rejects.insert(a(n), ms(after));
                 }
                 Step::Epoch => {
                     epochs += 1;
