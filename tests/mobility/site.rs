@@ -119,7 +119,7 @@ impl Site {
         std::fs::create_dir_all(&programs).unwrap();
         for name in ["aarp-agent", "aarp-binding"] {
             let program = std::fs::read(self.stage.join("bin").join(name)).unwrap();
-            aarp_lab::write_executable(&programs.join(name), program).unwrap();
+            aarp_lab::write_executable(programs.join(name), program).unwrap();
         }
         for folder in [self.lab.work(), &folder, &programs] {
             let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
