@@ -23,7 +23,7 @@ const ASKER: Asker = Asker {
 
 /// The `n`th anycast address: every fourth is in the first half of the /48.
 fn address(n: u32) -> Ipv6Addr {
-    let half = u128::from(n % 4 != 0) << 79;
+    let half = u128::from(!n.is_multiple_of(4)) << 79;
     Ipv6Addr::from(0x2001_0db8_000a << 80 | half | u128::from(n))
 }
 
