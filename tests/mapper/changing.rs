@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use aarp_lab::{Filter, Process};
 
-use crate::daemon::{Served, kill, with_daemon};
-use crate::silent::age;
+use crate::daemon::{Served, age, kill, with_daemon};
 use crate::site::{A, Counters, PATIENCE, PORT, Variant, now};
 use crate::stage::tool;
 

@@ -1,10 +1,12 @@
 //! aarpd on the client's host, and programs that know where it is.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use aarp_lab::{Command, Process, Signal, rootless};
+use aarp_sys::clock::boottime;
 
 use crate::NEEDED;
 use crate::site::{A, Counters, PATIENCE, PORT, Site, Variant};
@@ -105,6 +107,23 @@ impl Served {
         let served = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         (served, Counters::parse(&log))
     }
+}
+
+/// Where a table has the last sign of life of its daemon, in nanoseconds of CLOCK_BOOTTIME.
+const HEARTBEAT: u64 = 8 * 16;
+
+/// As if the daemon that writes the table had given its last sign of life so long ago:
+/// what a program finds once it has been stuck, or dead, for that time.
+pub fn age(served: &Served, age: Duration) {
+    live(served, boottime().saturating_sub(age));
+}
+
+/// As if it had given it then, or were to give it then.
+pub fn live(served: &Served, at: Duration) {
+    let file = fs::OpenOptions::new().write(true).open(served.table());
+    let octets = (at.as_nanos() as u64).to_le_bytes();
+    let written = file.and_then(|file| file.write_all_at(&octets, HEARTBEAT));
+    written.expect("a table");
 }
 
 /// Kills a daemon that has no time for anything.

@@ -2,24 +2,13 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::FileExt;
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 use aarp_lab::{Command, Process, Signal};
-use aarp_sys::clock::boottime;
 
-use crate::daemon::{Served, kill, with_daemon};
+use crate::daemon::{Served, age, kill, with_daemon};
 use crate::site::{A, Counters, PATIENCE, PORT, Variant};
-
-/// As if the daemon that writes the table had given its last sign of life so long ago:
-/// what a program finds once it has been stuck, or dead, for that time.
-pub fn age(served: &Served, age: Duration) {
-    let file = fs::OpenOptions::new().write(true).open(served.table());
-    let heartbeat = boottime().saturating_sub(age).as_nanos() as u64;
-    let written = file.and_then(|file| file.write_all_at(&heartbeat.to_le_bytes(), 8 * 16));
-    written.expect("a table");
-}
 
 /// What strace tells of a curl, and what the library counts.
 fn traced(served: &Served, url: &str) -> (String, Counters) {
@@ -136,7 +125,7 @@ impl Client {
         served_by.expect("a line")
     }
 
-    /// The process ids of the file that it has mapped as its table.
+    /// The inode of the file that it has mapped as its table.
     fn reads(&self, served: &Served) -> Option<String> {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.process.pid()));
         let maps = maps.expect("it runs");
