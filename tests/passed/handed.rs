@@ -1,6 +1,6 @@
 //! Over exec, in each way that there is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use std::process::Output;
 
@@ -124,8 +124,11 @@ fn a_daemon_that_has_stopped_holds_nobody_up() {
         let daemon = served.start();
         assert_eq!(served.curl().0, "s1");
         daemon.signal(Signal::STOP).expect("it runs");
-        // Where anybody waited for its answer, this would not end.
+        // Some forty times somebody hands on or asks: each could wait for the whole budget.
+        let began = Instant::now();
         let ours = ways(served, true);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(60), "{took:?}");
         assert!(ours.contains(&format!("peer: [{U1}]")), "{ours}");
         daemon.signal(Signal::CONT).expect("it runs");
         let again = ways(served, true);
