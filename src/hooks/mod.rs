@@ -13,6 +13,7 @@ mod descriptors;
 mod exec;
 mod names;
 mod receive;
+mod receiving;
 mod send;
 mod sendmmsg;
 mod sendmsg;

@@ -6,7 +6,7 @@ use core::mem::transmute;
 use libc::{mmsghdr, sockaddr, socklen_t, ssize_t};
 
 use super::{
-    alternate_stack_by, behind, connections, descriptors, receive, send, sendmmsg, sendmsg,
+    alternate_stack_by, behind, connections, descriptors, receiving, send, sendmmsg, sendmsg,
 };
 use crate::datagram::receive as datagrams;
 use crate::symbols::Symbol;
@@ -173,19 +173,20 @@ unsafe extern "C" fn hooked(
                     real(libc::SYS_recvfrom, a, b, c, 0, name, len) as ssize_t
                 };
                 let call = || call() as ssize_t;
-                receive::receive_unnamed(fd, 0, call, || match c {
+                receiving::receive_unnamed(fd, 0, call, || match c {
                     0 => call(),
-                    _ => receive::with_source(fd, 0, from),
+                    _ => receiving::with_source(fd, 0, from),
                 }) as c_long
             }
-            libc::SYS_readv => receive::receive_unnamed(
+            libc::SYS_readv => receiving::receive_unnamed(
                 fd,
                 0,
                 || call() as ssize_t,
                 || {
-                    let received = receive::parts_with_source(fd, b as *const _, c as c_int, |m| {
-                        real(libc::SYS_recvmsg, a, m as c_long, 0, 0, 0, 0) as ssize_t
-                    });
+                    let received =
+                        receiving::parts_with_source(fd, b as *const _, c as c_int, |m| {
+                            real(libc::SYS_recvmsg, a, m as c_long, 0, 0, 0, 0) as ssize_t
+                        });
                     received.unwrap_or_else(|| call() as ssize_t)
                 },
             ) as c_long,
@@ -195,15 +196,17 @@ unsafe extern "C" fn hooked(
                     real(number, a, b, c, d, name as c_long, len as c_long) as ssize_t
                 };
                 if name.is_null() && datagrams::needs_source(fd) {
-                    return receive::with_source(fd, flags, from) as c_long;
+                    return receiving::with_source(fd, flags, from) as c_long;
                 }
-                receive::receive_from(fd, flags, name, len, from) as c_long
+                receiving::receive_from(fd, flags, name, len, from) as c_long
             }
-            libc::SYS_recvmsg => receive::receive_message(fd, b as *mut _, c as c_int, |message| {
-                real(number, a, message as c_long, c, d, e, f) as ssize_t
-            }) as c_long,
+            libc::SYS_recvmsg => {
+                receiving::receive_message(fd, b as *mut _, c as c_int, |message| {
+                    real(number, a, message as c_long, c, d, e, f) as ssize_t
+                }) as c_long
+            }
             libc::SYS_recvmmsg => {
-                receive::receive_many(fd, b as *mut mmsghdr, c as c_uint, flags, short).into()
+                receiving::receive_many(fd, b as *mut mmsghdr, c as c_uint, flags, short).into()
             }
             _ => descriptor_hooked(number, [a, b, c], call),
         }
