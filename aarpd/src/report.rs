@@ -388,6 +388,7 @@ mod tests {
             epoch: 1,
             used: 95,
             due: 12_000,
+            is_asked: false,
             is_used: false,
             is_others: false,
         };

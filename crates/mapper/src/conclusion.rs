@@ -80,6 +80,7 @@ impl Mapper<'_> {
             epoch: self.table.view().header().epoch() as u8,
             used,
             due: due(&mapping, &times),
+            is_asked: false,
             is_used: why == Why::Refresh || pinned.is_some_and(|entry| entry.is_used),
             is_others: self.is_of_others(a, user, previous),
         };

@@ -113,7 +113,7 @@ impl Mapper<'_> {
         } = *entry;
         let is_pinned = mapping.state == State::Pinned;
         let left = mapping.expiry.saturating_sub(now);
-        let is_due = left < Duration::from_millis(due.into());
+        let is_due = !entry.is_asked && left < Duration::from_millis(due.into());
         if is_due && is_pinned && self.ask_by_itself(a, (Why::Refresh, None), now) {
             // Readers need not say so again.
             self.table.note_use(a, now);

@@ -134,7 +134,9 @@ mod tests {
     use super::*;
     use aarp_core::config::{TOKENS, end_token, read_document};
     use aarp_core::settings::Layer;
+    use aarp_core::table::{Identity, Namespace, TableWriter, size_of_slots, slots_for};
     use aarp_wire::probe::Method;
+    use core::sync::atomic::AtomicU64;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -204,6 +206,43 @@ mod tests {
             let found = [9 * SECOND, 10 * SECOND, 59 * SECOND].map(is_old);
             assert_eq!(found, ages, "{text:?} {due}");
         }
+    }
+
+    /// Nor while the daemon asks again, because somebody has said that it is used.
+    #[test]
+    fn what_is_being_asked_again_is_no_older_than_ones_own_time() {
+        let (a, learned) = (ip("2001:db8:a::53"), 1000 * SECOND);
+        let slots = slots_for(1).unwrap();
+        let memory: Vec<_> = (0..size_of_slots(slots) / 8)
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        let identity = Identity {
+            capacity: 1,
+            key: [1, 2],
+            namespace: Namespace {
+                device: 4,
+                inode: 5,
+            },
+            boot: [6, 7],
+            pid: 8,
+            started: 9,
+        };
+        let mut writer = TableWriter::format(&memory, &identity, learned).unwrap();
+        let mapping = Mapping {
+            state: State::Pinned,
+            u: ip("2001:db8:51::2"),
+            method: Method::Echo,
+            expiry: learned + 60 * SECOND,
+            rtt: SECOND,
+            failures: 0,
+        };
+        writer.store(a, &mapping, 12 * SECOND, learned);
+        let used = learned + 50 * SECOND;
+        assert!(writer.note_use(a, used).is_some());
+        let hit = writer.view().lookup(a, used).unwrap();
+        let is_old = |text: &str| is_too_old(&with(text), a, &hit, used);
+        assert!(!is_old("") && !is_old("[times]\nttl = \"51s\"\n"));
+        assert!(is_old("[times]\nttl = \"50s\"\n") && is_old("[times]\nttl = \"10s\"\n"));
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn read(octets: &[u8], now: Duration) {
                 && entry.epoch == epoch
                 && entry.mapping == hit.mapping
                 && left > Duration::ZERO
-                && (left < Duration::from_millis(entry.due.into())) == hit.is_due
+                && (!entry.is_asked && left < Duration::from_millis(entry.due.into())) == hit.is_due
         }));
     }
 }
@@ -149,7 +149,8 @@ fn slot(octets: &[u8]) -> Option<Entry> {
         },
         epoch: octets[50],
         used: u32_at(octets, 56),
-        due: u32_at(octets, 60),
+        due: u32_at(octets, 60) & 0x7fff_ffff,
+        is_asked: octets[63] & 128 != 0,
         is_used: octets[51] & 64 != 0,
         is_others: octets[51] & 128 != 0,
     })

@@ -11,6 +11,8 @@ const FAILURES_MAX: u8 = 63;
 /// Bits of the flags.
 const USED: u64 = 1 << 14;
 const OTHERS: u64 = 1 << 15;
+/// The longest time before its expiry that a mapping is due, in milliseconds: 24 days.
+pub(super) const DUE_MAX: u32 = u32::MAX >> 1;
 
 /// Where what is in a record.
 pub(super) mod word {
@@ -34,8 +36,10 @@ pub struct Entry {
     /// When it was last used as far as the writer knows, in seconds of the same clock.
     pub used: u32,
     /// For how long before its expiry it is due to be asked again, in milliseconds;
-    /// 0 for never.
+    /// 0 for never. It ends at 24 days.
     pub due: u32,
+    /// Whether it is being asked again already: nobody needs to say that it is used.
+    pub is_asked: bool,
     /// Whether a program has said that it uses it, since the one that had it asked.
     pub is_used: bool,
     /// Whether only users have asked about it who are neither root nor the daemon's own.
@@ -76,7 +80,7 @@ impl Entry {
             u[1],
             nanos(self.mapping.expiry),
             rest,
-            use_word(self.used, self.due),
+            use_word(self.used, self.due, self.is_asked),
         ]
     }
 
@@ -100,7 +104,8 @@ impl Entry {
             },
             epoch: epoch_of(rest),
             used: words[word::USE] as u32,
-            due: (words[word::USE] >> 32) as u32,
+            due: (words[word::USE] >> 32) as u32 & DUE_MAX,
+            is_asked: words[word::USE] >> 63 != 0,
             is_used: rest >> 16 & USED != 0,
             is_others: rest >> 16 & OTHERS != 0,
         })
@@ -137,6 +142,6 @@ pub(super) fn used_rest(rest: u64) -> u64 {
     rest | USED << 16
 }
 
-pub(super) fn use_word(used: u32, due: u32) -> u64 {
-    u64::from(used) | u64::from(due) << 32
+pub(super) fn use_word(used: u32, due: u32, is_asked: bool) -> u64 {
+    u64::from(used) | u64::from(due.min(DUE_MAX)) << 32 | u64::from(is_asked) << 63
 }

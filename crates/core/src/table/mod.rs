@@ -17,7 +17,8 @@
 //!           48  state u8, method u8, flags u16, round trip in microseconds u32
 //!                flags: 8 bits of the epoch, 6 of the failures in a row, whether it is
 //!                used, and whether only others than root have asked about it
-//!           56  last use in seconds u32, due in milliseconds before the expiry u32
+//!           56  last use in seconds u32, due in milliseconds before the expiry u32, of
+//!                which the highest bit says that it is being asked again
 //! ```
 //!
 //! A mapping stands in the slot that a keyed hash of A says or in one behind it,

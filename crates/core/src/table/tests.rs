@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use aarp_wire::probe::Method;
 use proptest::prelude::*;
 
+use super::entry::DUE_MAX;
 use super::*;
 use crate::mapping::{Mapping, State};
 use crate::slot::Word;
@@ -189,8 +190,8 @@ proptest! {
     /// What an entry holds is what comes out, as far as it has a place.
     #[test]
     fn entries_and_words(a in 1u128.., u: u128, state in 1u8..=4, method in 1u8..=2, expiry: u64,
-                         rtt: u32, failures in 0u8..64, epoch: u8, used: u32, due: u32, is_used: bool,
-                         is_others: bool) {
+                         rtt: u32, failures in 0u8..64, epoch: u8, used: u32, due in 0..=DUE_MAX, is_used: bool,
+                         is_others: bool, is_asked: bool) {
         let entry = Entry {
             a: a.into(),
             mapping: Mapping {
@@ -201,7 +202,7 @@ proptest! {
                 rtt: Duration::from_micros(rtt.into()),
                 failures,
             },
-            epoch, used, due, is_used, is_others,
+            epoch, used, due, is_asked, is_used, is_others,
         };
         let words = entry.to_words();
         prop_assert_eq!(Entry::from_words(words), Some(entry));
@@ -411,7 +412,9 @@ fn due_and_used() {
     // Once it was told it need not be told again, until it is stored again.
     assert_eq!(writer.view().get(a).unwrap().used, 1000);
     assert_eq!(writer.note_use(a, NOW + 50 * SECOND).unwrap().due, 12_000);
-    assert_eq!(is_due(&writer, 50 * SECOND), Some(false));
+    let told = writer.view().lookup(a, NOW + 50 * SECOND).unwrap();
+    // How old it is can still be told.
+    assert_eq!((told.is_due, told.ttl()), (false, 60 * SECOND));
     assert_eq!(store(&mut writer, NOW + 100 * SECOND), Stored::Again);
     assert_eq!(is_due(&writer, 99 * SECOND), Some(true));
     assert_eq!(writer.view().get(a).unwrap().used, 1050);
@@ -541,6 +544,7 @@ fn entry(a: Ipv6Addr, state: State, lasts: u64) -> Entry {
         epoch: 1,
         used: 1000,
         due: 0,
+        is_asked: false,
         is_used: false,
         is_others: false,
     }

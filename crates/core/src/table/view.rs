@@ -187,7 +187,7 @@ fn hit(record: [u64; WORDS], epoch: u8, now: Duration) -> Option<Hit> {
     let entry = Entry::from_words(record)?;
     Some(Hit {
         mapping: entry.mapping,
-        is_due: left < u64::from(entry.due) * 1_000_000,
+        is_due: !entry.is_asked && left < u64::from(entry.due) * 1_000_000,
         due: entry.due,
     })
 }

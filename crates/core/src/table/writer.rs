@@ -145,6 +145,7 @@ impl<'m, T: Word> TableWriter<'m, T> {
             epoch: self.view.header.epoch() as u8,
             used: known.map_or(seconds(now), |known| known.used),
             due: u32::try_from(due.as_millis()).unwrap_or(u32::MAX),
+            is_asked: false,
             is_used: known.is_some_and(|known| known.is_used),
             is_others: known.is_some_and(|known| known.is_others),
         };
@@ -366,14 +367,14 @@ impl<'m, T: Word> TableWriter<'m, T> {
         (start(self.key, words_of(a)) & (self.view.slots() - 1)) / REACH
     }
 
-    /// Notes that `a` is used. Readers do not say so again before it was stored anew.
-    /// What is known about it.
+    /// Notes that `a` is used, and asked again for that. Readers do not say so again before
+    /// it was stored anew. What is known about it.
     pub fn note_use(&mut self, a: Ipv6Addr, now: Duration) -> Option<Entry> {
         let place = self.view.find(words_of(a))?;
         let entry = self.view.entry(place)?;
         // Half a record cannot come of words that each stand for themselves.
         let [_, record @ ..] = &self.view.slots[place];
-        record[word::USE].store(use_word(seconds(now), 0), Ordering::Relaxed);
+        record[word::USE].store(use_word(seconds(now), entry.due, true), Ordering::Relaxed);
         let rest = record[word::REST].load(Ordering::Relaxed);
         record[word::REST].store(used_rest(rest), Ordering::Relaxed);
         Some(entry)

@@ -273,7 +273,7 @@ fn what_another_daemon_has_found_out_is_judged_too() {
     let short = format!("{PREFIXES}[times]\nttl=\"10s\"\n");
     let expiry = left(&short, &entry, now).unwrap().mapping.expiry;
     assert_eq!(expiry, BEGIN + ms(10_010));
-    // Where readers have said already that they use it, its time is not known.
+    // Of what is never due its time is not known.
     let told = Entry { due: 0, ..entry };
     assert_eq!(
         left(&short, &told, now).unwrap().mapping.expiry,
