@@ -255,6 +255,21 @@ fn is_spoken_to(settings: &Settings, now: Duration) -> bool {
     settings.daemon.usage != DaemonUse::Off && SPEAK.is_over(now) && life(now) != Life::Silent
 }
 
+/// For how long an answer may be waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    time: Duration,
+    /// Whether that is the whole budget: not what this thread, or this socket, has left.
+    is_whole: bool,
+}
+
+impl Allowance {
+    pub(crate) fn new(time: Duration, budget: Duration) -> Self {
+        let is_whole = time >= budget;
+        Self { time, is_whole }
+    }
+}
+
 /// How long the daemon is waited for. Where no table says that it goes on, only for so
 /// long that there is time to ask the network itself.
 fn share(settings: &Settings, budget: Duration, now: Duration) -> Duration {
@@ -276,14 +291,14 @@ pub(crate) fn ask(
     settings: &Settings,
     a: Ipv6Addr,
     patience: Patience,
-    (budget, anew): (Duration, bool),
+    (allowance, anew): (Allowance, bool),
     interruptible: Interruptible,
 ) -> Told {
     let now = boottime();
     if !is_spoken_to(settings, now) {
         return Told::Nobody;
     }
-    let budget = share(settings, budget, now);
+    let budget = share(settings, allowance.time, now);
     let anew = anew || is_held_for_too_long(settings, a, now);
     let question = [question(a, patience, budget, anew)];
     let mut replies = [Reply::None];
@@ -307,7 +322,7 @@ pub(crate) fn ask(
         (Err(DaemonError::Interrupted), _) => Told::Interrupted,
         (Err(DaemonError::Halted), _) => Told::Halted,
         (Ok(()), Reply::None) => {
-            if was_in_vain(settings, ended) {
+            if was_in_vain(settings, allowance, ended) {
                 Told::Nothing
             } else {
                 Told::NotYet
@@ -319,9 +334,10 @@ pub(crate) fn ask(
 }
 
 /// The daemon was waited for, and has not answered. Whether the network has to be asked
-/// now: where nothing says that the daemon goes on, which then is left alone.
-fn was_in_vain(settings: &Settings, now: Duration) -> bool {
-    if life(now) != Life::Going {
+/// now: where nothing says that the daemon goes on, which then is left alone by all, if it
+/// had all the time that there is for a question.
+fn was_in_vain(settings: &Settings, allowance: Allowance, now: Duration) -> bool {
+    if life(now) != Life::Going && allowance.is_whole {
         SPEAK.wait(now, STUCK);
     }
     !is_all(settings, now)
@@ -379,7 +395,7 @@ fn speak(
     });
     let spoken = spoken.unwrap_or(Err(last));
     match spoken {
-        Ok(()) | Err(DaemonError::Interrupted | DaemonError::Halted) => {}
+        Ok(()) | Err(DaemonError::Interrupted | DaemonError::Halted | DaemonError::Late) => {}
         Err(DaemonError::Nonsense) => SPEAK.wait(now, STUCK),
         Err(_) => SPEAK.wait(now, LOOK_AGAIN),
     }
@@ -392,7 +408,7 @@ pub(crate) fn ask_several(
     settings: &Settings,
     addresses: &[Ipv6Addr],
     told_of: &mut [Option<Mapping>],
-    budget: Duration,
+    allowance: Allowance,
     all: bool,
 ) -> bool {
     let now = boottime();
@@ -400,7 +416,7 @@ pub(crate) fn ask_several(
         return false;
     }
     let count = addresses.len().min(ADDRESSES);
-    let budget = share(settings, budget, now);
+    let budget = share(settings, allowance.time, now);
     let mut questions =
         [question(Ipv6Addr::UNSPECIFIED, Patience::Blocking, budget, false); ADDRESSES];
     for (to, a) in questions.iter_mut().zip(addresses) {
@@ -442,7 +458,7 @@ pub(crate) fn ask_several(
     }
     // What comes beside an answer is not waited for, unless all are.
     let is_awaited = replies.contains(&Reply::None) && (all || !is_any);
-    if asked.is_err() || is_awaited && was_in_vain(settings, ended) {
+    if asked.is_err() || is_awaited && was_in_vain(settings, allowance, ended) {
         return false;
     }
     // Whom it refuses to ask about has to be asked about by oneself.

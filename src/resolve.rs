@@ -18,7 +18,7 @@ use aarp_sys::route::Origin;
 use aarp_sys::socket;
 
 use crate::connect::TCP;
-use crate::mapper::Told;
+use crate::mapper::{Allowance, Told};
 use crate::{flight, mapper, report};
 
 /// What is less is too little for any network, and not worth a probe.
@@ -198,7 +198,8 @@ impl Asker<'_> {
             }
             report::miss();
             let socket = socket::cookie(self.fd);
-            let asked = self.ask_daemon(allowance, anew).unwrap_or_else(|waited| {
+            let for_daemon = Allowance::new(allowance, plan.budget);
+            let asked = self.ask_daemon(for_daemon, anew).unwrap_or_else(|waited| {
                 // What else the time was spent with is no question.
                 let spent = if waited {
                     boottime().saturating_sub(now)
@@ -240,7 +241,7 @@ impl Asker<'_> {
     /// daemon was waited for.
     fn ask_daemon(
         &self,
-        allowance: Duration,
+        allowance: Allowance,
         anew: bool,
     ) -> Result<Result<Mapping, Unresolved>, bool> {
         // What a socket with a source of its own sees is nobody else's business.
@@ -480,13 +481,13 @@ fn prefetch_from_daemon(
         Some(plan(settings, *a, interest, Patience::Blocking).budget)
     };
     let longest = wanted[..count].iter().filter_map(budget).max();
-    let allowance = state
-        .stalls
-        .allowance(thread(), now, longest.unwrap_or_default());
+    let longest = longest.unwrap_or_default();
+    let allowance = state.stalls.allowance(thread(), now, longest);
     let mut is_over = false;
     if allowance >= LEAST && settings.daemon.usage != DaemonUse::Off {
         let asked = flight::question(state, || {
             let wanted = &wanted[..count];
+            let allowance = Allowance::new(allowance, longest);
             has_stack_for_a_question()
                 && mapper::ask_several(settings, wanted, &mut told, allowance, all)
         });

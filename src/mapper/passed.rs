@@ -70,9 +70,10 @@ pub(crate) fn daemon() -> u64 {
     }
 }
 
-/// A daemon that has not answered in time is left alone for a while.
-fn heard<T>(outcome: Result<T, DaemonError>) -> Option<T> {
-    if matches!(outcome, Err(DaemonError::Busy)) {
+/// A daemon that has not answered in time, of which there was enough, is left alone for a
+/// while. What this thread has waited for before says nothing about it.
+fn heard<T>(outcome: Result<T, DaemonError>, patience: Duration) -> Option<T> {
+    if matches!(outcome, Err(DaemonError::Late)) && patience >= PATIENCE {
         AGAIN.wait(boottime(), LOOK_AGAIN);
     }
     outcome.ok()
@@ -94,7 +95,7 @@ pub(crate) fn tell(
         });
         // A vfork child's thread is its parent's, which waits for it.
         state.stalls.charge(thread(), now, boottime());
-        let _ = heard(outcome);
+        let _ = heard(outcome, patience);
     }
 }
 
@@ -107,7 +108,8 @@ pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> O
         if !is_there(settings, now) {
             return None;
         }
-        let until = now + patience(settings, state, now)?;
+        let patience = patience(settings, state, now)?;
+        let until = now + patience;
         let mut peer = None;
         let (outcome, place) = speak(settings, now, |daemon| {
             peer = passed::whose(daemon, cookie, until)?;
@@ -115,7 +117,7 @@ pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> O
         });
         let ended = boottime();
         state.stalls.charge(thread(), now, ended);
-        heard(outcome).filter(|()| is_ours(settings, ended, place))?;
+        heard(outcome, patience).filter(|()| is_ours(settings, ended, place))?;
         if peer.is_some() {
             UNKNOWN.store(0, Ordering::Relaxed);
         } else if UNKNOWN.fetch_add(1, Ordering::Relaxed) + 1 >= NOTHING_SAID {

@@ -18,6 +18,8 @@ struct Heard {
     asked: u64,
     /// How many it was told of.
     told: u64,
+    /// How often it was asked about an address.
+    questions: u64,
     /// For how long the program has run, at the most.
     time: Duration,
 }
@@ -39,11 +41,16 @@ fn program(served: &Served) -> String {
 /// Runs a program beside a daemon that takes `delay` for each answer, with so many sockets
 /// that nobody has told of.
 fn hear(served: &Served, delay: u64, sockets: usize, words: &[&str]) -> Heard {
+    hear_within(served, "200ms", delay, sockets, words)
+}
+
+/// The same with another budget.
+fn hear_within(served: &Served, budget: &str, delay: u64, sockets: usize, words: &[&str]) -> Heard {
     let work = served.site.lab.work();
     let script = work.join("hearing.py");
     fs::write(&script, include_str!("hearing.py")).expect("a writable folder");
     let socket = served.table().with_file_name("aarpd.sock");
-    let command = served.command(python()).env("AARP_BUDGET", "200ms");
+    let command = served.command(python()).env("AARP_BUDGET", budget);
     let command = command.arg(&script).arg(&socket).arg(delay.to_string());
     let command = command.args([U1.to_string(), PORT.to_string(), sockets.to_string()]);
     let text = told(&command.args(words).output().expect("python runs"));
@@ -51,12 +58,13 @@ fn hear(served: &Served, delay: u64, sockets: usize, words: &[&str]) -> Heard {
         .split_whitespace()
         .map(|word| word.parse().expect("a number"))
         .collect();
-    let [asked, told, time] = numbers[..] else {
+    let [asked, told, questions, time] = numbers[..] else {
         panic!("{text}");
     };
     Heard {
         asked,
         told,
+        questions,
         // What is less than a millisecond.
         time: Duration::from_millis(time + 1),
     }
@@ -82,6 +90,34 @@ fn a_slow_daemon_holds_a_thread_no_longer_than_a_budget() {
             Heard::is_within(heard.told, 7, heard.time, second),
             "{heard:?}"
         );
+    });
+}
+
+/// What a thread has not been told in the little time that was left to it, or to its socket,
+/// says nothing of the daemon: others go on to ask.
+#[test]
+fn who_has_had_little_time_keeps_nobody_from_asking() {
+    with_daemon(Variant::default(), "ttl = \"1us\"\n", |served| {
+        let program = program(served);
+        // Less than a socket's fifty, of a daemon that is never in time.
+        let heard = hear_within(served, "40ms", 60_000, 3, &[&program, "threads"]);
+        assert_eq!(heard.asked, 3, "{heard:?}");
+        let (a, port) = (A.to_string(), PORT.to_string());
+        let words = [&program, "reach", &a, &port];
+        let heard = hear_within(served, "1s", 60_000, 0, &words);
+        assert_eq!(heard.questions, 2, "{heard:?}");
+    });
+}
+
+/// Who had time enough does, from asking about sockets for a while: not about addresses.
+#[test]
+fn a_daemon_that_is_late_is_asked_about_no_more_sockets() {
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        let (a, port) = (A.to_string(), PORT.to_string());
+        let words = [&program, "late", &a, &port];
+        let heard = hear(served, 60_000, 3, &words);
+        assert_eq!((heard.asked, heard.questions), (1, 1), "{heard:?}");
     });
 }
 

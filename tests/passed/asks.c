@@ -7,6 +7,8 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +81,47 @@ static void given_again(int fd, int way) {
     close(kept);
 }
 
+static void ask_of(void *fd) { ask(*(int *)fd); }
+
+/* Goes to A on a socket that waits for half a second at the most. */
+static void reach(void *from) {
+    char **words = from;
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(words[1]))};
+    struct timeval time = {0, 500000};
+    must(inet_pton(AF_INET6, words[0], &to.sin6_addr) == 1, "inet_pton");
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0, "socket");
+    must(!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time), "SO_SNDTIMEO");
+    connect(fd, (struct sockaddr *)&to, sizeof to);
+    close(fd);
+}
+
+struct task {
+    void (*what)(void *);
+    void *with;
+    sem_t is_done;
+};
+
+static void *run(void *from) {
+    struct task *task = from;
+    task->what(task->with);
+    must(!sem_post(&task->is_done), "sem_post");
+    while (pause())
+        continue;
+    return NULL;
+}
+
+/* In a thread that lives on: the next one is another. */
+static void in_thread(void (*what)(void *), void *with) {
+    struct task *task = malloc(sizeof *task);
+    pthread_t thread;
+    must(task != NULL, "malloc");
+    *task = (struct task){.what = what, .with = with};
+    must(!sem_init(&task->is_done, 0, 0), "sem_init");
+    must(!pthread_create(&thread, NULL, run, task), "a thread");
+    must(!sem_wait(&task->is_done), "sem_wait");
+}
+
 static void permit_everything(void) {
     struct sock_filter rules[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
     struct sock_fprog program = {1, rules};
@@ -116,6 +159,20 @@ int main(int argc, char **argv) {
         make(argv + 2, 0);
         execlp("true", "true", (char *)NULL);
         return 72;
+    } else if (!strcmp(what, "reach")) {
+        for (int count = 2; count; count--)
+            in_thread(reach, argv + 2);
+    } else if (!strcmp(what, "late")) {
+        for (int at = 4; at < argc; at++) {
+            int fd = atoi(argv[at]);
+            in_thread(ask_of, &fd);
+        }
+        in_thread(reach, argv + 2);
+    } else if (!strcmp(what, "threads")) {
+        for (int at = 2; at < argc; at++) {
+            int fd = atoi(argv[at]);
+            in_thread(ask_of, &fd);
+        }
     } else {
         if (!strcmp(what, "barred"))
             permit_everything();

@@ -56,6 +56,9 @@ pub enum DaemonError {
     Foreign,
     /// So many wait that there is no room for one more.
     Busy,
+    /// It has not answered in the time that there was for it, or has said that it will not
+    /// now: which says nothing about how it answers others.
+    Late,
     /// It has said something that means nothing.
     Nonsense,
     /// A signal came that interrupts the program's call.
@@ -86,6 +89,7 @@ impl fmt::Display for DaemonError {
             Self::NotTrusted(uid) => write!(f, "aarpd belongs to user {uid}, who is not trusted"),
             Self::Foreign => f.write_str("aarpd serves another network namespace"),
             Self::Busy => f.write_str("aarpd is busy"),
+            Self::Late => f.write_str("aarpd has not answered in time"),
             Self::Nonsense => f.write_str("aarpd says what means nothing"),
             Self::Interrupted => f.write_str("interrupted by a signal"),
             Self::Halted => f.write_str("no system call may be made any more"),

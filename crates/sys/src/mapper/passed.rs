@@ -23,7 +23,7 @@ fn hold() -> Result<HeldSignals, DaemonError> {
 /// `CLOCK_BOOTTIME`.
 ///
 /// # Errors
-/// Why it may not have heard of all; [`DaemonError::Busy`] where the time was over.
+/// Why it may not have heard of all; [`DaemonError::Late`] where the time was over.
 pub fn tell(
     daemon: &Daemon<'_>,
     sockets: &mut dyn Iterator<Item = (i32, Peer)>,
@@ -54,7 +54,7 @@ pub fn tell(
 /// answer at most until `until`, by `CLOCK_BOOTTIME`.
 ///
 /// # Errors
-/// Why it does not say; [`DaemonError::Busy`] where the time was over.
+/// Why it does not say; [`DaemonError::Late`] where the time was over, or it declines now.
 pub fn whose(
     daemon: &Daemon<'_>,
     cookie: u64,
@@ -67,7 +67,7 @@ pub fn whose(
     let mut room = [0; ROOM];
     match hear(&socket, &mut room, until)? {
         (ID, Message::Peer(peer)) if peer.cookie == cookie => Ok(Some(peer)),
-        (ID, Message::Error(Code::BUSY, _)) => Err(DaemonError::Busy),
+        (ID, Message::Error(Code::BUSY, _)) => Err(DaemonError::Late),
         (ID, Message::Error(..)) => Ok(None),
         _ => Err(DaemonError::Nonsense),
     }
@@ -85,7 +85,7 @@ fn hear<'r>(
         }
         let now = boottime();
         if now >= until {
-            return Err(DaemonError::Busy);
+            return Err(DaemonError::Late);
         }
         if is_halted() {
             return Err(DaemonError::Halted);
