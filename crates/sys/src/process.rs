@@ -95,18 +95,18 @@ pub fn has_stack_for_a_question() -> bool {
     !has(libc::SS_ONSTACK) || here.saturating_sub(stack.ss_sp as usize) >= FOR_A_QUESTION
 }
 
-/// Of /proc/self/status so much is read at a time, for as little stack as that, …
+/// Of /proc/thread-self/status so much is read at a time, for as little stack as that, …
 const STATUS_PIECE: usize = 512;
 /// … and no more than so much in all: a user may be in 65536 groups, which stand before
 /// what is looked for.
 const STATUS: usize = 64 * 1024;
 
-/// Whether a seccomp filter is in force for this process, as far as that can be told. By
+/// Whether a seccomp filter is in force for this thread, as far as that can be told. By
 /// calls that a filter which was there before exec must have permitted: the dynamic linker
 /// has opened and read files.
 #[must_use]
 pub fn is_filtered() -> bool {
-    let file = crate::file::open("/proc/self/status").ok().flatten();
+    let file = crate::file::open("/proc/thread-self/status").ok().flatten();
     file.is_none_or(|file| tells_of_a_filter(|room| file.read_next(room).ok()))
 }
 
@@ -133,7 +133,7 @@ fn tells_of_a_filter(mut read: impl FnMut(&mut [u8]) -> Option<usize>) -> bool {
     true
 }
 
-/// How far a line of /proc/self/status is the one of the filters.
+/// How far a line of /proc/thread-self/status is the one of the filters.
 #[derive(Clone, Copy)]
 enum SeccompLine {
     /// So many octets of its name stood there.
@@ -323,8 +323,44 @@ mod tests {
                 assert_eq!(found, is_told, "{mode} {groups} {piece}");
             }
         }
-        let own = std::fs::read_to_string("/proc/self/status").unwrap();
+        let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         assert_eq!(is_filtered(), found(&own, 4096).0);
+    }
+
+    /// A filter is a thread's own: whether the first thread has one says nothing of another.
+    #[test]
+    fn a_thread_is_told_of_its_own_filter() {
+        let before = is_filtered();
+        let thread = std::thread::spawn(|| {
+            let permit = [libc::sock_filter {
+                code: (libc::BPF_RET | libc::BPF_K) as u16,
+                jt: 0,
+                jf: 0,
+                k: libc::SECCOMP_RET_ALLOW,
+            }];
+            let program = libc::sock_fprog {
+                len: 1,
+                filter: permit.as_ptr().cast_mut(),
+            };
+            let mode = libc::SECCOMP_MODE_FILTER as usize;
+            let filter = [
+                libc::PR_SET_SECCOMP as usize,
+                mode,
+                (&raw const program) as usize,
+                0,
+                0,
+                0,
+            ];
+            // SAFETY: for this thread alone; the program is that of an array.
+            unsafe {
+                let alone = [libc::PR_SET_NO_NEW_PRIVS as usize, 1, 0, 0, 0, 0];
+                syscall(libc::SYS_prctl, alone).unwrap();
+                syscall(libc::SYS_prctl, filter).unwrap();
+            }
+            is_filtered()
+        });
+        assert!(thread.join().unwrap());
+        assert_eq!(is_filtered(), before);
     }
 
     #[test]
