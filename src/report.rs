@@ -296,7 +296,7 @@ pub(crate) fn interrupted() {
 /// who have asked for a log in the environment, which has been read before.
 #[cold]
 pub(crate) fn bad_configuration(error: &SettingsError) {
-    if is_log_asked_for() {
+    if LOG_IS_ASKED_FOR.load(Ordering::Relaxed) {
         process::write(2, aarp_sys::settings::line(error).as_str().as_bytes());
     }
 }
@@ -329,10 +329,15 @@ fn write(line: &Text<512>) {
     errno::set(errno);
 }
 
-/// Whether who started the program has asked for a log.
-fn is_log_asked_for() -> bool {
+/// Whether who started the program has asked for a log in the environment.
+static LOG_IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
+/// The configuration is about to be read, and with it the environment: never again, since
+/// a thread of the program may be changing it.
+pub(crate) fn read_environment() {
     let asked = |level: Result<&str, ()>| level.is_ok_and(|level| level != "off");
-    environment::variable("AARP_LOG", asked).unwrap_or(false)
+    let is_asked_for = environment::variable("AARP_LOG", asked).unwrap_or(false);
+    LOG_IS_ASKED_FOR.store(is_asked_for, Ordering::Relaxed);
 }
 
 /// The log file cannot be opened. That is said once, and only to those who have asked
@@ -341,7 +346,7 @@ fn is_log_asked_for() -> bool {
 #[cold]
 fn lost(file: &str, error: Errno) {
     static TOLD: AtomicBool = AtomicBool::new(false);
-    if !is_log_asked_for() || TOLD.swap(true, Ordering::Relaxed) {
+    if !LOG_IS_ASKED_FOR.load(Ordering::Relaxed) || TOLD.swap(true, Ordering::Relaxed) {
         return;
     }
     let mut line = Text::<640>::new();

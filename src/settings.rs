@@ -46,6 +46,7 @@ fn read() -> Result<&'static Settings, Bypass> {
     if !has_stack_for_a_question() {
         return Err(Bypass::Reentrant);
     }
+    report::read_environment();
     #[allow(clippy::result_large_err)] // Nothing may be allocated.
     let load = |settings: &mut Settings| aarp_sys::settings::load(settings, &OwnEnvironment);
     match leak_changed(&DEFAULT, load) {

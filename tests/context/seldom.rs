@@ -1,7 +1,9 @@
 //! What few programs do, each natively too: the same comes of it, and where U shows it is
 //! A that is shown.
 
-use crate::{A, Counters, Place, finish, with_place};
+use std::path::Path;
+
+use crate::{A, Counters, ECHO, Place, finish, stage, with_place};
 
 /// Does it, natively and under the library.
 fn done(place: &Place, what: &str) -> Counters {
@@ -85,5 +87,34 @@ fn children_count_for_themselves() {
             .collect();
         pinned.sort_unstable();
         assert_eq!(pinned, ["1", "2"], "{log}");
+    });
+}
+
+/// What the program does with its environment later changes nothing: who has asked for a
+/// log is told that it is lost.
+#[test]
+fn the_environment_is_read_once() {
+    with_place(|place| {
+        let folder = place.site.lab.work().join("logs");
+        std::fs::create_dir(&folder).unwrap();
+        let script = format!(
+            "import os, socket\n\
+             def connect():\n\
+             \x20   socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).connect(('{A}', {ECHO}))\n\
+             connect()\n\
+             os.unsetenv('AARP_LOG')\n\
+             os.rename('{0}', '{0}.away')\n\
+             connect()\n",
+            folder.display()
+        );
+        let file = folder.join("log");
+        let command = place.under_library(Path::new(stage::python()));
+        let command = command.env("AARP_LOG", "debug").env("AARP_STATS", "0");
+        let command = command.env("AARP_FILE", file.display().to_string());
+        let log = finish(command.args(["-c", &script])).counters.log;
+        let lost = format!("the log is lost: {} cannot be opened: ", file.display());
+        assert_eq!(log.matches(&lost).count(), 1, "{log}");
+        let kept = std::fs::read_to_string(folder.with_extension("away").join("log"));
+        assert!(kept.unwrap().contains("pinned"));
     });
 }
