@@ -394,6 +394,11 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
         // A vfork child, for the program that it is going to be.
         return passed::copied_by_child();
     }
+    let is_told = sockets::is_known(fd) || sockets::is_settled(fd);
+    if is_told && sockets::may_be_received(copy) && may_be_child() {
+        // Its parent may have something else by that number, and ask about it yet.
+        return;
+    }
     // What the number stood for has been closed by this.
     if let Some(old) = sockets::get(copy).filter(|old| old.kind == Kind::Datagram) {
         datagram::receive::closing(copy, &old);

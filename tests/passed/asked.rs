@@ -154,6 +154,8 @@ fn a_vfork_child_closes_numbers_of_its_own() {
         let program = program(served);
         assert_eq!(hear(served, 0, 3, &[&program, "child"]).asked, 3);
         assert_eq!(hear(served, 0, 3, &[&program, "itself"]).asked, 6);
+        // What it puts there says nothing of its parent's.
+        assert_eq!(hear(served, 0, 2, &[&program, "taken"]).asked, 2);
     });
 }
 

@@ -57,6 +57,18 @@ static void closed_by_child(int fd, int way) {
     must(waitpid(child, &status, 0) == child && !status, "the child");
 }
 
+/* Such a child puts a socket of the program's own by a number. */
+static void taken_by_child(int fd, int way) {
+    static int own;
+    own = socket(way == 0 ? AF_UNIX : AF_INET6, SOCK_STREAM, 0);
+    must(own >= 0, "socket");
+    pid_t child = vfork();
+    if (!child)
+        _exit(dup2(own, fd) != fd);
+    int status;
+    must(waitpid(child, &status, 0) == child && !status, "the child");
+}
+
 /* The program closes a number itself, and is given it again, by a message. */
 static void given_again(int fd, int way) {
     int pair[2], kept = fcntl(fd, F_DUPFD, 500);
@@ -168,6 +180,11 @@ int main(int argc, char **argv) {
             in_thread(ask_of, &fd);
         }
         in_thread(reach, argv + 2);
+    } else if (!strcmp(what, "taken")) {
+        for (int at = 2; at < argc; at++) {
+            taken_by_child(atoi(argv[at]), at - 2);
+            ask(atoi(argv[at]));
+        }
     } else if (!strcmp(what, "threads")) {
         for (int at = 2; at < argc; at++) {
             int fd = atoi(argv[at]);
