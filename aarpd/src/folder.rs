@@ -12,7 +12,8 @@ use rustix::process::umask;
 
 /// Makes the folder of a file, but not those above it: for everybody to look into, or, if
 /// `private`, for its own user alone. One that is there has to belong to one of the `trusted`
-/// users, as has what stands in it, and be for nobody else to write.
+/// users, as has what stands in it, and be for nobody else to write: but for a group where the
+/// sticky bit keeps what is there from being replaced, as the service of systemd has it.
 pub(crate) fn make(path: &Path, private: bool, trusted: &[u32]) -> Result<(), Failure> {
     let Some(folder) = path.parent() else {
         return Ok(());
@@ -54,7 +55,11 @@ fn problem(folder: &std::fs::Metadata, trusted: &[u32]) -> Option<String> {
              or the user whose daemon this is"
         ));
     }
-    (mode & 0o022 != 0).then(|| {
+    let others = match mode & 0o1000 {
+        0 => 0o022,
+        _ => 0o002,
+    };
+    (mode & others != 0).then(|| {
         format!(
             "others may write there (mode {mode:04o}), who could replace the table and the \
              socket; expected 0755 or less"

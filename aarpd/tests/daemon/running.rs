@@ -399,7 +399,7 @@ fn a_folder_that_others_may_write_to_is_refused() {
     rootless::test(|| {
         let site = Site::new(PREFIXES);
         std::fs::create_dir(&site.run).unwrap();
-        for mode in [0o777, 0o1777, 0o775] {
+        for mode in [0o777, 0o1777, 0o1757, 0o775] {
             let open = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(&site.run, open).unwrap();
             let (status, said) = ended(&site.spawn(&[]));

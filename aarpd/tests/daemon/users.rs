@@ -393,7 +393,11 @@ fn as_its_own_user_with_one_capability() {
         let program = site.lab.work().join("aarpd");
         std::fs::copy(env!("CARGO_BIN_EXE_aarpd"), &program).unwrap();
         std::fs::create_dir(&site.run).unwrap();
-        chown(&site.run, Some(4711), Some(4711)).unwrap();
+        // With what is root's in it (packaging/systemd/aarpd.service).
+        chown(&site.run, Some(0), Some(4711)).unwrap();
+        let shared = std::os::unix::fs::PermissionsExt::from_mode(0o1775);
+        std::fs::set_permissions(&site.run, shared).unwrap();
+        std::fs::write(site.run.join("agent.bindings"), "of root").unwrap();
         let spawn = || {
             let setpriv = site.host().command("setpriv").args([
                 "--reuid=4711",
@@ -418,6 +422,11 @@ fn as_its_own_user_with_one_capability() {
         let client = site.connect();
         assert_eq!(client.status()["methods"][0], "raw socket");
         assert_eq!(client.u(A), u(1));
+        daemon.kill();
+        daemon.wait(PATIENCE).unwrap();
+        let daemon = spawn();
+        crate::site::serves(&daemon);
+        assert_eq!(site.connect().status()["mappings"]["pinned"], 1);
         let owner = |path: &std::path::Path| std::fs::metadata(path).unwrap().uid();
         assert_eq!((owner(&site.table()), owner(&site.socket())), (4711, 4711));
         assert!(daemon.terminate(PATIENCE).unwrap().success());
