@@ -51,6 +51,7 @@ fn knowing(numbers: Range<u32>, capacity: usize) -> World {
             used: 0,
             due: 12_000,
             is_used: true,
+            is_asked: false,
             is_others: false,
         };
         world.mapper.table_mut().store_entry(&entry, now);
