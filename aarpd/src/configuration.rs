@@ -6,6 +6,7 @@ use std::time::Duration;
 use aarp_core::settings::{Settings as Resolve, Times};
 use aarp_host::failure::{Failure, code};
 use aarp_sys::process::overflow_user;
+use aarp_sys::passwd;
 use aarp_sys::settings::{SYSTEM_FILE, Variables, load};
 
 use crate::Place;
@@ -50,8 +51,15 @@ impl Configuration {
         };
         let named = file.unwrap_or_else(|| SYSTEM_FILE.into());
         let daemon = settings::read(&text).map_err(|error| bad(error.of(&named).to_string()))?;
-        let user = match daemon.user.as_deref().map(uid_of) {
+        // Otherwise the daemon would have a user whose table nobody reads.
+        let is_passed_over = resolve.daemon.user.as_str().is_empty() && !place.user_daemon;
+        let user = match daemon.user.as_deref().map(passwd::user) {
             None => None,
+            Some(_) if is_passed_over => {
+                let problem = "programs pass it over in this file, which has to be root's, or \
+                               this user's own, and nobody else's to write";
+                return Err(bad(format!("{}: daemon.user: {problem}", named.display())));
+            }
             // Many services may run as that, and each could flush the table and read without
             // a limit; and no program trusts what belongs to it.
             Some(Some(uid)) if uid != 0 && uid == overflow_user() => {
@@ -123,29 +131,5 @@ impl Variables for Sources<'_> {
         if let Some(value) = value {
             read(value.to_str().ok_or(()));
         }
-    }
-}
-
-/// The number of a user, by name or number.
-fn uid_of(name: &str) -> Option<u32> {
-    if let Ok(uid) = name.parse() {
-        return Some(uid);
-    }
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_have_names_and_numbers() {
-        assert_eq!(uid_of("root"), Some(0));
-        assert_eq!(uid_of("4711"), Some(4711));
-        assert_eq!(uid_of("no-such-user-here"), None);
     }
 }

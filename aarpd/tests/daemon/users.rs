@@ -430,6 +430,17 @@ fn as_its_own_user_with_one_capability() {
         let owner = |path: &std::path::Path| std::fs::metadata(path).unwrap().uid();
         assert_eq!((owner(&site.table()), owner(&site.socket())), (4711, 4711));
         assert!(daemon.terminate(PATIENCE).unwrap().success());
+        // Whom a file names that others may write, programs do not trust.
+        let writable = |mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&site.config, mode).unwrap();
+        };
+        writable(0o664);
+        let daemon = spawn();
+        assert_eq!(daemon.wait(PATIENCE).unwrap().code(), Some(78));
+        let said = daemon.stderr().unwrap();
+        assert!(said.contains("daemon.user: programs pass it over"), "{said}");
+        writable(0o644);
         // Nobody would trust its table otherwise.
         std::fs::write(&site.config, PREFIXES).unwrap();
         let daemon = spawn();
