@@ -127,7 +127,8 @@ pub(crate) fn text(standing: &Standing<'_>) -> String {
     );
     text.counter(
         "aarpd_probe_replies_forged_total",
-        "What pretended to be an answer.",
+        "What pretended to be an answer, or answered a probe that was forgotten: after a change \
+         of routes, or doubled on its way.",
         counters.forged(),
     );
     text.family(

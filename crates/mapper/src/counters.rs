@@ -83,7 +83,9 @@ pub struct Counters {
 
 impl Counters {
     /// What pretended to be an answer: what had our identifier and not our nonce, and
-    /// what had that and came from where no answer may come from.
+    /// what had that and came from where no answer may come from. An honest answer counts
+    /// too where its nonce is forgotten: of a question that a new epoch has ended, doubled
+    /// on its way, or later than any is waited for.
     #[must_use]
     pub fn forged(&self) -> u64 {
         let of = |ignored: Ignored| self.ignored[ignored as usize];
