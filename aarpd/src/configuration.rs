@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aarp_core::settings::{Settings as Resolve, Times};
 use aarp_host::failure::{Failure, code};
-use aarp_sys::process::overflow_user;
 use aarp_sys::passwd;
+use aarp_sys::process::overflow_user;
 use aarp_sys::settings::{SYSTEM_FILE, Variables, load};
 
 use crate::Place;

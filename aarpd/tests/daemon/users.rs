@@ -439,7 +439,10 @@ fn as_its_own_user_with_one_capability() {
         let daemon = spawn();
         assert_eq!(daemon.wait(PATIENCE).unwrap().code(), Some(78));
         let said = daemon.stderr().unwrap();
-        assert!(said.contains("daemon.user: programs pass it over"), "{said}");
+        assert!(
+            said.contains("daemon.user: programs pass it over"),
+            "{said}"
+        );
         writable(0o644);
         // Nobody would trust its table otherwise.
         std::fs::write(&site.config, PREFIXES).unwrap();
