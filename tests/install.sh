@@ -89,14 +89,14 @@ check "there are a header, a library and an example for C" test -f "$root/includ
 check "pkg-config would find it where it goes" \
     grep -qx 'libdir=/usr/local/lib' "$root/lib/pkgconfig/aarp.pc"
 if command -v systemd-sysusers >/dev/null; then
-    mkdir "$scratch/root" "$scratch/root/etc"
-    cp -R "$root/lib/sysusers.d" "$scratch/root/etc"
-    check "systemd makes the user aarp" systemd-sysusers --root="$scratch/root"
+    mkdir "$scratch/host" "$scratch/host/etc"
+    cp -R "$root/lib/sysusers.d" "$scratch/host/etc"
+    check "systemd makes the user aarp" systemd-sysusers --root="$scratch/host"
     check "who has no shell" \
-        grep -q '^aarp:x:[0-9]*:[0-9]*:[^:]*:/:.*/nologin$' "$scratch/root/etc/passwd"
+        grep -q '^aarp:x:[0-9]*:[0-9]*:[^:]*:/:.*/nologin$' "$scratch/host/etc/passwd"
     # Whoever made it may not read it.
-    chmod u+r -- "$scratch/root/etc/shadow"
-    check "nor a password" grep -q '^aarp:[!*]' "$scratch/root/etc/shadow"
+    chmod u+r -- "$scratch/host/etc/shadow"
+    check "nor a password" grep -q '^aarp:[!*]' "$scratch/host/etc/shadow"
 else
     skipped "systemd makes the user aarp" "systemd-sysusers is not installed"
 fi
