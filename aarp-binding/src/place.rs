@@ -62,7 +62,7 @@ impl Placement {
             ip: ip.clone(),
             nft: nft.clone(),
         };
-        match placement.make() {
+        match placement.make(|_| {}) {
             Ok(_) => Ok(placement),
             Err(error) => {
                 for error in placement.changes.undo() {
@@ -73,13 +73,11 @@ impl Placement {
         }
     }
 
-    fn make(&mut self) -> Result<Vec<Change>, HostError> {
+    /// Makes what is missing, and tells of each that was made; also where another cannot be.
+    fn make(&mut self, made: impl FnMut(&Change)) -> Result<(), HostError> {
         let inventory = Inventory::read(&self.ip)?;
         let wanted = self.wanted(&inventory);
-        let mut made = Vec::new();
-        let tell = |change: &Change| made.push(change.clone());
-        self.changes.make_all(&wanted, tell)?;
-        Ok(made)
+        self.changes.make_all(&wanted, made)
     }
 
     /// What is to be so.
@@ -186,9 +184,7 @@ impl Placement {
     pub(crate) fn restore(&mut self, channel: &Channel) -> Result<(), Failure> {
         let up = ["link", "set", "dev", &self.device, "up"];
         self.ip.run(&up, None)?;
-        for change in self.make()? {
-            say(&format!("put back what was removed: {}", describe(&change)));
-        }
+        self.make(|change| say(&format!("put back what was removed: {}", describe(change))))?;
         let list = ["list", "chain", "ip6", channel.table(), "control"];
         match self.nft.run(&list, None) {
             Ok(text) if channel.is_in(&text) => {}
