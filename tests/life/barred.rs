@@ -9,8 +9,7 @@ use crate::{U1, U2, sent, site};
 /// A datagram to A, whose address is said to have this length.
 fn ask_by_length(program: &mut Program, length: u32) -> String {
     program.expect("text = question()", "done");
-    let name = "name(A, PORT) + bytes(100)";
-    let sendto = format!("call('sendto', s.fileno(), text, len(text), 0, {name}, {length})");
+    let sendto = format!("call('sendto', s.fileno(), text, len(text), 0, there, {length})");
     let said = program.does(&sendto);
     assert!(said.ends_with(" untouched"), "{said}");
     program.does("answer(s)")
@@ -23,6 +22,8 @@ fn a_program_with_a_filter_keeps_its_pins() {
         let mut program = Program::steps(&site, &[]);
         program.expect("s = udp(); c = udp(); c.connect((A, PORT))", "done");
         program.expect("ask(c)", answer(A, Node::S1, U1));
+        // Read before there is a filter: what it may look at then is what it knows.
+        program.expect("there = name(A, PORT) + bytes(100)", "done");
         for filtered in [false, true] {
             if filtered {
                 program.expect("filtered()", "0");
