@@ -36,6 +36,12 @@ struct Walk {
     asked: Vec<Ipv6Addr>,
 }
 
+const BUDGETS: [(&str, &str); 3] = [
+    ("AARP_BUDGET", "20s"),
+    ("AARP_BUDGET_NONBLOCKING", "20s"),
+    ("AARP_BUDGET_UNCONFIGURED", "20s"),
+];
+
 fn walk(site: &Site, program: &[&str], settings: &[(&str, &str)]) -> Walk {
     let since = now();
     let client = site.lab.host("client").expect("a host");
@@ -47,6 +53,8 @@ fn walk(site: &Site, program: &[&str], settings: &[(&str, &str)]) -> Walk {
         .env("AARP_GETADDRINFO", "rewrite")
         .env("AARP_LOG", "debug")
         .env("AARP_STATS", "1")
+        // However slow the machine is.
+        .envs(BUDGETS)
         .envs(settings.iter().copied())
         .limit(PATIENCE)
         .output()
