@@ -41,9 +41,6 @@ mod source {
 pub(crate) const READERS: u64 = 1 << 62;
 /// How often the table is given a sign of life.
 const BEAT: Duration = Duration::from_secs(5);
-/// How much is done before everything else has its turn, or as much as there was to do
-/// when that began: what comes in during a turn is done by the end of the next.
-const ACTIONS: usize = 1024;
 /// How much may have to be done before clients are heard again.
 const QUEUED: usize = 4096;
 /// How many are let in at once.
@@ -212,9 +209,10 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Does what the mapper wants done.
+    /// Does what the mapper wants done: what comes in during a turn is done by the end of
+    /// the next.
     fn act(&mut self) {
-        for _ in 0..self.mapper.queued().max(ACTIONS) {
+        for _ in 0..self.mapper.turn() {
             let now = boottime();
             let Some(action) = self.mapper.next(now) else {
                 return;

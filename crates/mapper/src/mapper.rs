@@ -23,6 +23,8 @@ use crate::walks::Walk;
 
 /// Parts of the table that are looked through before everything else has its turn.
 const LOOKS: usize = 8;
+/// How much is done in a turn beyond what was to be done when it began.
+const ACTIONS: usize = 1024;
 
 /// How much is done at once and in a second.
 #[derive(Debug, Clone, Copy)]
@@ -299,6 +301,14 @@ impl<'t> Mapper<'t> {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.actions.len()
+    }
+
+    /// How often [`next`](Self::next) is called before everything else has its turn: for all
+    /// that is to be done at once, and then for what is due. However much is asked in each
+    /// turn of what is known, questions go on and the table is gone through.
+    #[must_use]
+    pub fn turn(&self) -> usize {
+        self.queued() + ACTIONS
     }
 
     pub(crate) fn tell(&mut self, asker: Asker, reply: Reply) {

@@ -105,6 +105,42 @@ fn whoever_asks_does_not_wait_for_the_end() {
     }
 }
 
+/// Somebody asks in each turn, more often than much is done in one, about what is known.
+#[test]
+fn however_often_the_known_is_asked_questions_begin_and_walks_end() {
+    for often in [1024, 3000] {
+        let mut world = knowing(0..20_000, 100_000);
+        let (now, new) = (world.now, address(30_001));
+        world.mapper.resolve(ASKER, User::Own, new, false, now);
+        world.mapper.flush(ASKER, first_half());
+        let (mut began, mut ended) = (None, None);
+        for turn in 0..40 {
+            let client = 8;
+            for request in 0..often {
+                let asker = Asker { client, request };
+                let other = address(4 * request + 1);
+                let user = User::Other(1000);
+                world.mapper.resolve(asker, user, other, false, now);
+            }
+            let (asked, mut told) = (world.mapper.queued(), 0);
+            for _ in 0..world.mapper.turn() {
+                match world.mapper.next(now) {
+                    None => break,
+                    Some(Action::Begin(a)) if a == new => began = Some(turn),
+                    Some(Action::Flushed(ASKER, 5000)) => ended = Some(turn),
+                    Some(Action::Tell(to, _)) => told += usize::from(to.client == client),
+                    Some(Action::Happened(_)) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(told >= often as usize, "{told} of {asked}");
+        }
+        assert_eq!(began, Some(0), "{often}");
+        // An eighth of a table of that size in each turn.
+        assert!(ended.is_some_and(|turn| turn <= 32), "{often}: {ended:?}");
+    }
+}
+
 /// What the settings of now forbid is told to nobody while the table is gone through.
 #[test]
 fn what_is_forbidden_is_not_told_meanwhile() {
