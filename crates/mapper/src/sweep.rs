@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aarp_core::mapping::State;
 use aarp_core::policy::{Patience, interest, plan};
-use aarp_core::table::Entry;
+use aarp_core::table::{Entry, REACH};
 
 use crate::event::Event;
 use crate::mapper::Mapper;
@@ -36,7 +36,13 @@ impl Cause {
 /// How far the table was looked through since the epoch began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sweep {
+    /// What was looked through.
     place: usize,
+    /// How often something had been removed from the table by then.
+    vacated: u64,
+    /// How many times more it goes back for what has moved: a table that changes faster than
+    /// it can be looked through is looked through all the same.
+    turns: usize,
 }
 
 impl Mapper<'_> {
@@ -50,7 +56,11 @@ impl Mapper<'_> {
         for a in self.questions.outdated() {
             self.ask_again(a, now);
         }
-        self.sweep = Some(Sweep { place: 0 });
+        self.sweep = Some(Sweep {
+            place: 0,
+            vacated: self.table.vacated(),
+            turns: 2 * self.table.view().slots().div_ceil(PLACES) + 1,
+        });
         // Whatever it was about.
         self.judging = None;
     }
@@ -64,19 +74,30 @@ impl Mapper<'_> {
 
     /// Looks through a part of the table: what is in use is asked about.
     pub(crate) fn sweep(&mut self, now: Duration) {
-        let Some(Sweep { place }) = self.sweep else {
+        let Some(sweep) = self.sweep else {
             return;
         };
         let table = self.table.view();
+        // What has moved since may have come to where was looked before.
+        let vacated = self.table.vacated();
+        let moved = match sweep.turns {
+            0 => 0,
+            _ => usize::try_from(vacated - sweep.vacated).unwrap_or(usize::MAX),
+        };
+        let from = sweep.place.saturating_sub(moved.saturating_mul(REACH));
+        let to = from + PLACES;
         let epoch = table.header().epoch() as u8;
-        for entry in table.entries(place..place + PLACES) {
+        for entry in table.entries(from..to) {
             // Where it cannot be asked now, who uses it next has it asked.
             if entry.epoch != epoch && self.is_used(&entry, now) {
                 self.ask_by_itself(entry.a, (Why::Epoch, None), now);
             }
         }
-        let next = place + PLACES;
-        self.sweep = (next < table.slots()).then_some(Sweep { place: next });
+        self.sweep = (to < table.slots()).then_some(Sweep {
+            place: to,
+            vacated,
+            turns: sweep.turns.saturating_sub(1),
+        });
     }
 
     /// Whether a mapping was used in the time that it holds.

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use aarp_core::mapping::{Mapping, State};
 use aarp_core::prefix::Prefix;
-use aarp_core::table::Entry;
+use aarp_core::table::{Entry, REACH};
 use aarp_wire::probe::Method;
 use proptest::prelude::*;
 
 use super::world::{PREFIXES, World, ms, settings, u};
+use crate::pace::Rate;
 use crate::sweep::PLACES;
-use crate::{Action, Asker, Limits, Reply, User};
+use crate::{Action, Asker, Cause, Limits, Reply, User};
 
 const ASKER: Asker = Asker {
     client: 7,
@@ -33,7 +34,11 @@ fn first_half() -> Prefix {
 
 /// One that knows these.
 fn knowing(numbers: Range<u32>, capacity: usize) -> World {
-    let mut world = World::with_capacity(PREFIXES, Limits::default(), capacity);
+    knowing_within(Limits::default(), numbers, capacity)
+}
+
+fn knowing_within(limits: Limits, numbers: Range<u32>, capacity: usize) -> World {
+    let mut world = World::with_capacity(PREFIXES, limits, capacity);
     let (now, epoch) = (world.now, 1);
     for n in numbers {
         let mapping = Mapping {
@@ -48,7 +53,7 @@ fn knowing(numbers: Range<u32>, capacity: usize) -> World {
             a: address(n),
             mapping,
             epoch,
-            used: 0,
+            used: now.as_secs() as u32,
             due: 12_000,
             is_used: true,
             is_asked: false,
@@ -141,6 +146,25 @@ fn however_often_the_known_is_asked_questions_begin_and_walks_end() {
     }
 }
 
+/// What moves is gone back for, and yet there is an end.
+#[test]
+fn an_epoch_is_looked_through_however_much_is_removed() {
+    let mut world = knowing(0..3270, 3276);
+    let mut left = known(&world);
+    world.mapper.begin_epoch(Cause::Resume, world.now);
+    let mut turns = 0;
+    while world.mapper.sweep.is_some() {
+        world.mapper.sweep(world.now);
+        // As far back as it has just come.
+        for _ in 0..PLACES / REACH {
+            let a = left.pop_first().expect("it has ended by then");
+            world.mapper.table_mut().remove(a);
+        }
+        turns += 1;
+    }
+    assert!(turns > 4, "{turns}");
+}
+
 /// What the settings of now forbid is told to nobody while the table is gone through.
 #[test]
 fn what_is_forbidden_is_not_told_meanwhile() {
@@ -192,5 +216,42 @@ proptest! {
         left.retain(|a| !first_half().contains(*a));
         prop_assert_eq!(known(&world), left);
         prop_assert!(world.mapper.due() != Some(Duration::ZERO));
+    }
+}
+
+proptest! {
+    // Each asks about thousands.
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// All that is used has a question of the new epoch, whatever is removed meanwhile.
+    #[test]
+    fn no_epoch_overlooks_what_is_used(
+        removed in proptest::collection::vec(proptest::collection::vec(0usize..80, 0..40), 8),
+        first in 0u32..1_000_000,
+    ) {
+        let much = Rate::new(100_000, 100_000);
+        let limits = Limits { total: much, site: much, open: 100_000, ..Limits::default() };
+        let mut world = knowing_within(limits, first..first + 3270, 3276);
+        let now = world.now;
+        let mut left = known(&world);
+        world.mapper.begin_epoch(Cause::Resume, now);
+        for (turn, places) in (1..).zip(removed) {
+            world.mapper.sweep(now);
+            for place in places {
+                // Around where it goes on.
+                let place = PLACES * turn - 60 + place;
+                let a = world.mapper.table().view().entries(place..place + 1).next();
+                if let Some(Entry { a, .. }) = a {
+                    prop_assert!(world.mapper.table_mut().remove(a));
+                    left.remove(&a);
+                }
+            }
+        }
+        for _ in 0..100 {
+            world.mapper.sweep(now);
+        }
+        prop_assert!(world.mapper.sweep.is_none());
+        left.retain(|a| world.mapper.questions.get(*a).is_none());
+        prop_assert_eq!(left, BTreeSet::new());
     }
 }
