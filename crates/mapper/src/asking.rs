@@ -107,6 +107,8 @@ impl Mapper<'_> {
             self.refuse(waiter, a, unasked);
         }
         self.questions.remove(a);
+        // What holds on is asked again when somebody says that it is used.
+        self.table.note_unasked(a);
         // That this host cannot ask says nothing about who answers.
         if !matches!(
             unasked,

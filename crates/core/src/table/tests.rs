@@ -409,12 +409,14 @@ fn due_and_used() {
         Some(true)
     );
     assert_eq!(is_due(&writer, 60 * SECOND), None);
-    // Once it was told it need not be told again, until it is stored again.
+    // Once it was told it need not be told again, while it is asked because of that.
     assert_eq!(writer.view().get(a).unwrap().used, 1000);
     assert_eq!(writer.note_use(a, NOW + 50 * SECOND).unwrap().due, 12_000);
     let told = writer.view().lookup(a, NOW + 50 * SECOND).unwrap();
     // How old it is can still be told.
     assert_eq!((told.is_due, told.ttl()), (false, 60 * SECOND));
+    writer.note_unasked(a);
+    assert_eq!(is_due(&writer, 50 * SECOND), Some(true));
     assert_eq!(store(&mut writer, NOW + 100 * SECOND), Stored::Again);
     assert_eq!(is_due(&writer, 99 * SECOND), Some(true));
     assert_eq!(writer.view().get(a).unwrap().used, 1050);

@@ -380,6 +380,17 @@ impl<'m, T: Word> TableWriter<'m, T> {
         Some(entry)
     }
 
+    /// Notes that `a` is not being asked any more, though it was not stored anew: readers
+    /// say again that they use it.
+    pub fn note_unasked(&mut self, a: Ipv6Addr) {
+        let place = self.view.find(words_of(a));
+        let Some((place, entry)) = place.zip(place.and_then(|place| self.view.entry(place))) else {
+            return;
+        };
+        let [_, record @ ..] = &self.view.slots[place];
+        record[word::USE].store(use_word(entry.used, entry.due, false), Ordering::Relaxed);
+    }
+
     /// Nothing that is stored is fresh any more: the routes have changed, or the host
     /// was suspended. What is stored from now on is. The new epoch.
     pub fn bump_epoch(&mut self) -> u64 {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aarp_core::mapping::State;
+use aarp_core::settings::Methods;
 
 use super::world::*;
 use crate::pace::Rate;
@@ -341,5 +342,35 @@ fn all_that_is_used_has_its_turn() {
     for n in 0..150 {
         let expiry = world.known(a(n)).unwrap().mapping.expiry;
         assert!(expiry > told + ms(60_000), "{n}");
+    }
+}
+
+/// This host cannot ask for a moment: what is used is asked when it can, and does not end.
+#[test]
+fn what_could_not_be_asked_is_asked_when_it_is_used_again() {
+    type Hinder = fn(&mut World);
+    let no_route: Hinder = |world| {
+        world.routes.insert(a(0), None);
+    };
+    let no_socket: Hinder = |world| world.sockets = Methods::NONE;
+    let not_begun: Hinder = |world| world.is_failing = true;
+    for (n, hinder) in [no_route, no_socket, not_begun].into_iter().enumerate() {
+        let mut world = learned();
+        world.run(ms(49_000));
+        hinder(&mut world);
+        // A program of then has said so.
+        assert_eq!(world.look(a(0)), Some(u(0)));
+        world.run(ms(1000));
+        let refreshes = |world: &World| world.mapper.counters().questions[Why::Refresh as usize];
+        assert_eq!((refreshes(&world), world.sent.len()), (1, 1), "{n}");
+        assert_eq!(world.mapper.open(), (0, 0));
+        world.routes.clear();
+        (world.sockets, world.is_failing) = (Methods::ECHO, false);
+        // And others say so.
+        for _ in 0..60 {
+            assert_eq!(world.look(a(0)), Some(u(0)), "{n}");
+            world.run(ms(1000));
+        }
+        assert_eq!((refreshes(&world), world.sent.len()), (3, 3), "{n}");
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct World {
     /// Routes that are not the default route.
     pub(super) routes: HashMap<Ipv6Addr, Option<RouteRepr>>,
     pub(super) sockets: Methods,
+    /// The system fails whenever a question is to begin.
+    pub(super) is_failing: bool,
     in_flight: BTreeMap<(Duration, u64), InFlight>,
     count: u64,
     pub(super) told: Vec<(Duration, Asker, Reply)>,
@@ -112,6 +114,7 @@ impl World {
             rejects: HashMap::new(),
             routes: HashMap::new(),
             sockets: Methods::ECHO,
+            is_failing: false,
             in_flight: BTreeMap::new(),
             count: 0,
             told: Vec::new(),
@@ -146,6 +149,7 @@ impl World {
     fn work(&mut self) {
         while let Some(action) = self.mapper.next(self.now) {
             match action {
+                Action::Begin(a) if self.is_failing => self.mapper.not_begun(a),
                 Action::Begin(a) => {
                     self.count += 1;
                     let mut random = [0x55; 34];

@@ -89,6 +89,8 @@ fn take_over(
             && lasts <= options.longest
             && let Some(mut entry) = judge(&entry)
         {
+            // Whoever asked about it is gone.
+            entry.is_asked = false;
             entry.epoch = writer.view().header().epoch() as u8;
             writer.store_entry(&entry, now);
         }

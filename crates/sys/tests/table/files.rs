@@ -71,6 +71,8 @@ fn a_new_table_takes_the_place_of_the_old() {
     old.store(a(1), &known(1, now + HOUR), SECOND, now);
     old.bump_epoch();
     old.store(a(2), &known(2, now + HOUR), 2 * SECOND, now);
+    // It is killed while it asks about that again.
+    old.note_use(a(2), now);
     old.store(a(3), &known(3, now), SECOND, now);
     old.store(a(4), &known(4, now + 2 * HOUR), SECOND, now);
     let reader = Attachment::none();
@@ -89,7 +91,9 @@ fn a_new_table_takes_the_place_of_the_old() {
     assert_eq!(lookup(&reader, 2), None);
     attach(&reader, &path).unwrap();
     assert_eq!(lookup(&reader, 2), Some(known(2, now + HOUR)));
-    assert_eq!(reader.table().unwrap().get(a(2)).unwrap().due, 2000);
+    let taken = reader.table().unwrap().get(a(2)).unwrap();
+    assert_eq!((taken.due, taken.is_used), (2000, true));
+    assert!(!taken.is_asked, "readers would never say that they use it");
     assert_eq!([1, 3, 4].map(|n| lookup(&reader, n)), [None; 3]);
     // Who looks at the old one still finds nothing.
     assert_eq!(view.entries(0..usize::MAX).count(), 0);
