@@ -22,7 +22,7 @@ pub enum Why {
     Asked,
     /// A mapping that is used is about to end.
     Refresh,
-    /// A program says that U has failed.
+    /// A program says that U has failed, or that what is known does not serve.
     Doubt,
     /// The epoch has ended in which it was found out.
     Epoch,
@@ -134,7 +134,7 @@ impl Open {
             began: now,
             again: None,
             tries: 0,
-            doubted_at: (why == Why::Doubt).then_some(now),
+            doubted_at: None,
             asked: None,
             wake: None,
         }

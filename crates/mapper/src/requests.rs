@@ -238,6 +238,9 @@ impl Mapper<'_> {
         }
         let plan = plan(&self.settings, a, interest, Patience::Blocking);
         let mut open = Open::new(why, user, plan, now);
+        // Where no U is known there is none that may have moved.
+        let in_doubt = why == Why::Doubt && self.pinned(a, now).is_some();
+        open.doubted_at = in_doubt.then_some(now);
         let at = match self.paces.reserve(&self.limits, lane, a, now) {
             Some(turn) => turn,
             // Programs say once that they use it: it is tried again until it ends.

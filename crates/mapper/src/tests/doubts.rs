@@ -7,7 +7,7 @@ use aarp_core::mapping::State;
 use super::refreshes::{failed, learned};
 use super::world::*;
 use crate::pace::Rate;
-use crate::{Cause, Event, Limits, Reply, Unasked, User};
+use crate::{Asker, Cause, Event, Limits, Reply, Unasked, User};
 
 /// When probes have left since then, in milliseconds.
 fn sent_since(world: &World, since: Duration) -> Vec<u128> {
@@ -43,6 +43,55 @@ fn a_doubted_address_is_asked_every_fifth_of_a_second() {
     world.run(ms(2100));
     assert_eq!(sent_since(&world, since), ASKED);
     assert_eq!(world.look(a(0)), Some(u(0)));
+}
+
+/// Whoever wants it anew has it asked as often where there is a U that may have moved, and
+/// as is configured where there is none.
+#[test]
+fn who_wants_it_anew_doubts_a_u_that_is_known() {
+    let anew = |world: &mut World| {
+        let (client, request) = (9, 1);
+        let asker = Asker { client, request };
+        let user = User::Other(1000);
+        world.mapper.resolve(asker, user, a(0), true, world.now);
+    };
+    let never = || World::new(PREFIXES, Limits::default());
+    let silent = || {
+        let mut world = never();
+        world.ask(1, User::Own, a(0));
+        world.run(ms(3000));
+        assert_eq!(world.found(a(0)).unwrap().state, State::Unanswered);
+        world
+    };
+    let pinned = |age| {
+        let mut world = learned();
+        world.run(age);
+        world.answers.clear();
+        world
+    };
+    let configured = vec![0, 100, 300];
+    for (name, mut world, expected) in [
+        ("never asked", never(), configured.clone()),
+        ("silent", silent(), configured.clone()),
+        ("of before", pinned(ms(61_000)), configured),
+        ("known", pinned(ms(1000)), ASKED[..6].to_vec()),
+    ] {
+        let since = world.now;
+        anew(&mut world);
+        world.run(ms(950));
+        anew(&mut world);
+        world.run(ms(149));
+        let sent = sent_since(&world, since);
+        assert_eq!(sent, expected, "{name}");
+        // It is heard once a second: the same once more, where that is over.
+        anew(&mut world);
+        world.run(ms(50));
+        assert_eq!(
+            sent_since(&world, since).len(),
+            expected.len() + 1,
+            "{name}"
+        );
+    }
 }
 
 /// Wherever in that time routing finds the next responder.
