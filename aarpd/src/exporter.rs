@@ -10,7 +10,7 @@ use aarp_host::failure::{Failure, code};
 use aarp_mapper::pace::{Pace, Rate};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-/// Readers at the same time; more have to come again.
+/// Readers at the same time; more wait until one of them has gone.
 const READERS: usize = 8;
 /// Octets of the longest request.
 const REQUEST_MAX: usize = 8 * 1024;
@@ -88,6 +88,9 @@ impl Exporter {
 
     /// Lets somebody in, if anybody waits and there is room.
     pub(crate) fn accept(&mut self, now: Duration) -> io::Result<Option<(u64, &Reader)>> {
+        if self.is_full() {
+            return Ok(None);
+        }
         let next = self.pace.next(&RATE, now);
         if next > now {
             self.paused = Some(next);
@@ -102,9 +105,6 @@ impl Exporter {
         };
         self.pace.take(&RATE, now);
         stream.set_nonblocking(true)?;
-        if self.readers.len() >= READERS {
-            return Ok(None);
-        }
         let number = self.next;
         self.next += 1;
         let reader = Reader {
@@ -140,11 +140,15 @@ impl Exporter {
         self.paused = self.paused.filter(|until| now < *until);
     }
 
+    fn is_full(&self) -> bool {
+        self.readers.len() >= READERS
+    }
+
     /// Has who comes be waited for, or not while nobody is let in.
     pub(crate) fn arm(&mut self, epoll: &OwnedFd, number: u64) -> rustix::io::Result<()> {
-        let wanted = match self.paused {
-            Some(_) => EventFlags::empty(),
-            None => EventFlags::IN,
+        let wanted = match self.paused.is_some() || self.is_full() {
+            true => EventFlags::empty(),
+            false => EventFlags::IN,
         };
         if wanted != self.armed {
             epoll::modify(epoll, &*self, EventData::new_u64(number), wanted)?;
@@ -241,6 +245,8 @@ pub(crate) fn request(octets: &[u8]) -> Option<Request> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]
@@ -259,5 +265,55 @@ mod tests {
         ] {
             assert_eq!(request(text.as_bytes()), Some(wanted), "{text:?}");
         }
+    }
+
+    /// Whether somebody waits whom the loop is to let in.
+    fn is_awaited(exporter: &mut Exporter, epoll: &OwnedFd, number: u64) -> bool {
+        exporter.arm(epoll, number).unwrap();
+        let mut events = Vec::with_capacity(1);
+        let room = rustix::buffer::spare_capacity(&mut events);
+        let at_once = rustix::event::Timespec::default();
+        epoll::wait(epoll, room, Some(&at_once)).unwrap() == 1
+    }
+
+    #[test]
+    fn who_finds_no_room_waits_for_it() {
+        const ENTRANCE: u64 = 7;
+        let mut exporter = Exporter::open((Ipv6Addr::LOCALHOST, 0).into(), 100).unwrap();
+        let address = exporter.listener.local_addr().unwrap();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let data = EventData::new_u64(ENTRANCE);
+        epoll::add(&epoll, &exporter, data, EventFlags::IN).unwrap();
+        let connect = |_| TcpStream::connect(address).unwrap();
+        let clients: Vec<_> = (0..READERS + 2).map(connect).collect();
+        let begin = Duration::from_secs(1000);
+        let until = |n| begin + Duration::from_millis(n) + PATIENCE;
+        let mut numbers = Vec::new();
+        for n in 0..READERS as u64 {
+            assert!(is_awaited(&mut exporter, &epoll, ENTRANCE));
+            let now = begin + Duration::from_millis(n);
+            let (number, _) = exporter.accept(now).unwrap().unwrap();
+            numbers.push(number);
+        }
+        // It is full: nobody is let in, and nobody is sent away.
+        let now = begin + Duration::from_millis(100);
+        assert!(exporter.accept(now).unwrap().is_none());
+        assert!(!is_awaited(&mut exporter, &epoll, ENTRANCE));
+        for client in &clients {
+            client.set_nonblocking(true).unwrap();
+            let error = client.peek(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        // Until one has gone, or has had its time.
+        exporter.remove(numbers[5]);
+        assert!(is_awaited(&mut exporter, &epoll, ENTRANCE));
+        assert!(exporter.accept(now).unwrap().is_some());
+        assert!(!is_awaited(&mut exporter, &epoll, ENTRANCE));
+        assert_eq!(exporter.due(), Some(until(0)));
+        exporter.expire(until(0));
+        assert!(is_awaited(&mut exporter, &epoll, ENTRANCE));
+        let (_, last) = exporter.accept(until(0)).unwrap().unwrap();
+        let from = clients[READERS + 1].local_addr().unwrap();
+        assert_eq!(last.stream.peer_addr().unwrap(), from);
     }
 }
