@@ -614,7 +614,6 @@ fn metrics_are_read_over_http() {
     });
 }
 
-/// Anybody may listen where it would: that is no reason to give up what still serves.
 /// Whoever reads all the time waits, and is answered.
 #[test]
 #[ignore = "long: in tests/run.sh --full"]
@@ -633,6 +632,7 @@ fn metrics_are_read_so_often_and_not_more() {
     });
 }
 
+/// Anybody may listen where it would: that is no reason to give up what still serves.
 #[test]
 fn a_port_that_is_taken_costs_no_table() {
     rootless::test(|| {
