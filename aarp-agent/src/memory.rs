@@ -5,9 +5,8 @@
 //! while no agent runs; whatever the wall clock does. A file that is out of date or gone
 //! costs what it did before there was one: A has no responder until the next update.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Ipv6Addr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use aarp_core::binding::cache::{Cache, Restored, Sender};
 use aarp_core::binding::keyring::{Keyring, NodeId};
 use aarp_core::binding::lifetime::Lifetime;
 use aarp_core::binding::sequence::Sequence;
+use aarp_host::own;
 use aarp_sys::clock;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ impl Memory {
         keyring: &Keyring,
         insecure: bool,
     ) -> io::Result<usize> {
-        let octets = match read_own(&self.path) {
+        let octets = match own::read(&self.path) {
             Ok(octets) => octets,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
@@ -182,34 +182,11 @@ impl Memory {
         };
         // Whole or not at all, whenever the program ends.
         let next = self.unfinished();
-        let mut options = std::fs::OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true);
-        // No link that somebody has put there is followed.
-        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits();
-        let options = options.custom_flags(nofollow.cast_signed());
-        let file = options.mode(0o600).open(&next)?;
-        let mut file = io::BufWriter::new(file);
+        let mut file = io::BufWriter::new(own::create(&next)?);
         serde_json::to_writer(&mut file, &contents)?;
         file.flush()?;
         std::fs::rename(&next, &self.path)
     }
-}
-
-/// Reads a file that nobody but this user can have written.
-fn read_own(path: &Path) -> io::Result<Vec<u8>> {
-    let mut options = std::fs::OpenOptions::new();
-    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits();
-    let mut file = options
-        .read(true)
-        .custom_flags(nofollow.cast_signed())
-        .open(path)?;
-    let of = file.metadata()?;
-    if of.uid() != rustix::process::geteuid().as_raw() || of.mode() & 0o022 != 0 {
-        return Err(io::Error::other("others may have written it"));
-    }
-    let mut octets = Vec::new();
-    file.read_to_end(&mut octets)?;
-    Ok(octets)
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -5,12 +5,14 @@
 //! failure half-way the record still says what there is to undo. The record can be
 //! written down (it is serialisable) and taken up again after a crash.
 
+use std::io::Write;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::HostError;
+use crate::own;
 use crate::sysctl::{Number, Switch};
 use crate::tool::Tool;
 
@@ -130,16 +132,19 @@ impl Changes {
     /// each change. Returns also what could not be undone.
     ///
     /// # Errors
-    /// [`HostError::System`] when the record cannot be read or removed; one that is
-    /// not understood is an error too, for it may be all that is known of a route.
+    /// [`HostError::System`] when the record cannot be read or removed; one that somebody
+    /// else can have written is an error too, as its folder may not be one's own alone; and
+    /// one that is not understood, for it may be all that is known of a route.
     pub fn recorded(ip: Tool, file: &Path) -> Result<(Self, Vec<HostError>), HostError> {
-        let operation = |verb: &str| format!("{verb} {}", file.display());
-        let left = match std::fs::read(file) {
-            Ok(octets) => serde_json::from_slice(&octets)
-                .map_err(|error| HostError::system(&operation("read"), error))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(HostError::system(&operation("read"), error)),
+        let left = match own::read(file) {
+            Ok(octets) => serde_json::from_slice(&octets).map_err(std::io::Error::from),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         };
+        let left = left.map_err(|error| {
+            let operation = format!("undo what {} names", file.display());
+            HostError::system(&operation, error)
+        })?;
         let mut changes = Self::resume(ip, left);
         let errors = changes.undo();
         // What cannot be undone now will not be later.
@@ -164,7 +169,7 @@ impl Changes {
             let next = file.with_extension("new");
             serde_json::to_vec(&self.done)
                 .map_err(std::io::Error::from)
-                .and_then(|octets| std::fs::write(&next, octets))
+                .and_then(|octets| own::create(&next)?.write_all(&octets))
                 .and_then(|()| std::fs::rename(&next, file))
         };
         written.map_err(|error| HostError::system(&format!("write {}", file.display()), error))

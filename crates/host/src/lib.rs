@@ -2,8 +2,8 @@
 //! of `ip` and `nft`, each call checked, and each change undone at the end.
 //!
 //! [`address`], [`inventory`], [`choice`] and [`document`] decide and parse, without I/O;
-//! [`tool`], [`watch`], [`alarm`], [`privilege`] and [`sysctl`] are the edge; [`changes`]
-//! keeps the record.
+//! [`tool`], [`watch`], [`alarm`], [`privilege`], [`own`] and [`sysctl`] are the edge;
+//! [`changes`] keeps the record.
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -14,6 +14,7 @@ pub mod document;
 mod error;
 pub mod failure;
 pub mod inventory;
+pub mod own;
 pub mod privilege;
 pub mod signals;
 pub mod sysctl;
