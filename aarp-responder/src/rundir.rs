@@ -53,18 +53,22 @@ impl RunDir {
     }
 
     /// Makes the directory; only root may look into it, or anybody could hold
-    /// a lock in it and so keep a responder from starting.
+    /// a lock in it and so keep a responder from starting. The one above it may be
+    /// shared: what somebody else has made there is not used.
     pub(crate) fn create(&self) -> Result<(), Failure> {
         let private = self.path.parent().unwrap_or(&self.path);
         let base = private.parent().unwrap_or(private);
-        for (path, mode) in [(base, 0o755), (private, 0o700), (&self.path, 0o700)] {
+        let make = |path: &Path, mode| {
             DirBuilder::new()
                 .recursive(true)
                 .mode(mode)
                 .create(path)
-                .map_err(|e| Failure::system(&format!("create {}", path.display()), e))?;
-        }
-        Ok(())
+                .map_err(|e| Failure::system(&format!("create {}", path.display()), e))
+        };
+        make(base, 0o755)?;
+        make(private, 0o700)?;
+        require_own(private)?;
+        make(&self.path, 0o700)
     }
 
     fn file(&self, anycast: Ipv6Addr, extension: &str) -> PathBuf {
@@ -199,6 +203,24 @@ impl Lock {
             .and_then(|()| self.file.write_all(text.as_bytes()))
             .map_err(|e| Failure::system(&format!("write {}", self.path.display()), e))
     }
+}
+
+/// Refuses a directory in which somebody else may put or hold something.
+fn require_own(path: &Path) -> Result<(), Failure> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Failure::system(&format!("keep records in {}", path.display()), why)
+    };
+    let of = std::fs::symlink_metadata(path).map_err(|e| refused(&e))?;
+    if !of.is_dir() {
+        return Err(refused(&"no directory"));
+    }
+    if of.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refused(&format!("belongs to user {}", of.uid())));
+    }
+    if of.mode() & 0o022 != 0 {
+        return Err(refused(&"others may write to it"));
+    }
+    Ok(())
 }
 
 fn remove_file(path: &Path) -> Result<(), Failure> {

@@ -153,6 +153,42 @@ fn one_instance_for_each_address() {
     net.assert_clean();
 }
 
+/// The run directory may be shared; who puts records into it tells root's responder what
+/// to remove.
+#[test]
+fn a_folder_of_records_of_somebody_elses_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    if !root() {
+        return;
+    }
+    let net = Net::new();
+    let folder = net.run_dir.join("responder");
+    let refused = |why: &str| {
+        let (status, said) = net.refused(&["--anycast", A]);
+        let line = format!("keep records in {}: {why}\n", folder.display());
+        assert_eq!(status, Some(71), "{said}");
+        assert!(said.ends_with(&line), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        net.assert_clean();
+    };
+    let elsewhere = net.run_dir.join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a fresh folder");
+    symlink(&elsewhere, &folder).expect("a link");
+    refused("no directory");
+    let within = std::fs::read_dir(&elsewhere).expect("the folder");
+    assert_eq!(within.count(), 0);
+    std::fs::remove_file(&folder).expect("the link");
+    std::fs::create_dir(&folder).expect("a fresh folder");
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).expect("its mode");
+    refused("others may write to it");
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).expect("its mode");
+    chown(&folder, Some(4711), None).expect("another user");
+    refused("belongs to user 4711");
+    chown(&folder, Some(0), None).expect("root");
+    net.run(&["--anycast", A]).stop();
+    net.assert_clean();
+}
+
 #[test]
 fn of_many_that_start_at_once_one_stays() {
     if !root() {
