@@ -26,15 +26,9 @@ impl Lock {
     pub(super) fn take(path: PathBuf) -> Result<Self, CreateError> {
         let failed = |source| CreateError::call("lock", &path, source);
         for _ in 0..ATTEMPTS {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(&path)
-                .map_err(failed)?;
+            let Some(mut file) = open(&path).map_err(failed)? else {
+                continue;
+            };
             // SAFETY: no pointers.
             if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
                 let error = io::Error::last_os_error();
@@ -62,7 +56,7 @@ impl Lock {
             };
         }
         Err(failed(io::Error::other(
-            "it is removed again and again by somebody else",
+            "it is made and removed again and again by somebody else",
         )))
     }
 
@@ -161,6 +155,27 @@ pub(super) fn writer_of(path: &Path) -> Option<Option<u32>> {
     let mut pid = [0; 4];
     let is_told = file.read_exact_at(&mut pid, WRITER_AT).is_ok();
     Some(is_told.then(|| u32::from_ne_bytes(pid)))
+}
+
+/// Opens the lock file, or makes it; `None` where somebody else has just made one.
+///
+/// One that is there is opened as such: where files of other users in sticky folders are
+/// protected (`fs.protected_regular`), not even root may open them to be made if need be.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    let options = options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(Some),
+    }
+    match options.create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        made => made.map(Some),
+    }
 }
 
 /// Whether `path` still names the file that is open.

@@ -114,3 +114,78 @@ fn a_lock_of_a_reader_is_in_nobodys_way() {
     assert_eq!(locked, 0);
     assert!(make(&path, 100).is_ok());
 }
+
+/// Has the kernel treat this thread as `fs.protected_regular` does where a file is another
+/// user's in a sticky folder: it may be opened, or made, but not either. The setting is
+/// the whole host's.
+fn protect_files() {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    // The offsets are those of struct seccomp_data: the call, and the low half of its
+    // third argument.
+    let flags = 16 + 2 * 8;
+    let mut steps = [
+        step(LOAD, 0, 0, 0),
+        step(EQUAL, 0, 4, libc::SYS_openat as u32),
+        step(LOAD, 0, 0, flags),
+        step(AND, 0, 0, (libc::O_CREAT | libc::O_EXCL) as u32),
+        step(EQUAL, 0, 1, libc::O_CREAT as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EACCES as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: numbers; and a filter that is copied, of this thread alone.
+    let is_set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0,
+                &raw const program,
+            ) == 0
+    };
+    assert!(is_set, "{}", std::io::Error::last_os_error());
+}
+
+/// As root's daemon comes after one of its own user in a folder that both may write to.
+#[test]
+fn a_lock_file_that_is_there_is_not_made() {
+    let folder = Folder::new();
+    let path = folder.table();
+    let lock = folder.path().join("table.lock");
+    let within = path.clone();
+    let thread = std::thread::spawn(move || {
+        protect_files();
+        let refused = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(within.with_extension("other"));
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        // None is there, and one that was left.
+        for expected in [Previous::None, Previous::Taken(0)] {
+            let (table, previous) = made(&within);
+            assert_eq!(previous, expected);
+            drop(table);
+        }
+    });
+    thread.join().unwrap();
+    assert!(lock.exists());
+    // A link is neither followed nor replaced.
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &lock).unwrap();
+    assert!(matches!(
+        make(&path, 100),
+        Err(CreateError::Call {
+            operation: "lock",
+            ..
+        })
+    ));
+    assert_eq!(folder.names(), ["table", "table.lock"]);
+}
