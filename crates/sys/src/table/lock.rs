@@ -96,8 +96,9 @@ impl Tenure {
     /// removed it.
     ///
     /// # Errors
-    /// [`CreateError::Held`] where another process has taken the lock meanwhile: the table is
-    /// no longer for this one to write; and what else is in the way.
+    /// [`CreateError::Held`] where another process has taken the lock meanwhile, or a file of
+    /// another user's is at its place that this one may not open: the table is no longer for
+    /// it to write; and what else is in the way.
     pub fn renew(&mut self) -> Result<Renewed, CreateError> {
         let Some(lock) = &self.0 else {
             return Ok(Renewed::Unchanged);
@@ -107,7 +108,16 @@ impl Tenure {
         if is_there.map_err(|source| CreateError::call("look for", &path, source))? {
             return Ok(Renewed::Unchanged);
         }
-        self.0 = Some(Lock::take(path)?);
+        match Lock::take(path) {
+            Ok(lock) => self.0 = Some(lock),
+            // Who has made it has the folder, and will not be asked to give way.
+            Err(CreateError::Call { path, source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied && is_of_another(&path) =>
+            {
+                return Err(CreateError::Held { path, pid: None });
+            }
+            Err(error) => return Err(error),
+        }
         Ok(Renewed::Anew)
     }
 
@@ -186,6 +196,13 @@ pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether there is a file of another user's at `path`.
+fn is_of_another(path: &Path) -> bool {
+    // SAFETY: no arguments; cannot fail.
+    let own = unsafe { libc::geteuid() };
+    std::fs::symlink_metadata(path).is_ok_and(|named| named.uid() != own)
 }
 
 /// Who holds the lock, as far as the file tells.

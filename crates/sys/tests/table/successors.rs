@@ -1,9 +1,10 @@
 //! Who comes after a writer: of another version, or while it still writes.
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::Path;
 
+use aarp_lab::rootless;
 use aarp_sys::table::{AttachError, Attachment, CreateError, OwnTable, Previous, Renewed};
 
 use crate::{Folder, attach, make};
@@ -188,4 +189,69 @@ fn a_lock_file_that_is_there_is_not_made() {
         })
     ));
     assert_eq!(folder.names(), ["table", "table.lock"]);
+}
+
+/// Makes this thread another user's, and no other of the process.
+fn become_user(uid: u32) {
+    // SAFETY: numbers: the effective user changes, and the real and saved one stay.
+    let changed = unsafe { libc::syscall(libc::SYS_setresuid, -1, uid, -1) };
+    assert_eq!(changed, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Root's daemon is there after all has been removed of that of its own user, who may not
+/// open root's lock file.
+#[test]
+fn a_lock_file_of_another_user_ends_the_tenure() {
+    rootless::test(|| {
+        const OTHER: u32 = 4711;
+        let folder = Folder::new();
+        let path = folder.table();
+        if chown(folder.path(), Some(OTHER), None).is_err() {
+            assert!(rootless::is_inside());
+            let name = "a_lock_file_of_another_user_ends_the_tenure";
+            return rootless::skipped(name, "there is no other user in a user namespace");
+        }
+        let as_another = || {
+            let lock = folder.path().join("table.lock");
+            become_user(OTHER);
+            let (mut table, _) = made(&path);
+            assert_eq!(table.parts().1.renew().unwrap(), Renewed::Unchanged);
+            become_user(0);
+            for name in folder.names() {
+                fs::remove_file(folder.path().join(name)).unwrap();
+            }
+            let (next, _) = made(&path);
+            become_user(OTHER);
+            let error = table.parts().1.renew().unwrap_err();
+            let line = format!("{}: another process writes this table", lock.display());
+            assert_eq!(error.to_string(), line);
+            assert!(matches!(error, CreateError::Held { pid: None, .. }));
+            table.end().unwrap();
+            assert_eq!(folder.names(), ["table", "table.lock"]);
+            // Where there is none, and none may be made, it is not another's.
+            become_user(0);
+            next.end().unwrap();
+            become_user(OTHER);
+            let (mut table, _) = made(&path);
+            fs::remove_file(&lock).unwrap();
+            become_user(0);
+            chown(folder.path(), Some(0), None).unwrap();
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            become_user(OTHER);
+            let error = table.parts().1.renew().unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    CreateError::Call {
+                        operation: "lock",
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+        };
+        // Who fails there leaves this thread root's.
+        let ended = std::thread::scope(|scope| scope.spawn(as_another).join());
+        ended.unwrap();
+    });
 }
