@@ -73,10 +73,17 @@ fn the_service_takes_nothing_of_roots() {
     assert_eq!(set("RuntimeDirectory"), [""; 0]);
     assert_eq!(set("ReadWritePaths"), ["/run/aarp"]);
     // For its group to make files in, and for nobody to remove others'.
-    let [before] = set("ExecStartPre")[..] else {
+    let [folder, files] = set("ExecStartPre")[..] else {
         panic!("{text}");
     };
-    let words: Vec<&str> = before.split(' ').collect();
+    let words: Vec<&str> = folder.split(' ').collect();
     let options = ["-d", "-o", "root", "-g", "aarp", "-m", "1775", "/run/aarp"];
     assert_eq!((words[0], &words[1..]), ("+/usr/bin/install", &options[..]));
+    // But the table of root's aarpd that was killed, by no link: these names alone, of
+    // which some may be missing.
+    let words: Vec<&str> = files.split(' ').collect();
+    let options = ["-fh", "aarp:aarp"];
+    assert_eq!((words[0], &words[1..3]), ("-+/usr/bin/chown", &options[..]));
+    let names = ["table", "table.lock", "table.new"].map(|name| format!("/run/aarp/{name}"));
+    assert_eq!(words[3..], names);
 }

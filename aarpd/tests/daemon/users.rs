@@ -1,6 +1,6 @@
 //! Users who are neither root nor the daemon's own.
 
-use aarp_lab::{Command, rootless, wait_until};
+use aarp_lab::{Command, Process, rootless, wait_until};
 
 use crate::site::{A, PATIENCE, PREFIXES, Site, u};
 
@@ -381,6 +381,88 @@ sys.stdin.read()
     });
 }
 
+/// What the service does as root before it starts, in this folder and for this user.
+fn prepare(site: &Site) {
+    let unit = include_str!("../../../packaging/systemd/aarpd.service");
+    let steps = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ExecStartPre="));
+    for step in steps {
+        let run = site.run.to_str().unwrap();
+        let may_fail = step.starts_with('-');
+        let step = step.trim_start_matches(['-', '+']);
+        let step = step.replace("aarp:aarp", "4711:4711");
+        let step = step.replace("-g aarp", "-g 4711").replace("/run/aarp", run);
+        let mut words = step.split(' ');
+        let mut command = std::process::Command::new(words.next().unwrap());
+        let output = command.args(words).output().unwrap();
+        assert!(may_fail || output.status.success(), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+/// The service goes on with what root's daemon has left, which it cannot open before.
+fn after_roots(site: &Site, spawn: &dyn Fn() -> Process) {
+    use std::os::unix::fs::MetadataExt;
+    let owner = |name: &str| std::fs::symlink_metadata(site.run.join(name)).map(|of| of.uid());
+    let root = site.start();
+    assert_eq!(site.connect().u(A), u(1));
+    root.kill();
+    root.wait(PATIENCE).unwrap();
+    // As though it had been about to make another.
+    std::fs::write(site.run.join("table.new"), "").unwrap();
+    // systemd has the socket.
+    std::fs::remove_file(site.socket()).unwrap();
+    let refused = spawn();
+    assert_eq!(refused.wait(PATIENCE).unwrap().code(), Some(71));
+    let said = refused.stderr().unwrap();
+    assert!(said.contains("table.lock: Permission denied"), "{said}");
+    let link = site.run.join("table.new");
+    prepare(site);
+    let daemon = spawn();
+    crate::site::serves(&daemon);
+    let said = daemon.stderr().unwrap();
+    assert!(
+        said.contains("goes on with mappings of before: 1"),
+        "{said}"
+    );
+    assert_eq!(site.connect().status()["mappings"]["pinned"], 1);
+    for name in ["table", "table.lock"] {
+        assert_eq!(owner(name).unwrap(), 4711, "{name}");
+    }
+    assert!(owner("table.new").is_err());
+    assert!(daemon.terminate(PATIENCE).unwrap().success());
+    // What else is root's stays so, also where a link leads to it.
+    std::os::unix::fs::symlink("agent.bindings", &link).unwrap();
+    prepare(site);
+    assert_eq!(owner("agent.bindings").unwrap(), 0);
+    std::fs::remove_file(link).unwrap();
+}
+
+/// Root's daemon comes after the service that was killed.
+fn after_its_own_user(site: &Site, spawn: &dyn Fn() -> Process) {
+    use std::os::unix::fs::MetadataExt;
+    let daemon = spawn();
+    crate::site::serves(&daemon);
+    assert_eq!(site.connect().u(A), u(1));
+    daemon.kill();
+    daemon.wait(PATIENCE).unwrap();
+    let root = site.start();
+    let said = root.stderr().unwrap();
+    assert!(
+        said.contains("goes on with mappings of before: 1"),
+        "{said}"
+    );
+    assert_eq!(std::fs::metadata(site.table()).unwrap().uid(), 0);
+    assert_eq!(site.connect().u(A), u(1));
+    assert!(root.terminate(PATIENCE).unwrap().success());
+    let left: Vec<_> = std::fs::read_dir(&site.run)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["agent.bindings"]);
+}
+
 /// As the service has it: a user of its own, with one capability.
 #[test]
 fn as_its_own_user_with_one_capability() {
@@ -430,6 +512,8 @@ fn as_its_own_user_with_one_capability() {
         let owner = |path: &std::path::Path| std::fs::metadata(path).unwrap().uid();
         assert_eq!((owner(&site.table()), owner(&site.socket())), (4711, 4711));
         assert!(daemon.terminate(PATIENCE).unwrap().success());
+        after_roots(&site, &spawn);
+        after_its_own_user(&site, &spawn);
         // Whom a file names that others may write, programs do not trust.
         let writable = |mode| {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
