@@ -25,9 +25,6 @@ use crate::ops::is_barred;
 use crate::sockets::{self, Kind, Phase, Record};
 use crate::{datagram, flight, settings, state};
 
-/// Of so many sockets the daemon is told at a time.
-const MOST: usize = 64;
-
 /// So many are looked at for that: each takes a system call at least.
 const LOOKED_AT: usize = 1024;
 
@@ -96,22 +93,19 @@ fn tell_some(
     let to = daemon::daemon();
     let mut sockets = descriptors
         .filter_map(|fd| {
+            // As it was before: what it may have become meanwhile nobody is told of here.
+            let telling = sockets::telling(fd, to)?;
             let record = sockets::get(fd).filter(|record| record.is_pinned())?;
             let is_theirs = record.u != record.a && !sockets::is_told(fd, to);
-            is_theirs.then_some((fd, record))
+            is_theirs.then_some((fd, telling, record))
         })
         .take(LOOKED_AT)
-        .filter_map(|(fd, record)| Some((fd, peer_of(fd, &record, heir)?)))
-        .take(MOST)
+        .filter_map(|(fd, telling, record)| Some((telling, peer_of(fd, &record, heir)?)))
         .peekable();
     if sockets.peek().is_none() || !has_stack_for_a_question() {
         return;
     }
-    let mut tell = || {
-        daemon::tell(settings, state, &mut sockets, &|fd| {
-            sockets::mark_told(fd, to)
-        })
-    };
+    let mut tell = || daemon::tell(settings, state, &mut sockets, &sockets::mark_told);
     if is_child {
         tell();
     } else {

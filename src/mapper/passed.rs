@@ -79,13 +79,13 @@ fn heard<T>(outcome: Result<T, DaemonError>, patience: Duration) -> Option<T> {
     outcome.ok()
 }
 
-/// Tells the daemon of sockets, each with a descriptor, which `told` gets when that is
-/// done. To be called as a question, but in a vfork child.
-pub(crate) fn tell(
+/// Tells the daemon of sockets, each with what `told` gets where it need not be told of it
+/// again. To be called as a question, but in a vfork child.
+pub(crate) fn tell<T: Copy>(
     settings: &Settings,
     state: &ProcessState,
-    sockets: &mut dyn Iterator<Item = (i32, Peer)>,
-    told: &dyn Fn(i32),
+    sockets: &mut dyn Iterator<Item = (T, Peer)>,
+    told: &dyn Fn(T),
 ) {
     let now = boottime();
     if let (true, Some(patience)) = (is_there(settings, now), patience(settings, state, now)) {

@@ -270,10 +270,24 @@ pub(crate) fn is_told(fd: i32, daemon: u64) -> bool {
     place(fd).is_some_and(|place| place[TOLD].load(Ordering::Relaxed) == told_to(place, daemon))
 }
 
+/// A record as a daemon is told of it: by when that has heard of it, the number may be
+/// another socket's.
+#[derive(Clone, Copy)]
+pub(crate) struct Telling {
+    fd: i32,
+    told: u64,
+}
+
+/// What stands by a descriptor, of which this daemon is about to be told.
+pub(crate) fn telling(fd: i32, daemon: u64) -> Option<Telling> {
+    let told = told_to(place(fd)?, daemon);
+    Some(Telling { fd, told })
+}
+
 /// It was told. Also where a vfork child has told it, whose memory this is not.
-pub(crate) fn mark_told(fd: i32, daemon: u64) {
+pub(crate) fn mark_told(Telling { fd, told }: Telling) {
     if let Some(place) = place(fd) {
-        place[TOLD].store(told_to(place, daemon), Ordering::Relaxed);
+        place[TOLD].store(told, Ordering::Relaxed);
     }
 }
 

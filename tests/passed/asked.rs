@@ -44,13 +44,35 @@ fn hear(served: &Served, delay: u64, sockets: usize, words: &[&str]) -> Heard {
     hear_within(served, "200ms", delay, sockets, words)
 }
 
+/// Beside one that answers at once, but refuses so many for now first.
+fn hear_refusing(served: &Served, refuses: u64, sockets: usize, words: &[&str]) -> Heard {
+    let refuses = refuses.to_string();
+    hear_with(
+        served,
+        &[("AARP_BUDGET", "200ms"), ("REFUSES", &refuses)],
+        0,
+        sockets,
+        words,
+    )
+}
+
 /// The same with another budget.
 fn hear_within(served: &Served, budget: &str, delay: u64, sockets: usize, words: &[&str]) -> Heard {
+    hear_with(served, &[("AARP_BUDGET", budget)], delay, sockets, words)
+}
+
+fn hear_with(
+    served: &Served,
+    variables: &[(&str, &str)],
+    delay: u64,
+    sockets: usize,
+    words: &[&str],
+) -> Heard {
     let work = served.site.lab.work();
     let script = work.join("hearing.py");
     fs::write(&script, include_str!("hearing.py")).expect("a writable folder");
     let socket = served.table().with_file_name("aarpd.sock");
-    let command = served.command(python()).env("AARP_BUDGET", budget);
+    let command = served.command(python()).envs(variables.iter().copied());
     let command = command.arg(&script).arg(&socket).arg(delay.to_string());
     let command = command.args([U1.to_string(), PORT.to_string(), sockets.to_string()]);
     let text = told(&command.args(words).output().expect("python runs"));
@@ -133,6 +155,20 @@ fn who_hears_of_nothing_asks_less() {
             Heard::is_within(heard.asked, 16, heard.time, pause),
             "{heard:?}"
         );
+    });
+}
+
+/// A daemon that refuses to hear of a socket now is told of it by the next exec; and once
+/// it has heard of it, no more.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn what_was_refused_is_told_again() {
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        let (a, port) = (A.to_string(), PORT.to_string());
+        let words = [&program, "again", &a, &port, "1"];
+        assert_eq!(hear_refusing(served, 1, 0, &words).told, 2);
+        assert_eq!(hear_refusing(served, 0, 0, &words).told, 1);
     });
 }
 

@@ -1,7 +1,8 @@
 """Is a daemon that knows of no socket and takes its time to say so, and runs a program.
 Arguments: where its socket is to be, how many milliseconds it takes, an address and a port
 to which so many sockets are connected that the program inherits, how many, and the program
-with its words, which the numbers of the sockets follow. Writes how often it was asked whose
+with its words, which the numbers of the sockets follow. What it hears of sockets first, as
+often as REFUSES says, it refuses for now. Writes how often it was asked whose
 a socket is, how many packets told it of one, how often it was asked about an address, and
 what the program has written."""
 
@@ -13,16 +14,19 @@ import sys
 import threading
 
 LAST, RESOLVE, DONE, ERROR, SOCKET, WHOSE = 0, 1, 11, 12, 13, 14
-UNKNOWN = 8
+UNKNOWN, BUSY = 8, 3
+REFUSES = int(os.environ.get("REFUSES", 0))
 
 
 def packet(kind, number, body):
     return b"AARP" + struct.pack("<BBHI", 1, kind, 12 + len(body), number) + body
 
 
-def answer(client, kind, number):
+def answer(client, kind, number, refuses):
     try:
-        if kind == SOCKET:
+        if refuses:
+            client.send(packet(ERROR, number, struct.pack("<I", BUSY)))
+        elif kind == SOCKET:
             client.send(packet(DONE, number, struct.pack("<I", 1)))
         else:
             client.send(packet(ERROR, number, struct.pack("<I", UNKNOWN)))
@@ -36,8 +40,10 @@ def hear(client, delay, heard):
         while question := client.recv(16384):
             kind, number = question[5], struct.unpack("<I", question[8:12])[0]
             heard.append(kind)
+            of_sockets = heard.count(SOCKET) + heard.count(WHOSE)
+            refuses = kind in (SOCKET, WHOSE) and of_sockets <= REFUSES
             time = delay if kind != LAST else 0
-            later = threading.Timer(time, answer, (client, kind, number))
+            later = threading.Timer(time, answer, (client, kind, number, refuses))
             later.daemon = True
             later.start()
 
