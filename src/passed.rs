@@ -20,7 +20,7 @@ use aarp_wire::mapper::Peer;
 
 use crate::connect::TCP;
 use crate::datagram::UDP;
-use crate::mapper::passed as daemon;
+use crate::mapper::passed::{self as daemon, Whose};
 use crate::ops::is_barred;
 use crate::sockets::{self, Kind, Phase, Record};
 use crate::{datagram, flight, settings, state};
@@ -144,7 +144,7 @@ fn named(name: &libc::sockaddr_in6) -> (Ipv6Addr, u16) {
 }
 
 /// What is to be known of a descriptor that this program has not made: the daemon is asked
-/// once.
+/// until it has said.
 #[cold]
 pub(crate) fn received(fd: c_int) -> Option<Record> {
     let error = errno::get();
@@ -201,7 +201,7 @@ fn find(fd: c_int) -> Option<Record> {
     if daemon::is_paused(settings::known(), state::known()) {
         return None;
     }
-    // Whatever comes of it, nobody asks again.
+    // Whatever comes of it, nobody asks again, unless there is more to hear later.
     sockets::settle(fd);
     let (u, port) = named(&socket::peer_address(fd).ok()?);
     possible(u).ok()?;
@@ -218,7 +218,14 @@ fn find(fd: c_int) -> Option<Record> {
     }
     let state = state::get()?;
     let cookie = socket::cookie(fd).ok()?;
-    let peer = daemon::whose(settings, state, cookie)?;
+    let peer = match daemon::whose(settings, state, cookie) {
+        Whose::Known(peer) => peer,
+        Whose::Unknown => return None,
+        Whose::NotNow => {
+            sockets::unsettle(fd, || true);
+            return None;
+        }
+    };
     let protocol = if kind == Kind::Stream { TCP } else { UDP };
     let is_this = (peer.u, peer.port, peer.protocol) == (u, port, protocol);
     // Closed meanwhile, and the number given again?

@@ -44,11 +44,13 @@ fn patience(settings: &Settings, state: &ProcessState, now: Duration) -> Option<
     (left >= LEAST).then(|| left.min(PATIENCE))
 }
 
-/// Whether the daemon is not to be asked about a socket now, for a reason that is over soon.
+/// Whether the daemon is not to be asked about a socket now, for a reason that is over soon:
+/// what is not asked now is asked later.
 pub(crate) fn is_paused(settings: Option<&Settings>, state: Option<&ProcessState>) -> bool {
     let now = boottime();
     let is_held = |(settings, state)| patience(settings, state, now).is_none();
-    !ASK_AGAIN.is_over(now) || settings.zip(state).is_some_and(is_held)
+    let is_left_alone = !AGAIN.is_over(now) || !ASK_AGAIN.is_over(now);
+    is_left_alone || settings.zip(state).is_some_and(is_held)
 }
 
 /// Whether the daemon is likely to answer.
@@ -72,11 +74,11 @@ pub(crate) fn daemon() -> u64 {
 
 /// A daemon that has not answered in time, of which there was enough, is left alone for a
 /// while. What this thread has waited for before says nothing about it.
-fn heard<T>(outcome: Result<T, DaemonError>, patience: Duration) -> Option<T> {
+fn heard(outcome: Result<(), DaemonError>, patience: Duration) -> Result<(), DaemonError> {
     if matches!(outcome, Err(DaemonError::Late)) && patience >= PATIENCE {
         AGAIN.wait(boottime(), LOOK_AGAIN);
     }
-    outcome.ok()
+    outcome
 }
 
 /// Tells the daemon of sockets, each with what `told` gets where it need not be told of it
@@ -99,16 +101,30 @@ pub(crate) fn tell<T: Copy>(
     }
 }
 
+/// What comes of asking whose a socket is.
+pub(crate) enum Whose {
+    /// Somebody has told the daemon.
+    Known(Peer),
+    /// Nobody has, or there is no daemon that would say.
+    Unknown,
+    /// It has not said in time, or will not now: it may later.
+    NotNow,
+}
+
 /// What the daemon was told about a socket, by its cookie.
-pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> Option<Peer> {
+pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> Whose {
     // The table says whether it is stuck.
     find_table(settings, state, boottime());
     let ask = || {
         let now = boottime();
-        if !is_there(settings, now) {
-            return None;
+        if !is_spoken_to(settings, now) {
+            return Whose::Unknown;
         }
-        let patience = patience(settings, state, now)?;
+        // Another thread may have waited for it a moment ago.
+        let patience = patience(settings, state, now).filter(|_| AGAIN.is_over(now));
+        let Some(patience) = patience else {
+            return Whose::NotNow;
+        };
         let until = now + patience;
         let mut peer = None;
         let (outcome, place) = speak(settings, now, |daemon| {
@@ -117,14 +133,20 @@ pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> O
         });
         let ended = boottime();
         state.stalls.charge(thread(), now, ended);
-        heard(outcome, patience).filter(|()| is_ours(settings, ended, place))?;
-        if peer.is_some() {
+        match heard(outcome, patience) {
+            Ok(()) if is_ours(settings, ended, place) => {}
+            Err(DaemonError::Late) => return Whose::NotNow,
+            _ => return Whose::Unknown,
+        }
+        if let Some(peer) = peer {
             UNKNOWN.store(0, Ordering::Relaxed);
-        } else if UNKNOWN.fetch_add(1, Ordering::Relaxed) + 1 >= NOTHING_SAID {
+            return Whose::Known(peer);
+        }
+        if UNKNOWN.fetch_add(1, Ordering::Relaxed) + 1 >= NOTHING_SAID {
             UNKNOWN.store(0, Ordering::Relaxed);
             ASK_AGAIN.wait(ended, LOOK_AGAIN);
         }
-        peer
+        Whose::Unknown
     };
-    flight::question(state, ask).flatten()
+    flight::question(state, ask).unwrap_or(Whose::Unknown)
 }

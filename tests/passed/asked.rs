@@ -172,6 +172,22 @@ fn what_was_refused_is_told_again() {
     });
 }
 
+/// What the daemon did not say at once it is asked later, and so is what was looked at while
+/// it was left alone for that: each until it has said something.
+#[test]
+#[ignore = "long: in tests/run.sh --full"]
+fn what_was_not_answered_is_asked_later() {
+    with_daemon(Variant::default(), "", |served| {
+        let program = program(served);
+        // Refused the first, which keeps the second from being asked about.
+        let heard = hear_refusing(served, 1, 2, &[&program, "until"]);
+        assert_eq!(heard.asked, 3, "{heard:?}");
+        // Late both times, with all the time that there is.
+        let heard = hear(served, 60_000, 2, &[&program, "until"]);
+        assert_eq!(heard.asked, 2, "{heard:?}");
+    });
+}
+
 /// It asks about those later.
 #[test]
 #[ignore = "long: in tests/run.sh --full"]

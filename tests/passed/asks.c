@@ -199,6 +199,13 @@ int main(int argc, char **argv) {
             taken_by_child(atoi(argv[at]), at - 2);
             ask(atoi(argv[at]));
         }
+    } else if (!strcmp(what, "until")) {
+        for (int at = 2; at < argc; at++)
+            ask(atoi(argv[at]));
+        wait_for_it();
+        for (int turn = 0; turn < 2; turn++)
+            for (int at = 2; at < argc; at++)
+                ask(atoi(argv[at]));
     } else if (!strcmp(what, "threads")) {
         for (int at = 2; at < argc; at++) {
             int fd = atoi(argv[at]);
