@@ -395,8 +395,9 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
         return passed::copied_by_child();
     }
     let is_told = sockets::is_known(fd) || sockets::is_settled(fd);
-    if is_told && sockets::may_be_received(copy) && may_be_child() {
-        // Its parent may have something else by that number, and ask about it yet.
+    if is_told && !sockets::is_known(copy) && may_be_child() {
+        // Its parent may have something else by that number, and ask about it yet, or have
+        // no need to.
         return;
     }
     // What the number stood for has been closed by this.

@@ -208,6 +208,8 @@ fn a_vfork_child_closes_numbers_of_its_own() {
         assert_eq!(hear(served, 0, 3, &[&program, "itself"]).asked, 6);
         // What it puts there says nothing of its parent's.
         assert_eq!(hear(served, 0, 2, &[&program, "taken"]).asked, 2);
+        // Nor of one that was asked about, and is another socket the next time.
+        assert_eq!(hear(served, 0, 2, &[&program, "retaken"]).asked, 4);
     });
 }
 

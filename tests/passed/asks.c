@@ -206,6 +206,13 @@ int main(int argc, char **argv) {
         for (int turn = 0; turn < 2; turn++)
             for (int at = 2; at < argc; at++)
                 ask(atoi(argv[at]));
+    } else if (!strcmp(what, "retaken")) {
+        for (int at = 2; at < argc; at++) {
+            ask(atoi(argv[at]));
+            taken_by_child(atoi(argv[at]), at - 2);
+            given_again(atoi(argv[at]), 0);
+            ask(atoi(argv[at]));
+        }
     } else if (!strcmp(what, "threads")) {
         for (int at = 2; at < argc; at++) {
             int fd = atoi(argv[at]);
