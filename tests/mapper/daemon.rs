@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aarp_lab::{Command, Process, Signal, rootless};
@@ -120,7 +120,12 @@ pub fn age(served: &Served, age: Duration) {
 
 /// As if it had given it then, or were to give it then.
 pub fn live(served: &Served, at: Duration) {
-    let file = fs::OpenOptions::new().write(true).open(served.table());
+    live_in(&served.table(), at);
+}
+
+/// The same in a table by its path.
+pub fn live_in(table: &Path, at: Duration) {
+    let file = fs::OpenOptions::new().write(true).open(table);
     let octets = (at.as_nanos() as u64).to_le_bytes();
     let written = file.and_then(|file| file.write_all_at(&octets, HEARTBEAT));
     written.expect("a table");
