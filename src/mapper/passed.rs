@@ -32,15 +32,19 @@ static UNKNOWN: AtomicU32 = AtomicU32::new(0);
 /// handed its connections by one that has not made them.
 static ASK_AGAIN: NotBefore = NotBefore::new();
 
-/// How long this thread may wait now, which is held for at most one budget a second,
-/// whatever it asks for; `None` where it is not worth it.
-fn patience(settings: &Settings, state: &ProcessState, now: Duration) -> Option<Duration> {
-    let budget = if settings.prefixes.is_empty() {
+/// For how long a thread is held at most.
+fn budget(settings: &Settings) -> Duration {
+    if settings.prefixes.is_empty() {
         settings.times.budget_unconfigured
     } else {
         settings.times.budget
-    };
-    let left = state.stalls.allowance(thread(), now, budget);
+    }
+}
+
+/// How long this thread may wait now, which is held for at most one budget a second,
+/// whatever it asks for; `None` where it is not worth it.
+fn patience(settings: &Settings, state: &ProcessState, now: Duration) -> Option<Duration> {
+    let left = state.stalls.allowance(thread(), now, budget(settings));
     (left >= LEAST).then(|| left.min(PATIENCE))
 }
 
@@ -74,8 +78,13 @@ pub(crate) fn daemon() -> u64 {
 
 /// A daemon that has not answered in time, of which there was enough, is left alone for a
 /// while. What this thread has waited for before says nothing about it.
-fn heard(outcome: Result<(), DaemonError>, patience: Duration) -> Result<(), DaemonError> {
-    if matches!(outcome, Err(DaemonError::Late)) && patience >= PATIENCE {
+fn heard(
+    settings: &Settings,
+    outcome: Result<(), DaemonError>,
+    patience: Duration,
+) -> Result<(), DaemonError> {
+    let is_enough = patience >= PATIENCE.min(budget(settings));
+    if matches!(outcome, Err(DaemonError::Late)) && is_enough {
         AGAIN.wait(boottime(), LOOK_AGAIN);
     }
     outcome
@@ -97,7 +106,7 @@ pub(crate) fn tell<T: Copy>(
         });
         // A vfork child's thread is its parent's, which waits for it.
         state.stalls.charge(thread(), now, boottime());
-        let _ = heard(outcome, patience);
+        let _ = heard(settings, outcome, patience);
     }
 }
 
@@ -133,7 +142,7 @@ pub(crate) fn whose(settings: &Settings, state: &ProcessState, cookie: u64) -> W
         });
         let ended = boottime();
         state.stalls.charge(thread(), now, ended);
-        match heard(outcome, patience) {
+        match heard(settings, outcome, patience) {
             Ok(()) if is_ours(settings, ended, place) => {}
             Err(DaemonError::Late) => return Whose::NotNow,
             _ => return Whose::Unknown,

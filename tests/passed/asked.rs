@@ -121,13 +121,26 @@ fn a_slow_daemon_holds_a_thread_no_longer_than_a_budget() {
 fn who_has_had_little_time_keeps_nobody_from_asking() {
     with_daemon(Variant::default(), "ttl = \"1us\"\n", |served| {
         let program = program(served);
-        // Less than a socket's fifty, of a daemon that is never in time.
-        let heard = hear_within(served, "40ms", 60_000, 3, &[&program, "threads"]);
-        assert_eq!(heard.asked, 3, "{heard:?}");
         let (a, port) = (A.to_string(), PORT.to_string());
+        // Less than a socket's fifty, of a daemon that is never in time. A slow machine may
+        // have left the first none at all.
+        let words = [&program, "hurried", &a, &port];
+        let heard = hear(served, 60_000, 2, &words);
+        assert!(matches!(heard.asked, 1 | 2), "{heard:?}");
         let words = [&program, "reach", &a, &port];
         let heard = hear_within(served, "1s", 60_000, 0, &words);
         assert_eq!(heard.questions, 2, "{heard:?}");
+    });
+}
+
+/// Who had a whole budget has had time enough, where that is less than such a question has
+/// at the most.
+#[test]
+fn a_small_budget_is_time_enough() {
+    with_daemon(Variant::default(), "", |served| {
+        let words = [&program(served)[..], "threads"];
+        let heard = hear_within(served, "40ms", 60_000, 3, &words);
+        assert_eq!(heard.asked, 1, "{heard:?}");
     });
 }
 
