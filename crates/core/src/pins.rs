@@ -264,20 +264,21 @@ impl PinTable {
         ];
         // Another thread may take a place at the same moment: then the next one.
         for _ in 0..REACH {
-            let worth = |place| Some((self.worth(place, now)?, place));
-            let (_, place) = places(start(a, key), REACH, ENTRIES)
+            let worth = |place| {
+                let (worth, found) = self.worth(place, now)?;
+                Some((worth, place, found))
+            };
+            let (_, place, found) = places(start(a, key), REACH, ENTRIES)
                 .filter_map(worth)
                 .min()?;
-            let found = self.entries[place].pin.read();
-            let taken = self.entries[place].pin.update(|now| {
-                if Some(now) != found {
-                    return None;
-                }
-                Some(words)
-            });
-            if taken {
-                self.entries[place].used.store(now, Ordering::Relaxed);
-                self.entries[place].silence.store(0, Ordering::Relaxed);
+            let entry = &self.entries[place];
+            // Before anyone can see the pin: by an old time it would be one to displace.
+            let anew = || {
+                entry.used.store(now, Ordering::Relaxed);
+                entry.silence.store(0, Ordering::Relaxed);
+            };
+            let same = |stands| (stands == found).then_some(words);
+            if entry.pin.update_with(same, anew) {
                 self.hint(to, key, place);
                 return Some(pin(place, &words));
             }
@@ -387,19 +388,19 @@ impl PinTable {
         })
     }
 
-    /// What would be lost with an entry: 0 for nothing, otherwise the time of its
-    /// last use; `None` where it is in use.
-    fn worth(&self, place: usize, now: u64) -> Option<u64> {
+    /// What would be lost with an entry: 0 for nothing, otherwise the time of its last
+    /// use; and what stands there. `None` where it is in use.
+    fn worth(&self, place: usize, now: u64) -> Option<(u64, [u64; WORDS])> {
         let words = self.entries[place].pin.read()?;
         if words[0] == 0 {
-            return Some(0);
+            return Some((0, words));
         }
         let used = self.entries[place].used.load(Ordering::Relaxed);
         let idle = match (words[0] & IDLE) >> 17 {
             0 => FORGOTTEN_MS,
             idle => (idle * 1000).min(FORGOTTEN_MS),
         };
-        (now.abs_diff(used) > idle).then_some(used.max(1))
+        (now.abs_diff(used) > idle).then(|| (used.max(1), words))
     }
 
     /// Enters a pin into the index by U. A hint that is overwritten, for want of a
@@ -408,11 +409,14 @@ impl PinTable {
         let hint = mark_of(u, key) | (place as u64 + 1);
         let mut last = 0;
         for at in places(start(u, key), REACH, HINTS) {
-            let found = self.hints[at].load(Ordering::Relaxed);
-            last = at;
-            if found == hint || !self.is_live(found) {
-                break;
+            let known = self.hints[at].load(Ordering::Relaxed);
+            let order = Ordering::Relaxed;
+            // Another thread may take it at the same moment: then the next one.
+            let exchange = || self.hints[at].compare_exchange(known, hint, order, order);
+            if known == hint || !self.is_live(known) && exchange().is_ok() {
+                return;
             }
+            last = at;
         }
         self.hints[last].store(hint, Ordering::Relaxed);
     }
@@ -580,6 +584,41 @@ mod tests {
             watch.join().unwrap()
         });
         assert_eq!(missed, (0, 0));
+    }
+
+    /// Threads that have nothing in common but the table: what one enters is there for
+    /// it, whatever the others do to the places beside and to the index.
+    #[test]
+    fn what_a_thread_enters_is_there_for_it() {
+        const THREADS: u32 = 4;
+        let turns = if cfg!(miri) { 20 } else { 100_000 };
+        let table = table();
+        let missed = |thread: u32| {
+            // Of such numbers all begin at the same place, and in the index too.
+            let socket = |turn: u32| 1 + (turn * THREADS + thread) * HINTS as u32;
+            let mut missed = Vec::new();
+            for turn in 0..turns {
+                let (socket, now) = (socket(turn), 1000 + u64::from(turn));
+                let pin = table.insert(&remote(socket, A), U, 60, now);
+                let found = (table.to(&remote(socket, A)), table.from(&remote(socket, U)));
+                if pin.is_none() || found != (pin, pin) {
+                    missed.push((socket, pin, found));
+                }
+                if let Some(pin) = pin {
+                    table.clear(socket, pin.place);
+                }
+            }
+            missed
+        };
+        let missed: Vec<_> = std::thread::scope(|scope| {
+            let missed = &missed;
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| scope.spawn(move || missed(thread)))
+                .collect();
+            let results = threads.into_iter().map(|thread| thread.join().unwrap());
+            results.flatten().collect()
+        });
+        assert_eq!(missed, []);
     }
 
     #[test]

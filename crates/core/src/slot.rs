@@ -129,20 +129,42 @@ impl<const W: usize, T: Word> Slot<W, T> {
 
     /// Replaces the record by what `change` makes of it, if `change` wants to and
     /// nobody else is at work. Whether it was replaced.
+    ///
+    /// A record that stays is not touched at all: a thread that looks whether it is the
+    /// one to replace, and sleeps over that, keeps it from nobody.
     pub fn update(&self, change: impl FnOnce([u64; W]) -> Option<[u64; W]>) -> bool {
-        let before = self.sequence.load(Ordering::Relaxed);
-        if before & 1 != 0 || !self.sequence.acquire(before, before + 1) {
+        self.update_with(change, || ())
+    }
+
+    /// The same; `beside` writes what belongs to the record and stands elsewhere, while
+    /// nobody else is at work on either.
+    pub fn update_with(
+        &self,
+        change: impl FnOnce([u64; W]) -> Option<[u64; W]>,
+        beside: impl FnOnce(),
+    ) -> bool {
+        let before = begin(&self.sequence);
+        if before & 1 != 0 {
+            return false;
+        }
+        let record = words(&self.words);
+        if !is_whole(&self.sequence, before) {
+            return false;
+        }
+        let Some(record) = change(record) else {
+            return false;
+        };
+        // With the same sequence it is the same record still.
+        if !self.sequence.acquire(before, before + 1) {
             return false;
         }
         // Who sees one of the words sees the odd sequence.
         T::fence(Ordering::Release);
-        let changed = change(words(&self.words));
-        if let Some(record) = &changed {
-            fill(&self.words, record);
-        }
+        beside();
+        fill(&self.words, &record);
         self.sequence
             .store(before.wrapping_add(2), Ordering::Release);
-        changed.is_some()
+        true
     }
 }
 
@@ -194,13 +216,35 @@ mod tests {
     #[test]
     fn a_slot_at_work_is_left_alone() {
         let slot = Slot::<1>::new();
-        assert!(slot.update(|_| {
+        let at_work = || {
             assert_eq!(slot.read(), None);
             assert!(!slot.update(|_| Some([9])));
-            Some([1])
-        }));
+        };
+        assert!(slot.update_with(|_| Some([1]), at_work));
         assert_eq!(slot.read(), Some([1]));
-        assert!(!slot.update(|_| None));
+    }
+
+    #[test]
+    fn a_record_that_stays_is_read_meanwhile() {
+        let slot = Slot::<1>::new();
+        assert!(slot.update(|_| Some([1])));
+        let stays = |record| {
+            assert_eq!((record, slot.read()), ([1], Some([1])));
+            None
+        };
+        assert!(!slot.update(stays));
+        assert_eq!(slot.read(), Some([1]));
+    }
+
+    #[test]
+    fn who_comes_too_late_changes_nothing() {
+        let slot = Slot::<1>::new();
+        let late = |record| {
+            assert_eq!(record, [0]);
+            assert!(slot.update(|_| Some([1])));
+            Some([2])
+        };
+        assert!(!slot.update(late));
         assert_eq!(slot.read(), Some([1]));
     }
 }
