@@ -5,10 +5,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarp_core::pins;
 
-use super::store::{
-    COPY, Flag, KIND, NUMBER, PINS, Place, REST, SPOKEN, SPOKEN_WORDS, halves, place,
-};
-use super::{Kind, Phase, ring};
+use super::store::{COPY, Flag, KIND, NUMBER, PINS, Place, SPOKEN, SPOKEN_WORDS, halves, place};
+use super::{Kind, Phase, ring, store};
 
 /// What is known about a datagram socket, as far as every datagram needs it.
 #[derive(Clone, Copy)]
@@ -22,12 +20,12 @@ pub(crate) struct Datagrams {
     duplicated: bool,
 }
 
-/// A datagram socket over IPv6; `None` for every other descriptor. Reads three words,
-/// each of which is whole in itself.
+/// A datagram socket over IPv6; `None` for every other descriptor. Reads four words, each
+/// of which is whole in itself.
 #[inline]
 pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {
     let place = place(fd)?;
-    let rest = place[REST].load(Ordering::Relaxed);
+    let rest = store::rest(place)?;
     if rest >> KIND & 3 != Kind::Datagram as u64 {
         return None;
     }

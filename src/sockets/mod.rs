@@ -139,18 +139,24 @@ pub(crate) fn get(fd: i32) -> Option<Record> {
     read(place(fd)?)
 }
 
+/// The word with what every call looks at, if anything is known about a descriptor.
+#[inline]
+fn rest(fd: i32) -> Option<u64> {
+    store::rest(place(fd)?)
+}
+
 /// Whether something may be known about a connection of a descriptor's. Costs less
 /// than [`get`], which is right.
 #[inline]
 pub(crate) fn may_be_under_way(fd: i32) -> bool {
-    place(fd).is_some_and(|place| place[REST].load(Ordering::Relaxed) as u8 > Phase::Open as u8)
+    rest(fd).is_some_and(|rest| rest as u8 > Phase::Open as u8)
 }
 
 /// Whether a record says whose it is, as those of pinned sockets do: all others may be
 /// overwritten by anybody.
 #[inline]
 pub(crate) fn has_process(fd: i32) -> bool {
-    place(fd).is_some_and(|place| place[REST].load(Ordering::Relaxed) >> PROCESS != 0)
+    rest(fd).is_some_and(|rest| rest >> PROCESS != 0)
 }
 
 /// Remembers what is known about a descriptor. Whether that was possible.
@@ -190,8 +196,9 @@ fn set_alone(fd: i32, record: &Record) -> bool {
 
 /// Remembers a socket that is new to us. Whether that was possible.
 pub(crate) fn begin(fd: i32, record: &Record) -> bool {
-    let possible = set(fd, record);
+    // What was held of another socket with this number.
     release(fd);
+    let possible = set(fd, record);
     if let Some(datagrams) = datagrams(fd) {
         datagrams.begin(None);
     }
@@ -209,7 +216,8 @@ pub(crate) fn clear(fd: i32) {
 }
 
 /// Forgets a descriptor that was this, unless another thread has been given the number
-/// meanwhile: what it has written is another record, by its checksum.
+/// meanwhile: what it has written is another record, by its checksum. That alone is
+/// cleared: every other word may be the same in both, and be the other's by now.
 #[inline]
 pub(crate) fn clear_closed(fd: i32, record: &Record) {
     let Some(place) = place(fd) else {
@@ -221,25 +229,21 @@ pub(crate) fn clear_closed(fd: i32, record: &Record) {
         if Flag::Duplicated.is_in(rest) {
             ring::leave(fd, record.socket);
         }
-        place[HELD].store(0, Ordering::Relaxed);
-        for (at, known) in [(CHECKSUM, checksum), (REST, rest)] {
-            let order = Ordering::Relaxed;
-            let _ = place[at].compare_exchange(known, 0, order, order);
-        }
+        let order = Ordering::Relaxed;
+        let _ = place[CHECKSUM].compare_exchange(checksum, 0, order, order);
     }
 }
 
 /// Whether anything is known about a descriptor.
 #[inline]
 pub(crate) fn is_known(fd: i32) -> bool {
-    place(fd).is_some_and(|place| place[CHECKSUM].load(Ordering::Relaxed) != 0)
+    place(fd).is_some_and(store::has_record)
 }
 
 /// Whether a place has the record of this socket.
 #[inline]
 fn is(place: &Place, socket: u32) -> bool {
-    place[NUMBER].load(Ordering::Relaxed) as u32 == socket
-        && place[CHECKSUM].load(Ordering::Relaxed) != 0
+    place[NUMBER].load(Ordering::Relaxed) as u32 == socket && store::has_record(place)
 }
 
 /// Whether this process has ever connected a socket to a U. A forked child has its
@@ -298,7 +302,7 @@ pub(crate) fn mark(fd: i32, flag: Flag, on: bool) {
     let Some(place) = place(fd) else {
         return;
     };
-    if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
+    if !store::has_record(place) {
         return;
     }
     let rest = mark_place(place, flag, on);
@@ -342,8 +346,7 @@ pub(crate) fn change(fd: i32, change: impl FnOnce(&mut Record)) {
 #[inline]
 pub(crate) fn socket_of(fd: i32) -> Option<u32> {
     let place = place(fd)?;
-    let known = place[CHECKSUM].load(Ordering::Relaxed) != 0;
-    known.then(|| place[NUMBER].load(Ordering::Relaxed) as u32)
+    store::has_record(place).then(|| place[NUMBER].load(Ordering::Relaxed) as u32)
 }
 
 /// Whether, as far as the hooks have seen, a descriptor still is this socket: it may
@@ -395,6 +398,7 @@ pub(crate) fn duplicate(fd: i32, copy: i32, record: &Record) {
         duplicate: number(),
         ..*record
     };
+    release(copy);
     if !set_alone(copy, &shared) {
         return;
     }
@@ -428,13 +432,13 @@ pub(crate) fn known(first: u32, last: u32) -> impl Iterator<Item = i32> {
 /// connection was made; or whether an option has to be given back before.
 #[inline]
 pub(crate) fn is_observed(fd: i32) -> bool {
-    place(fd).is_some_and(|place| {
-        let rest = place[REST].load(Ordering::Relaxed);
-        let (kind, phase) = (rest >> KIND & 3, rest as u8);
-        phase == Phase::Connecting as u8
-            || place[HELD].load(Ordering::Relaxed) != 0
-            || kind == Kind::Datagram as u64 && phase == Phase::Connected as u8
-    })
+    let Some((place, rest)) = place(fd).and_then(|place| Some((place, store::rest(place)?))) else {
+        return false;
+    };
+    let (kind, phase) = (rest >> KIND & 3, rest as u8);
+    phase == Phase::Connecting as u8
+        || place[HELD].load(Ordering::Relaxed) != 0
+        || kind == Kind::Datagram as u64 && phase == Phase::Connected as u8
 }
 
 /// Whether a descriptor is known as a TCP socket.
@@ -445,8 +449,8 @@ pub(crate) fn is_stream(fd: i32) -> bool {
 /// Whether it is known that a descriptor is no datagram socket over IPv6.
 #[inline]
 pub(crate) fn is_of_another_kind(fd: i32) -> bool {
-    place(fd).is_some_and(|place| {
-        let kind = place[REST].load(Ordering::Relaxed) >> KIND & 3;
+    rest(fd).is_some_and(|rest| {
+        let kind = rest >> KIND & 3;
         kind == Kind::Stream as u64 || kind == Kind::Other as u64
     })
 }

@@ -65,12 +65,22 @@ fn checksum(words: &Words) -> u64 {
     products.fold(0, u64::wrapping_add) | 1
 }
 
+/// Whether there is a record in a place: without a checksum the other words are what is
+/// left of one.
+#[inline]
+pub(super) fn has_record(place: &Place) -> bool {
+    place[CHECKSUM].load(Ordering::Relaxed) != 0
+}
+
+/// The phase, the flags, the kind, the port and the process of a record, if there is one.
+#[inline]
+pub(super) fn rest(place: &Place) -> Option<u64> {
+    has_record(place).then(|| place[REST].load(Ordering::Relaxed))
+}
+
 #[inline]
 pub(super) fn read(place: &Place) -> Option<Record> {
-    if place[CHECKSUM].load(Ordering::Relaxed) == 0 {
-        return None;
-    }
-    let flags = place[REST].load(Ordering::Relaxed) & FLAGS;
+    let flags = rest(place)? & FLAGS;
     whole_record(&place[..WORDS], flags).or_else(|| whole_record(&place[COPY..], flags))
 }
 

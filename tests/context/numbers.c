@@ -2,6 +2,8 @@
  * thread is cancelled, leaves what is known of the descriptor. PROGRAM ADDRESS WHAT. */
 #include "storm.h"
 
+enum { TURNS = 20000 };
+
 static struct sockaddr_in6 echo, silent;
 
 static int peer_of(struct sockaddr_in6 to) {
@@ -129,6 +131,31 @@ static void *churn(void *data) {
     return NULL;
 }
 
+/* The same of sockets that are not connected, of which the kernel cannot tell whose
+ * they are. */
+static void *ask_and_close(void *data) {
+    int at = (int)(long)data;
+    self = &workers[at];
+    for (int i = 0; i < TURNS; i++) {
+        AT("socket, sendto, recvfrom, close");
+        int fd = udp();
+        struct sockaddr_in6 from;
+        socklen_t len = sizeof from;
+        struct pollfd entry = {.fd = fd, .events = POLLIN};
+        char text[64];
+        CLEAN(sendto(fd, "question", 8, 0, SA(&echo), sizeof echo));
+        if (poll(&entry, 1, 30000) != 1)
+            WRONG("no answer");
+        if (recvfrom(fd, text, sizeof text, MSG_DONTWAIT, SA(&from), &len) != 8)
+            WRONG("recvfrom: %s", strerrorname_np(errno));
+        if (!is_a(&from))
+            WRONG("an answer from another");
+        CLEAN(close(fd));
+    }
+    self->doing = NULL;
+    return NULL;
+}
+
 /* All that a socket is told at the same time. */
 static int told;
 
@@ -169,10 +196,11 @@ int main(int count, char **words) {
     echo = with_port(served, ECHO);
     silent = with_port(served, SILENT);
     AT(words[2]);
-    if (!strcmp(words[2], "threads")) {
+    int is_churn = !strcmp(words[2], "threads");
+    if (is_churn || !strcmp(words[2], "questions")) {
         pthread_t threads[4];
         for (long i = 0; i < 4; i++)
-            if (pthread_create(&threads[i], NULL, churn, (void *)(i + 1)))
+            if (pthread_create(&threads[i], NULL, is_churn ? churn : ask_and_close, (void *)(i + 1)))
                 return 1;
         self->doing = NULL;
         for (int i = 0; i < 4; i++)

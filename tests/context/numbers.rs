@@ -40,6 +40,16 @@ fn numbers_that_go_from_thread_to_thread() {
     });
 }
 
+/// The same of sockets that are not connected: who closes one is slow to forget it, and
+/// forgets nothing of the next that has its number.
+#[test]
+fn numbers_that_go_from_question_to_question() {
+    with_place(|place| {
+        let counters = run(place, "questions").counters;
+        assert_eq!(counters.get("refuted"), 0, "{}", counters.log);
+    });
+}
+
 /// Threads that tell a socket several things at once.
 #[test]
 fn what_threads_say_at_once() {
