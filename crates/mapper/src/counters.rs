@@ -28,12 +28,6 @@ impl Histogram {
         self.classes[class.unwrap_or(RTT_BOUNDS.len())] += 1;
         self.sum += rtt;
     }
-
-    /// How many there are.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.classes.iter().sum()
-    }
 }
 
 /// What a mapper has counted.
@@ -104,7 +98,6 @@ mod tests {
             histogram.count(Duration::from_micros(us));
         }
         assert_eq!(histogram.classes, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
-        assert_eq!(histogram.total(), 6);
         assert_eq!(histogram.sum, Duration::from_micros(92_001_002));
     }
 }

@@ -285,12 +285,6 @@ impl<'t> Mapper<'t> {
         &self.shares
     }
 
-    /// The settings.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// How many questions there are, and how many wait for their answers.
     #[must_use]
     pub fn open(&self) -> (usize, usize) {
