@@ -282,3 +282,35 @@ fn who_has_many_connections_looks_at_some() {
         daemon.signal(Signal::CONT).expect("it runs");
     });
 }
+
+/// What it costs to tell of a connection (docs/adr/0005): which signals have handlers is
+/// looked up by nobody, for that alone would be most of it.
+#[test]
+fn what_telling_costs() {
+    if !has(&["strace"]) {
+        return;
+    }
+    with_daemon(Variant::default(), "", |served| {
+        let _daemon = served.start();
+        let (a, port, u1) = (A.to_string(), PORT.to_string(), U1.to_string());
+        let text = "import os, socket, sys\n\
+            one = socket.create_connection(sys.argv[1:3])\n\
+            one.set_inheritable(True)\n\
+            os.execv('/bin/true', ['true'])";
+        let calls = traced(served, "all", &[python(), "-c", text, &a, &port]);
+        let connected = |call: &String| call.contains("connect(") && call.contains(&u1);
+        let connected = calls
+            .iter()
+            .rposition(connected)
+            .expect("a connection to U");
+        let telling = &calls[connected + 1..];
+        let executed = |call: &String| call.contains("execve(");
+        let executed = telling.iter().position(executed).expect("another program");
+        let telling = telling[..executed].join("\n");
+        assert!(!telling.contains("rt_sigaction"), "{telling}");
+        assert!(telling.contains("sendto("), "{telling}");
+        // 18 and python's own two, and three more each time that it waits.
+        let waits = 3 * telling.matches("ppoll(").count();
+        assert!(executed <= 20 + waits, "{executed} calls:\n{telling}");
+    });
+}

@@ -155,7 +155,7 @@ impl HeldSignals {
 }
 
 /// All signals but those of faults, held back until this is dropped: for what waits for
-/// nothing. It costs two system calls, where to look which of them have handlers costs
+/// nothing, or for no longer than a moment. It costs two system calls, where to look which of them have handlers costs
 /// sixty.
 #[derive(Debug)]
 pub struct AllHeld {

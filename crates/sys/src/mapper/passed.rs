@@ -2,20 +2,20 @@
 //! has them, and asked by who gets them.
 //!
 //! Neither call waits for anybody natively, so that signals are held back here for as long
-//! as it takes, and no longer than the caller says.
+//! as it takes, and no longer than the caller says: all of them, for to look which have
+//! handlers would be most of what it costs.
 
 use core::time::Duration;
 
 use aarp_wire::mapper::{Code, Message, Peer};
 
-use super::{Daemon, DaemonError, Fd, GLANCE, HeldSignals, Interruptible, ROOM};
+use super::{AllHeld, Daemon, DaemonError, Fd, GLANCE, ROOM};
 use super::{dial, is_halted, receive, send};
 use crate::clock::boottime;
 use crate::syscall::{Errno, syscall};
 
-fn hold() -> Result<HeldSignals, DaemonError> {
-    let held = HeldSignals::hold(Interruptible::Never);
-    held.map_err(|errno| DaemonError::System("signal mask", errno))
+fn hold() -> Result<AllHeld, DaemonError> {
+    AllHeld::hold().map_err(|errno| DaemonError::System("signal mask", errno))
 }
 
 /// Of so many sockets the daemon is told at a time.
