@@ -16,6 +16,11 @@ const CALLS: [&str; 7] = [
 /// the configuration is read and A asked.
 const MORE: u64 = 8 * 1024;
 
+/// What it may take in any case, natively however little: the dynamic linker, which is
+/// most of that, keeps more registers on the one processor than on the other. The least
+/// stack that there is has 16 KiB.
+const ALWAYS: u64 = 15 * 1024;
+
 /// On 64 KiB, and on `PTHREAD_STACK_MIN`.
 #[test]
 fn every_call_on_the_least_stack_there_is() {
@@ -28,7 +33,8 @@ fn every_call_on_the_least_stack_there_is() {
                 let ours = finish(place.under_library(&program).args(arguments));
                 let [native, used] = [&native, &ours].map(|run| run.reply().number("used"));
                 println!("{call} on {size}: {native} as it is, {used} under the library");
-                assert!(used <= native + MORE, "{call}: {used}, {native} natively");
+                let most = ALWAYS.max(native + MORE);
+                assert!(used <= most, "{call}: {used}, {native} natively");
                 assert_eq!(ours.counters.get("misses"), 1, "{}", ours.counters.log);
             }
         }
