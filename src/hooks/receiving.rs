@@ -45,11 +45,32 @@ pub(super) fn receive_unnamed(
     }
     // A program that has a filter may be permitted no other call than its own.
     if datagrams::needs_source(fd) && !ops::is_barred() {
-        return with_source();
+        return with_source_or_else(fd, with_source, call);
     }
     let received = call();
     noted(fd, flags, received);
     received
+}
+
+/// A number that is no socket's has been closed, and given again, where no hook has seen
+/// it, or by a thread that has not forgotten it yet: then the program's own call is made.
+#[cold]
+#[inline(never)]
+fn with_source_or_else(
+    fd: c_int,
+    with_source: impl FnOnce() -> ssize_t,
+    call: impl Fn() -> ssize_t,
+) -> ssize_t {
+    let error = errno::get();
+    let received = with_source();
+    if received >= 0 || errno::get() != libc::ENOTSOCK {
+        return received;
+    }
+    if !ops::belongs_to_another(fd) {
+        sockets::clear(fd);
+    }
+    errno::set(error);
+    call()
 }
 
 fn noted(fd: c_int, flags: c_int, received: ssize_t) {

@@ -2,6 +2,7 @@
  * thread is cancelled, leaves what is known of the descriptor. PROGRAM ADDRESS WHAT. */
 #include "storm.h"
 
+/* As in numbers.rs. */
 enum { TURNS = 20000 };
 
 static struct sockaddr_in6 echo, silent;
@@ -132,10 +133,13 @@ static void *churn(void *data) {
 }
 
 /* The same of sockets that are not connected, of which the kernel cannot tell whose
- * they are. */
+ * they are; each has two destinations, of which one answers for itself and says nothing.
+ * Files have numbers too, and are read. */
 static void *ask_and_close(void *data) {
+    struct sockaddr_in6 direct = with_port(served, MUTE);
     int at = (int)(long)data;
     self = &workers[at];
+    direct.sin6_addr.s6_addr[7] = 1;
     for (int i = 0; i < TURNS; i++) {
         AT("socket, sendto, recvfrom, close");
         int fd = udp();
@@ -144,12 +148,18 @@ static void *ask_and_close(void *data) {
         struct pollfd entry = {.fd = fd, .events = POLLIN};
         char text[64];
         CLEAN(sendto(fd, "question", 8, 0, SA(&echo), sizeof echo));
+        CLEAN(sendto(fd, "question", 8, 0, SA(&direct), sizeof direct));
         if (poll(&entry, 1, 30000) != 1)
             WRONG("no answer");
         if (recvfrom(fd, text, sizeof text, MSG_DONTWAIT, SA(&from), &len) != 8)
             WRONG("recvfrom: %s", strerrorname_np(errno));
         if (!is_a(&from))
             WRONG("an answer from another");
+        CLEAN(close(fd));
+        AT("open, read, close");
+        fd = MUST(open("/dev/zero", O_RDONLY));
+        if (CLEAN(read(fd, text, sizeof text)) != sizeof text)
+            WRONG("not all was read");
         CLEAN(close(fd));
     }
     self->doing = NULL;
