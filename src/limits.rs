@@ -217,7 +217,9 @@ pub(crate) fn set_by_program(fd: c_int, limit: Limit) {
 /// it is.
 #[cold]
 pub(crate) fn asked_for(fd: c_int, limit: Limit) -> Option<Duration> {
-    let held = sockets::held(fd).filter(|held| held.limit == limit)?;
+    // Of what is left of a socket with this number nobody is told.
+    let is_known = sockets::is_known(fd);
+    let held = sockets::held(fd).filter(|held| held.limit == limit && is_known)?;
     if held.holder == process::thread() {
         settle_held(fd, &held);
         return None;

@@ -10,7 +10,7 @@ use aarp_sys::{errno, process};
 
 use crate::connect::{cause, failed, refuted, refutes};
 pub(crate) use crate::filter::{barred_connect, install_filter, is_barred};
-use crate::sockets::{self, Flag, Kind, Limit, Phase, Record};
+use crate::sockets::{self, Flag, Kind, Limit, Phase, Record, Used};
 use crate::{datagram, filter, flight, limits, passed, settings, state};
 
 /// The program is about to change what files there are: the configuration is read
@@ -187,6 +187,8 @@ pub(crate) struct Closing {
     record: Record,
     /// What giving up a connection in this way says about its U.
     cause: Option<Cause>,
+    /// The pins of a datagram socket. By when it is closed the number may be another's.
+    used: Option<Used>,
 }
 
 /// A descriptor is about to be closed; `None` where nothing follows from that.
@@ -205,8 +207,17 @@ fn closing_known(fd: c_int) -> Option<Closing> {
     if record.is_pinned() || record.process != 0 || sockets::held(fd).is_some() {
         return closing_pinned(fd, &record);
     }
-    let cause = None;
-    Some(Closing { record, cause })
+    let (cause, used) = (None, used(fd, &record));
+    Some(Closing {
+        record,
+        cause,
+        used,
+    })
+}
+
+fn used(fd: c_int, record: &Record) -> Option<Used> {
+    let datagrams = sockets::datagrams(fd)?;
+    (datagrams.socket == record.socket).then(|| datagrams.used())
 }
 
 /// Away from what is known, which is closed more often.
@@ -228,13 +239,18 @@ pub(crate) fn close_by<T>(fd: c_int, call: impl FnOnce() -> T) -> T {
 }
 
 /// It has been closed. Its number may be another's by now, who has opened it meanwhile.
-pub(crate) fn closed(fd: c_int, Closing { record, cause }: &Closing) {
+pub(crate) fn closed(fd: c_int, closing: &Closing) {
+    let Closing {
+        record,
+        cause,
+        used,
+    } = closing;
     let error = errno::get();
     if is_barred() {
         return sockets::clear_closed(fd, record);
     }
-    if record.kind == Kind::Datagram {
-        datagram::receive::closing(fd, record);
+    if let Some(used) = used {
+        datagram::receive::closed(fd, record, *used);
     } else if let Some(cause) = cause {
         refuted(record, *cause);
     }
@@ -277,8 +293,12 @@ fn closing_pinned(fd: c_int, record: &Record) -> Option<Closing> {
     } else {
         None
     };
-    let record = *record;
-    Some(Closing { record, cause })
+    let (record, used) = (*record, used(fd, record));
+    Some(Closing {
+        record,
+        cause,
+        used,
+    })
 }
 
 /// Whether [`socket_error`] has to hear of an error of this descriptor.
@@ -401,8 +421,10 @@ pub(crate) fn duplicated(fd: c_int, copy: c_int) {
         return;
     }
     // What the number stood for has been closed by this.
-    if let Some(old) = sockets::get(copy).filter(|old| old.kind == Kind::Datagram) {
-        datagram::receive::closing(copy, &old);
+    if let Some(old) = sockets::get(copy)
+        && let Some(used) = used(copy, &old)
+    {
+        datagram::receive::closed(copy, &old, used);
     }
     match sockets::get(fd) {
         Some(record) => sockets::duplicate(fd, copy, &record),

@@ -169,7 +169,7 @@ fn gives_up(fd: c_int, datagrams: &Datagrams, remote: &Remote) {
         && let Some(pins) = PINS.get()
         && let Some(pin) = pins.from(remote).filter(Pin::is_moved)
     {
-        pins.clear(datagrams.socket, pin.place);
+        let _ = pins.clear(datagrams.socket, pin.place);
         let a = Remote {
             address: pin.a,
             ..*remote

@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarp_core::pins::{Pin, PinTable, Remote};
 use aarp_core::refutation::Cause;
+use aarp_core::silence::Silence;
 use aarp_sys::clock::wall_coarse_ms;
 
 use super::{PINS, claim, peer};
-use crate::sockets::{self, Datagrams, Record};
+use crate::sockets::{self, Datagrams, Record, Used};
 use crate::{resolve, settings, state};
 
 /// Whether a descriptor is a socket whose datagrams are looked at as they come in.
@@ -179,34 +180,47 @@ pub(crate) fn told_of_error(fd: c_int, shown: impl Fn(Ipv6Addr, Ipv6Addr) -> boo
     let _ = moved.any(|pin| shown(pin.u, pin.a));
 }
 
-/// A socket is being closed.
-pub(crate) fn closing(fd: c_int, record: &Record) {
-    let (Some(datagrams), Some(pins)) = (sockets::datagrams(fd), PINS.get()) else {
+/// A descriptor was closed that had these pins. Its number may be another's by now: what
+/// is forgotten is the socket's, whatever stands there.
+pub(crate) fn closed(fd: c_int, record: &Record, used: Used) {
+    let Some(pins) = PINS.get() else {
         return;
     };
-    if record.socket != datagrams.socket || sockets::has_duplicates(fd, record) {
+    if sockets::has_duplicates(fd, record) {
         return;
     }
-    if datagrams.may_have_many_pins() {
-        for pin in pins.of(datagrams.socket).filter(Pin::is_moved) {
-            left_unanswered(record, pins, &pin);
+    match used {
+        Used::Several => {
+            for pin in pins.of(record.socket).filter(Pin::is_moved) {
+                forget(record, pins, &pin);
+            }
+            pins.release(record.socket);
         }
-        pins.release(datagrams.socket);
-    } else if let Some(place) = datagrams.last_pin() {
-        if let Some(pin) = pins.at(datagrams.socket, place).filter(Pin::is_moved) {
-            left_unanswered(record, pins, &pin);
-        }
-        pins.clear(datagrams.socket, place);
+        Used::One(Some(place)) => match pins.at(record.socket, place) {
+            Some(pin) if pin.is_moved() => forget(record, pins, &pin),
+            _ => {
+                let _ = pins.clear(record.socket, place);
+            }
+        },
+        Used::One(None) => {}
+    }
+}
+
+/// Forgets a pin, and notes what it has left unanswered: once, where two threads close the
+/// last descriptors of a socket.
+fn forget(record: &Record, pins: &PinTable, pin: &Pin) {
+    let silence = pins.silence(pin.place);
+    if pins.clear(record.socket, pin.place) {
+        left_unanswered(record, silence, pin);
     }
 }
 
 /// Programs that open a socket for each question, and close it when no answer has
 /// come for a while, never send three datagrams on one.
-fn left_unanswered(record: &Record, pins: &PinTable, pin: &Pin) {
+fn left_unanswered(record: &Record, silence: Silence, pin: &Pin) {
     let (Some(settings), Some(state)) = (settings::known(), state::known()) else {
         return;
     };
-    let silence = pins.silence(pin.place);
     if silence.is_proven() {
         return state.silences.ended(&claim(pin));
     }

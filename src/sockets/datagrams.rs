@@ -40,7 +40,25 @@ pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {
 /// More than one pin.
 const MANY: u64 = 1 << 32;
 
+/// Which pins a datagram socket has, as far as its descriptor tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Used {
+    /// At most this one.
+    One(Option<pins::Place>),
+    /// Several, or its duplicates may.
+    Several,
+}
+
 impl Datagrams {
+    /// Which pins it has.
+    pub(crate) fn used(&self) -> Used {
+        if self.may_have_many_pins() {
+            Used::Several
+        } else {
+            Used::One(self.last_pin())
+        }
+    }
+
     /// Whether the socket may have pins.
     #[inline]
     pub(crate) fn may_have_pins(&self) -> bool {

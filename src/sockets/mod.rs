@@ -25,7 +25,7 @@ mod ring;
 mod settled;
 mod store;
 
-pub(crate) use datagrams::{Datagrams, datagrams};
+pub(crate) use datagrams::{Datagrams, Used, datagrams};
 pub(crate) use held::{Held, Limit, held, hold, release};
 pub(crate) use settled::{has_mark, is_settled, may_be_received, settle, unsettle, unsettle_range};
 pub(crate) use store::Flag;
@@ -223,14 +223,23 @@ pub(crate) fn clear_closed(fd: i32, record: &Record) {
     let Some(place) = place(fd) else {
         return;
     };
-    let [rest, number, checksum] =
-        [REST, NUMBER, CHECKSUM].map(|at| place[at].load(Ordering::Relaxed));
-    if number == store::number(record) {
+    let closed = store::number(record);
+    // Another descriptor of the socket may write what all of them know.
+    for _ in 0..8 {
+        // Who sees another's checksum sees its number.
+        let checksum = place[CHECKSUM].load(Ordering::Acquire);
+        let [rest, number] = [REST, NUMBER].map(|at| place[at].load(Ordering::Relaxed));
+        if number != closed || checksum == 0 {
+            return;
+        }
         if Flag::Duplicated.is_in(rest) {
-            ring::leave(fd, record.socket);
+            ring::leave(fd, closed);
         }
         let order = Ordering::Relaxed;
-        let _ = place[CHECKSUM].compare_exchange(checksum, 0, order, order);
+        let cleared = place[CHECKSUM].compare_exchange(checksum, 0, order, order);
+        if cleared.is_ok() {
+            return;
+        }
     }
 }
 
@@ -404,14 +413,23 @@ pub(crate) fn duplicate(fd: i32, copy: i32, record: &Record) {
     }
     ring::join(fd, copy, alone);
     mark(fd, Flag::Duplicated, true);
+    // Another thread may have connected it meanwhile, and seen no duplicate to tell.
+    if let Some(now) = get(fd).filter(|now| now.socket == record.socket) {
+        let duplicate = shared.duplicate;
+        let now = Record { duplicate, ..now };
+        if now != shared {
+            set_alone(copy, &now);
+        }
+    }
     if let (Some(from), Some(to)) = (datagrams(fd), datagrams(copy)) {
         to.begin(Some(&from));
     }
 }
 
-/// Whether the socket of a descriptor goes on when that is closed.
+/// Whether the socket of a descriptor goes on when that is closed, or now that it was.
 pub(crate) fn has_duplicates(fd: i32, record: &Record) -> bool {
-    record.duplicated && place(fd).is_some_and(|place| ring::has_others(place, record.socket))
+    let number = store::number(record);
+    record.duplicated && place(fd).is_some_and(|place| ring::has_others(place, number))
 }
 
 /// The descriptors from `first` to `last` of which something is known.

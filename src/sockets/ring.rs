@@ -9,7 +9,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::store::{NEXT, Place, place};
+use super::store::{NEXT, NUMBER, Place, has_record, place};
 use super::{is, known};
 
 /// Nobody has more numbers for one socket; who has is looked for among all.
@@ -99,9 +99,19 @@ fn close(socket: u32, age: u32) {
     links(before, first, age);
 }
 
-/// Whether a socket has another descriptor than this.
-pub(super) fn has_others(of: &'static Place, socket: u32) -> bool {
+/// Whether a place still has this descriptor of this socket, by [`super::store::number`].
+fn is_still(place: &Place, number: u64) -> bool {
+    place[NUMBER].load(Ordering::Relaxed) == number && has_record(place)
+}
+
+/// Whether a socket has another descriptor than this. Where the number was given again,
+/// it may be another of the same socket's.
+pub(super) fn has_others(of: &'static Place, number: u64) -> bool {
+    let socket = number as u32;
     let other = |to: &'static Place| !core::ptr::eq(to, of);
+    if !is_still(of, number) {
+        return all(socket).next().is_some();
+    }
     match next(of, age()) {
         // Alone, or with one that is there.
         Some((_, to)) if !other(to) || is(to, socket) => other(to),
@@ -150,12 +160,17 @@ pub(super) fn join(fd: i32, copy: i32, single: bool) {
     });
 }
 
-/// A descriptor is about to be none of the socket's any more.
-pub(super) fn leave(fd: i32, socket: u32) {
+/// A descriptor is about to be none of the socket's any more, if it still is this one.
+pub(super) fn leave(fd: i32, number: u64) {
     let Some(gone) = place(fd) else {
         return;
     };
+    let socket = number as u32;
     alone_at_it(|age| {
+        // Who is given the number joins before this, and is seen, or finds somebody at it.
+        if !is_still(gone, number) {
+            return;
+        }
         if !is_closed(gone, socket, age) {
             close(socket, age);
         }

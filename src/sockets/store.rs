@@ -99,26 +99,40 @@ fn whole_record(place: &[AtomicU64], flags: u64) -> Option<Record> {
 
 #[inline]
 pub(super) fn write(place: &Place, record: &Record) {
-    write_words(place, encode(record));
+    let words = encode(record);
+    write_words(&place[COPY..], &words, |to| {
+        to.store(words[REST], Ordering::Relaxed)
+    });
+    write_words(place, &words, |to| to.store(words[REST], Ordering::Relaxed));
 }
 
-/// The same for a socket that has a record: its flags stay as they are.
+/// The same for a socket that has a record: its flags stay as they are, or are set by
+/// another thread at the same moment.
 #[inline]
 pub(super) fn update(place: &Place, record: &Record) {
-    let mut words = encode(record);
-    words[REST] = words[REST] & !FLAGS | place[REST].load(Ordering::Relaxed) & FLAGS;
-    write_words(place, words);
+    let words = encode(record);
+    let own = words[REST] & !FLAGS;
+    write_words(&place[COPY..], &words, |to| {
+        to.store(own, Ordering::Relaxed)
+    });
+    write_words(place, &words, |to| {
+        let change = |flags| Some(own | flags & FLAGS);
+        let _ = to.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    });
 }
 
+/// Writes one half; the word with the flags by `rest`.
 #[inline]
-fn write_words(place: &Place, words: Words) {
+fn write_words(half: &[AtomicU64], words: &Words, rest: impl FnOnce(&AtomicU64)) {
     // For what runs in this very thread the order is enough, and for its children.
-    for at in [COPY, 0] {
-        for (to, from) in place[at..].iter().zip(words) {
-            to.store(from, Ordering::Relaxed);
-        }
-        compiler_fence(Ordering::SeqCst);
+    for at in 0..REST {
+        half[at].store(words[at], Ordering::Relaxed);
     }
+    rest(&half[REST]);
+    half[NUMBER].store(words[NUMBER], Ordering::Relaxed);
+    // Who sees the checksum sees whose it is.
+    half[CHECKSUM].store(words[CHECKSUM], Ordering::Release);
+    compiler_fence(Ordering::SeqCst);
 }
 
 pub(super) fn halves(address: Ipv6Addr) -> [u64; 2] {

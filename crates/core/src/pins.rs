@@ -177,7 +177,7 @@ impl PinTable {
         let (u, key) = (words_of(remote.address), key(remote));
         let mark = mark_of(u, key);
         places(start(u, key), REACH, HINTS).find_map(|hint| {
-            let hint = self.hints[hint].load(Ordering::Relaxed);
+            let hint = self.hints[hint].load(Ordering::Acquire);
             if hint & !0xffff != mark || hint & 0xffff == 0 {
                 return None;
             }
@@ -253,6 +253,8 @@ impl PinTable {
         });
     }
 
+    // On the stack of its callers it would be three times.
+    #[inline(never)]
     fn put(&self, remote: &Remote, u: Ipv6Addr, idle: u16, former: u64, now: u64) -> Option<Pin> {
         let (a, to, key) = (words_of(remote.address), words_of(u), key(remote));
         let words = [
@@ -286,12 +288,11 @@ impl PinTable {
         None
     }
 
-    /// Forgets a pin of a socket.
-    pub fn clear(&self, socket: u32, place: Place) {
+    /// Forgets a pin of a socket. Whether there was one in that place.
+    pub fn clear(&self, socket: u32, place: Place) -> bool {
         let own = |words: &[u64; WORDS]| words[0] >> 32 == u64::from(socket);
-        self.entry(place)
-            .pin
-            .update(|words| own(&words).then_some([0; WORDS]));
+        let nothing = |words| own(&words).then_some([0; WORDS]);
+        self.entry(place).pin.update(nothing)
     }
 
     /// Forgets a socket, which is being closed.
@@ -302,7 +303,7 @@ impl PinTable {
                 .read()
                 .is_some_and(|words| words[0] >> 32 == u64::from(socket))
             {
-                self.clear(socket, Place(place as u16));
+                let _ = self.clear(socket, Place(place as u16));
             }
         }
     }
@@ -409,16 +410,17 @@ impl PinTable {
         let hint = mark_of(u, key) | (place as u64 + 1);
         let mut last = 0;
         for at in places(start(u, key), REACH, HINTS) {
-            let known = self.hints[at].load(Ordering::Relaxed);
-            let order = Ordering::Relaxed;
+            // Who sees a hint sees the pin.
+            let known = self.hints[at].load(Ordering::Acquire);
+            let (made, failed) = (Ordering::Release, Ordering::Relaxed);
             // Another thread may take it at the same moment: then the next one.
-            let exchange = || self.hints[at].compare_exchange(known, hint, order, order);
+            let exchange = || self.hints[at].compare_exchange(known, hint, made, failed);
             if known == hint || !self.is_live(known) && exchange().is_ok() {
                 return;
             }
             last = at;
         }
-        self.hints[last].store(hint, Ordering::Relaxed);
+        self.hints[last].store(hint, Ordering::Release);
     }
 
     /// Whether a hint leads to the entry that it was made for.
