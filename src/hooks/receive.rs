@@ -118,9 +118,9 @@ pub unsafe extern "C" fn recv(
 ) -> ssize_t {
     let real = behind!(c"recv", fn(c_int, *mut c_void, size_t, c_int) -> ssize_t);
     // SAFETY: the program's own arguments.
-    let call = || unsafe { real(fd, data, count, flags) };
+    let call = move || unsafe { real(fd, data, count, flags) };
     // SAFETY: as for recv.
-    receive_unnamed(fd, flags, call, || unsafe {
+    receive_unnamed(fd, flags, call, move || unsafe {
         receive_with_source(fd, data, count, flags)
     })
 }
@@ -166,9 +166,9 @@ pub unsafe extern "C" fn __recv_chk(
         fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t
     );
     // SAFETY: the program's own arguments.
-    let call = || unsafe { real(fd, data, count, size, flags) };
+    let call = move || unsafe { real(fd, data, count, size, flags) };
     // The function behind ends a program that has less room than it says.
-    receive_unnamed(fd, flags, call, || match count <= size {
+    receive_unnamed(fd, flags, call, move || match count <= size {
         // SAFETY: as for recv.
         true => unsafe { receive_with_source(fd, data, count, flags) },
         false => call(),
@@ -183,9 +183,9 @@ pub unsafe extern "C" fn __recv_chk(
 pub unsafe extern "C" fn read(fd: c_int, data: *mut c_void, count: size_t) -> ssize_t {
     let real = behind!(c"read", fn(c_int, *mut c_void, size_t) -> ssize_t);
     // SAFETY: the program's own arguments.
-    let call = || unsafe { real(fd, data, count) };
+    let call = move || unsafe { real(fd, data, count) };
     // read(2) of nothing takes nothing, and recv(2) would take a datagram.
-    receive_unnamed(fd, 0, call, || match count {
+    receive_unnamed(fd, 0, call, move || match count {
         0 => call(),
         // SAFETY: as for recv.
         _ => unsafe { receive_with_source(fd, data, count, 0) },
@@ -218,8 +218,8 @@ pub unsafe extern "C" fn __read_chk(
         fn(c_int, *mut c_void, size_t, size_t) -> ssize_t
     );
     // SAFETY: the program's own arguments.
-    let call = || unsafe { real(fd, data, count, size) };
-    receive_unnamed(fd, 0, call, || match count {
+    let call = move || unsafe { real(fd, data, count, size) };
+    receive_unnamed(fd, 0, call, move || match count {
         0 => call(),
         // SAFETY: as for recv.
         _ if count <= size => unsafe { receive_with_source(fd, data, count, 0) },
@@ -235,8 +235,8 @@ pub unsafe extern "C" fn __read_chk(
 pub unsafe extern "C" fn readv(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     let real = behind!(c"readv", fn(c_int, *const iovec, c_int) -> ssize_t);
     // SAFETY: the program's own arguments.
-    let call = || unsafe { real(fd, parts, count) };
-    receive_unnamed(fd, 0, call, || {
+    let call = move || unsafe { real(fd, parts, count) };
+    receive_unnamed(fd, 0, call, move || {
         let real = behind!(c"recvmsg", fn(c_int, *mut msghdr, c_int) -> ssize_t);
         // SAFETY: what can be read is read, and the program's own arguments.
         unsafe { parts_with_source(fd, parts, count, |message| real(fd, message, 0)) }

@@ -33,7 +33,7 @@ pub(super) fn receive_from_anyone(fd: c_int, flags: c_int, call: impl Fn() -> ss
 
 /// The same for a call that has no room for a source. On a socket with several
 /// destinations `with_source` takes its place, by which it is noted who answers.
-#[inline]
+#[inline(always)]
 pub(super) fn receive_unnamed(
     fd: c_int,
     flags: c_int,
@@ -43,6 +43,17 @@ pub(super) fn receive_unnamed(
     if !datagrams::is_watched(fd) && !sockets::is_observed(fd) {
         return call();
     }
+    receive_watched(fd, flags, call, with_source)
+}
+
+/// Away from what is read and is no socket: without it the call behind is a jump.
+#[inline(never)]
+fn receive_watched(
+    fd: c_int,
+    flags: c_int,
+    call: impl Fn() -> ssize_t,
+    with_source: impl FnOnce() -> ssize_t,
+) -> ssize_t {
     // A program that has a filter may be permitted no other call than its own.
     if datagrams::needs_source(fd) && !ops::is_barred() {
         return with_source_or_else(fd, with_source, call);
