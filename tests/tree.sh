@@ -100,6 +100,12 @@ sources '*.rs' | xargs -d '\n' awk '
         done
 } | verdict "every requirement has its tests, and every section cited is one of them"
 
+# What tests/context/unprotected.rs takes out, in the long tier: by then it is late to hear
+# that there is nothing of the kind any more.
+sources 'tests/context/*.patch' | while read -r patch; do
+    git apply --check "$patch" 2>&1 | sed "s|^|$patch: |"
+done | verdict "what the tests take out is there"
+
 { sources '*.sh'; sources '.ci/*'; } | {
     if command -v shellcheck >/dev/null; then
         xargs -d '\n' shellcheck -x -P "$PWD" 2>&1 | verdict "shellcheck has nothing to say"
