@@ -288,11 +288,45 @@ pub fn read_packets(pcap: impl Read, mac: [u8; 6]) -> io::Result<Vec<Packet>> {
     while let Some(packet) = reader.next_packet() {
         let packet = match packet {
             Ok(packet) => packet,
-            // Its last packet is being written.
-            Err(pcap_file::PcapError::IncompleteBuffer) => break,
+            Err(pcap_file::PcapError::IoError(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                // Its last packet is being written.
+                break;
+            }
             Err(error) => return Err(pcap_error(error)),
         };
         packets.extend(Packet::parse(packet.timestamp, &packet.data, mac));
     }
     Ok(packets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a thread finds the file that another is writing.
+    #[test]
+    fn a_last_packet_that_is_cut_off_is_left_out() {
+        let mut frame = [0; 54];
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        // A header without a next one.
+        frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, 59, 64]);
+        let header = PcapHeader {
+            datalink: DataLink::ETHERNET,
+            ..PcapHeader::default()
+        };
+        let mut writer = PcapWriter::with_header(Vec::new(), header).unwrap();
+        for _ in 0..2 {
+            let packet = PcapPacket::new(Duration::ZERO, 54, &frame);
+            writer.write_packet(&packet).unwrap();
+        }
+        let file = writer.into_writer();
+        let (head, packet) = (24, 16 + 54);
+        assert_eq!(file.len(), head + 2 * packet);
+        for length in head..=file.len() {
+            let packets = read_packets(&file[..length], [0; 6]).expect("a capture");
+            assert_eq!(packets.len(), (length - head) / packet, "{length} octets");
+        }
+    }
 }
