@@ -172,9 +172,13 @@ fn what_becomes_of_each_answer_is_said() {
         let explain = |variables: &[(&str, &str)], a: &str| explain_within("30s", variables, a);
         // What is refused is awaited to the end.
         let refused = |variables: &[(&str, &str)]| explain_within("3s", variables, A);
-        let (code, text) = explain(&[], A);
-        assert_eq!(code, 0);
-        for word in ["asked now: pinned", &u(1), "by echo", "100ms", "50ms"] {
+        let offline = ended(probe(client, &["explain", "--offline", A]));
+        for word in ["100ms", "50ms"] {
+            assert!(offline.stdout.contains(word), "{word}: {offline:?}");
+        }
+        let (code, text) = explain(&[("AARP_BUDGET_UNCONFIGURED", "1m")], A);
+        assert_eq!(code, 0, "{text}");
+        for word in ["asked now: pinned", &u(1), "by echo"] {
             assert!(text.contains(word), "{word}: {text}");
         }
         let set = [
