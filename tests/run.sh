@@ -339,14 +339,24 @@ fi
 
 # --- the end -----------------------------------------------------------------
 
+# What a log says of its failures: of tests by Rust's harness what they have printed.
+# And its end, which names programs that died.
+why() {
+    local ending=400
+    if grep -q '^failures:$' "$1"; then
+        awk '/^failures:$/ { on = 1 } on; /^test result: / { on = 0 }' "$1" | head -n 400
+        ending=12
+    elif grep -q '^not ok' "$1"; then
+        grep -A 20 '^not ok' "$1" | head -n 400
+        ending=12
+    fi
+    echo "(the last of $(wc -l <"$1") lines)"
+    tail -n "$ending" "$1"
+}
 for ((at = 0; at < ${#failing[@]}; at += 2)); do
     log=${failing[at + 1]}
     printf '\n=== %s failed; %s\n' "${failing[at]}" "$log"
-    lines=$(wc -l <"$log")
-    if [ "$lines" -gt 400 ]; then
-        echo "(the last 400 of $lines lines)"
-    fi
-    tail -n 400 "$log"
+    why "$log"
 done
 echo
 if is_root && [ "$skipped" -gt 0 ]; then
