@@ -108,8 +108,8 @@ impl Limits {
         // An option that cannot be set leaves the kernel's own time.
         let limited = set_for_now(fd, limit, own, share);
         let result = call();
-        if limited {
-            give_back(fd);
+        if let Some(limited) = limited {
+            give_back(limited);
         }
         result
     }
@@ -138,9 +138,21 @@ fn set_option(fd: c_int, limit: Limit, time: Duration) -> Result<(), Errno> {
     }
 }
 
-/// Sets an option that the program has as `own`, until [`give_back`]. Whether it is set:
-/// not where it could not be given back.
-pub(crate) fn set_for_now(fd: c_int, limit: Limit, own: Duration, ours: Duration) -> bool {
+/// A socket of which an option is set for now.
+pub(crate) struct Limited {
+    fd: c_int,
+    /// The number of the socket, where it had one.
+    socket: Option<u32>,
+}
+
+/// Sets an option that the program has as `own`, until [`give_back`]. `None` where it is
+/// not set: also where it could not be given back.
+pub(crate) fn set_for_now(
+    fd: c_int,
+    limit: Limit,
+    own: Duration,
+    ours: Duration,
+) -> Option<Limited> {
     let holder = process::thread();
     let held = Held {
         limit,
@@ -148,24 +160,28 @@ pub(crate) fn set_for_now(fd: c_int, limit: Limit, own: Duration, ours: Duration
         ours,
         holder,
     };
+    let socket = sockets::socket_of(fd);
     if !sockets::hold(fd, &held) {
-        return false;
+        return None;
     }
-    let set = set_option(fd, limit, ours).is_ok();
-    if !set {
+    if set_option(fd, limit, ours).is_err() {
         sockets::release(fd);
+        return None;
     }
-    set
+    Some(Limited { fd, socket })
 }
 
 /// Gives the program its option back, unless it is another socket's number by now, or
 /// the program has set the option itself. Leaves errno.
-pub(crate) fn give_back(fd: c_int) {
+pub(crate) fn give_back(Limited { fd, socket }: Limited) {
     if let Some(held) = sockets::held(fd).filter(|held| held.holder == process::thread())
         && !is_barred()
     {
         sockets::release(fd);
-        let _ = set_option(fd, held.limit, held.own);
+        // Not every way to be given a number passes a hook that lets go of what is held.
+        if socket.is_none_or(|socket| sockets::is_still(fd, socket)) {
+            let _ = set_option(fd, held.limit, held.own);
+        }
     }
 }
 

@@ -377,16 +377,16 @@ fn interrupted(fd: c_int, to: &SocketAddress, real: &impl Fn(&SocketAddress) -> 
     // The shortest time that the kernel waits: connect() then is begun, and
     // returns at once.
     let shortest = Duration::from_micros(1);
-    if !limits::set_for_now(fd, Limit::SendTimeout, timeout, shortest) {
+    let Some(limited) = limits::set_for_now(fd, Limit::SendTimeout, timeout, shortest) else {
         return real(to);
-    }
+    };
     let result = real(to);
     if result != 0 {
         passed(fd, sockets::socket_of(fd), to);
     }
     let error = errno::get();
     // The option was set a moment ago, and is set again.
-    limits::give_back(fd);
+    limits::give_back(limited);
     let begun = result != 0 && error == libc::EINPROGRESS;
     errno::set(if begun { libc::EINTR } else { error });
     result

@@ -3,7 +3,8 @@
 //!
 //! A thread that is cancelled in it, or a handler that jumps out of it, runs nothing of
 //! ours any more. So what the program has set is noted before it is changed, by
-//! descriptor, and goes with it: a number that is given again holds nothing.
+//! descriptor. A number that is given again holds nothing where a socket is made by it, or
+//! copied to it; who finds something held elsewhere looks whether it is that socket still.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;

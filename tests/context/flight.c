@@ -120,8 +120,55 @@ static void untouched(int fd) {
         WRONG("the new socket shows another peer");
 }
 
+/* Nor to one that has come from elsewhere by that number. */
+static void untouched_either(int fd) {
+    struct sockaddr_in6 name;
+    socklen_t len = sizeof name;
+    if (option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) != KEPT)
+        WRONG("TCP_USER_TIMEOUT of the socket from elsewhere is %d",
+              option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT));
+    CLEAN(getpeername(fd, SA(&name), &len));
+    if (!IN6_IS_ADDR_LOOPBACK(&name.sin6_addr))
+        WRONG("the socket from elsewhere shows another peer");
+}
+
+/* Of one descriptor, as it is sent or received. */
+static struct msghdr message(char *control, size_t size) {
+    static char octet;
+    static struct iovec piece = {&octet, 1};
+    return (struct msghdr){
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = size};
+}
+
+/* A connection with an option of the program's, under way to it by a message. */
+static int under_way(void) {
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
+    struct msghdr sent = message(control, sizeof control);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&sent);
+    struct sockaddr_in6 name = loopback();
+    int pair[2], kept = KEPT, connected = tcp();
+    CLEAN(connect(connected, SA(&name), sizeof name));
+    MUST(setsockopt(connected, IPPROTO_TCP, TCP_USER_TIMEOUT, &kept, sizeof kept));
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    *rights = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(rights), &connected, sizeof connected);
+    CLEAN(sendmsg(pair[0], &sent, 0));
+    CLEAN(close(connected));
+    return pair[1];
+}
+
+static int come(int from) {
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    struct msghdr received = message(control, sizeof control);
+    int fd;
+    CLEAN(recvmsg(from, &received, 0));
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&received)), sizeof fd);
+    return fd;
+}
+
 static void reused(const char *how, const char *expected) {
     int listening = served_here(), kept = KEPT;
+    int is_handed = strstr(how, "handed") != NULL, from = is_handed ? under_way() : -1;
     int unseen = strstr(how, "unseen") != NULL;
     is_datagram = strstr(how, "datagram") != NULL;
     int trying = strstr(how, "trying") != NULL;
@@ -138,7 +185,7 @@ static void reused(const char *how, const char *expected) {
         raw_close(waiting);
     else
         CLEAN(close(waiting));
-    int fd = tcp();
+    int fd = is_handed ? come(from) : tcp();
     if (fd != waiting)
         WRONG("the number is not used again");
     if (is_datagram) {
@@ -151,9 +198,13 @@ static void reused(const char *how, const char *expected) {
             WRONG("the datagram went into another connection");
         return;
     }
-    MUST(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kept, sizeof kept));
+    if (!is_handed)
+        MUST(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kept, sizeof kept));
     end_waiting(thread, expected);
-    untouched(fd);
+    if (is_handed)
+        untouched_either(fd);
+    else
+        untouched(fd);
 }
 
 /* --- descriptors --------------------------------------------------------------- */

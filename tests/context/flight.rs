@@ -31,9 +31,11 @@ fn a_number_used_again_while_a_is_asked() {
 #[test]
 fn a_number_used_again_while_a_u_is_tried() {
     with_place(|place| {
-        let counters = goes_well(place, "reused-trying");
-        // By the close, and by the kernel.
-        assert_eq!(counters.get("refuted"), 2, "{}", counters.log);
+        for how in ["reused-trying", "reused-trying-handed"] {
+            let counters = goes_well(place, how);
+            // By the close, and by the kernel.
+            assert_eq!(counters.get("refuted"), 2, "{how}: {}", counters.log);
+        }
     });
 }
 
