@@ -66,6 +66,13 @@ fn place_of(page: usize) -> &'static AtomicUsize {
     &READABLE[page % READABLE.len()]
 }
 
+/// The same of stacks, by [`remember_stack`]: they displace nothing of the above.
+static STACKS: [AtomicUsize; PAGES] = [const { AtomicUsize::new(0) }; PAGES];
+
+fn place_of_stack(page: usize) -> &'static AtomicUsize {
+    &STACKS[page % STACKS.len()]
+}
+
 #[inline]
 fn is_in_readable_page(start: usize, len: usize) -> bool {
     let page = start / PAGE;
@@ -93,7 +100,12 @@ fn is_known_elsewhere(start: usize, len: usize) -> bool {
     let Some(end) = start.checked_add(len).filter(|_| len > 0) else {
         return len == 0;
     };
-    let known = |at: usize| place_of(at / PAGE).load(Ordering::Relaxed) == at / PAGE + 1;
+    let known = |at: usize| {
+        let page = at / PAGE;
+        [place_of(page), place_of_stack(page)]
+            .iter()
+            .any(|place| place.load(Ordering::Relaxed) == page + 1)
+    };
     is_on_main_stack(start, end) || (len <= PAGE && known(start) && known(end - 1))
 }
 
@@ -123,7 +135,7 @@ pub fn remember_stack() {
     let above = (here..here + ABOVE).take_while(readable);
     let below = (1..=BELOW).map(|count| here - count).take_while(readable);
     for page in above.chain(below) {
-        place_of(page).store(page + 1, Ordering::Relaxed);
+        place_of_stack(page).store(page + 1, Ordering::Relaxed);
     }
 }
 
@@ -346,6 +358,7 @@ mod tests {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         READABLE
             .iter()
+            .chain(&STACKS)
             .for_each(|page| page.store(0, Ordering::Relaxed));
         turn
     }
@@ -417,6 +430,25 @@ mod tests {
         }
         assert!(!is_in_readable_page(at(0) as usize, 1));
         assert!(is_readable(at(0), 1));
+    }
+
+    /// For where the kernel may not be asked any more.
+    #[test]
+    fn what_is_remembered_of_a_stack_displaces_nothing() {
+        let _turn = begin();
+        let heap = vec![0u8; READABLE.len() * PAGE];
+        let first = heap.as_ptr().align_offset(PAGE);
+        let pages: Vec<_> = (first..heap.len()).step_by(PAGE).collect();
+        let is_known = |at: &usize| is_known_readable(&raw const heap[*at], 1);
+        assert!(pages.iter().all(|at| is_readable(&raw const heap[*at], 1)));
+        assert!(pages.iter().all(is_known));
+        remember_stack();
+        assert!(pages.iter().all(is_known));
+        // And this thread's stack is known to another.
+        let here = [0u8; 28];
+        let here = here.as_ptr() as usize;
+        let there = move || is_known_readable(here as *const u8, 28);
+        assert!(std::thread::spawn(there).join().unwrap());
     }
 
     #[test]
