@@ -71,6 +71,8 @@ fn forks(size: u32) {
         assert_eq!(number("forks"), u64::from(size));
         // For want of a place in a table one may be left unpinned, now and then.
         assert!(number("unmoved") <= u64::from(size) / 100, "{reply:?}");
+        // The threads have waited for some answers, and known them for their own.
+        assert!(number("own") > 0, "{reply:?}");
     });
 }
 
