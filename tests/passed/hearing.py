@@ -42,8 +42,10 @@ def hear(client, delay, heard):
             heard.append(kind)
             of_sockets = heard.count(SOCKET) + heard.count(WHOSE)
             refuses = kind in (SOCKET, WHOSE) and of_sockets <= REFUSES
-            time = delay if kind != LAST else 0
-            later = threading.Timer(time, answer, (client, kind, number, refuses))
+            if kind == LAST or not delay:
+                answer(client, kind, number, refuses)
+                continue
+            later = threading.Timer(delay, answer, (client, kind, number, refuses))
             later.daemon = True
             later.start()
 

@@ -172,9 +172,14 @@ fn what_becomes_of_each_answer_is_said() {
         let explain = |variables: &[(&str, &str)], a: &str| explain_within("30s", variables, a);
         // What is refused is awaited to the end.
         let refused = |variables: &[(&str, &str)]| explain_within("3s", variables, A);
-        let offline = ended(probe(client, &["explain", "--offline", A]));
-        for word in ["100ms", "50ms"] {
-            assert!(offline.stdout.contains(word), "{word}: {offline:?}");
+        let offline = ended(probe(client, &["explain", "--offline", "--json", A]));
+        let record = offline.records().remove(0);
+        for (decision, time) in [
+            ("blocking calls wait", "100ms |"),
+            ("non-blocking calls wait", "50ms |"),
+        ] {
+            let said = decided(&record, decision);
+            assert!(said.starts_with(time), "{decision}: {said}");
         }
         let (code, text) = explain(&[("AARP_BUDGET_UNCONFIGURED", "1m")], A);
         assert_eq!(code, 0, "{text}");

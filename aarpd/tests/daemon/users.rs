@@ -338,7 +338,10 @@ fn a_crowd_of_users_keeps_neither_root_nor_others_out() {
         // Nobody answers, for as long as this takes.
         let config = format!("{PREFIXES}[times]\nbudget = \"60s\"\n");
         std::fs::write(&site.config, config).unwrap();
-        site.lab.ip("s1", "link set eth0 down").unwrap();
+        // Not by a link that is down, of which the router would tell.
+        let silent = "table ip6 silence { chain input { type filter hook input priority 0; \
+                      icmpv6 type echo-request drop; }; }";
+        site.lab.host("s1").unwrap().nft(silent).unwrap();
         let daemon = site.start();
         let question = packet(&Message::Resolve(Asked {
             a: A.parse().unwrap(),

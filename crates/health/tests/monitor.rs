@@ -224,7 +224,8 @@ fn an_address_that_hangs_is_left_at_once() {
         stream.set_nonblocking(false).expect("it can wait");
         read_request(&mut stream);
         assert!(write_or_be_left(&mut stream, answers(&[200])[0].as_bytes()));
-        assert_eq!(service.until(Up).len(), 1);
+        let seen = service.until(Up);
+        assert_eq!(seen.len(), 1, "{seen:?}");
         // What the first did not answer is no failure of the second's.
         assert_eq!(monitor.status()[0].failures, 0);
         // Back to the one that hangs: what was known stays until it is known better.

@@ -194,7 +194,9 @@ fn what_somebody_else_has_done_is_left_to_them() {
         let lab = lab();
         let agent = lab.host("agent").unwrap();
         // There before: the address, a proxy, and another route in the same place.
-        agent.ip("-6 addr add 2001:db8:f::1/128 dev lo").unwrap();
+        agent
+            .ip("-6 addr add 2001:db8:f::1/128 dev lo nodad")
+            .unwrap();
         agent
             .ip("-6 neigh add proxy 2001:db8:f::1 dev eth0")
             .unwrap();

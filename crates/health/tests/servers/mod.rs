@@ -110,7 +110,9 @@ impl Drop for Tcp {
         let woken = TcpStream::connect(self.address);
         let ended = self.thread.take().map(JoinHandle::join);
         if !std::thread::panicking() {
-            woken.expect("it listens still");
+            // Who was asked at that moment has seen it already.
+            let is_awake = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
+            assert!(woken.as_ref().err().is_none_or(is_awake), "{woken:?}");
             ended.expect("once").expect("the server has not failed");
         }
     }
@@ -244,11 +246,16 @@ pub fn in_network(addresses: &[&str], body: impl FnOnce() + Send) {
         for address in addresses {
             ip(&format!("-6 address add {address}/128 dev lo nodad"));
         }
-        // The kernel enters the routes of new addresses in a queue, some time later.
+        // The kernel enters the local routes of new addresses in a queue, some time later;
+        // those that packets are sent by are there before.
         for address in addresses {
+            let socket = UdpSocket::bind((*address, 0)).expect("an address of this network");
+            let itself = socket.local_addr().expect("bound");
+            socket.set_nonblocking(true).expect("it need not wait");
             eventually("the address can be reached", || {
-                let socket = UdpSocket::bind("[::]:0").expect("a socket");
-                socket.connect((*address, 9)).is_ok()
+                // It is told of what it sent before, too.
+                let sent = socket.send_to(b"", itself);
+                sent.is_ok() && socket.recv_from(&mut [0]).is_ok()
             });
         }
         body();
