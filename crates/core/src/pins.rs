@@ -288,7 +288,9 @@ impl PinTable {
         None
     }
 
-    /// Forgets a pin of a socket. Whether there was one in that place.
+    /// Forgets a pin of a socket. Whether this call has: `false` where there was none in
+    /// that place, and where another thread is writing there.
+    #[must_use]
     pub fn clear(&self, socket: u32, place: Place) -> bool {
         let own = |words: &[u64; WORDS]| words[0] >> 32 == u64::from(socket);
         let nothing = |words| own(&words).then_some([0; WORDS]);

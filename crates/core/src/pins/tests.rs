@@ -74,10 +74,13 @@ fn a_pin_is_found_from_both_ends_and_on_its_own_socket_only() {
     // What was decided stays.
     let other = address("2001:db8:52::2");
     assert_eq!(table.insert(&remote(1, A), other, 60, 2000), Some(pin));
-    table.clear(2, pin.place);
+    assert!(!table.clear(2, pin.place), "none of its own");
     assert_eq!(table.at(1, pin.place), Some(pin));
     assert_eq!(table.at(2, pin.place), None);
     assert_eq!(table.of(1).collect::<Vec<_>>(), [pin]);
+    assert!(table.clear(1, pin.place), "for one");
+    assert!(!table.clear(1, pin.place), "and no other");
+    assert!(table.insert(&remote(1, A), U, 60, 2000).is_some());
     table.release(1);
     assert_eq!(table.of(1).count(), 0);
     assert_eq!(
@@ -161,7 +164,7 @@ fn what_a_thread_enters_is_there_for_it() {
                 missed.push((socket, pin, found));
             }
             if let Some(pin) = pin {
-                table.clear(socket, pin.place);
+                let _ = table.clear(socket, pin.place);
             }
         }
         missed
@@ -245,7 +248,7 @@ proptest! {
                 }
                 _ => {
                     if let Some(pin) = table.to(&remote) {
-                        table.clear(socket, pin.place);
+                        let _ = table.clear(socket, pin.place);
                     }
                     model.remove(&(socket, n));
                 }
