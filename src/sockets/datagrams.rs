@@ -20,7 +20,7 @@ pub(crate) struct Datagrams {
     duplicated: bool,
 }
 
-/// A datagram socket over IPv6; `None` for every other descriptor. Reads four words, each
+/// A datagram socket over IPv6; `None` for every other descriptor. Reads three words, each
 /// of which is whole in itself.
 #[inline]
 pub(crate) fn datagrams(fd: i32) -> Option<Datagrams> {

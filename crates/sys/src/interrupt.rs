@@ -155,8 +155,8 @@ impl HeldSignals {
 }
 
 /// All signals but those of faults, held back until this is dropped: for what waits for
-/// nothing, or for no longer than a moment. It costs two system calls, where to look which of them have handlers costs
-/// sixty.
+/// nothing, or for no longer than a moment. It costs two system calls, where to look which
+/// of them have handlers costs sixty.
 #[derive(Debug)]
 pub struct AllHeld {
     /// The mask of the program.
