@@ -15,7 +15,7 @@ An ordinary user's run skips what needs root, and says so in lines that begin wi
 
   --full   also: fuzzing (needs nightly Rust), more cases of the property tests,
            tests that depend on timing several times, and the own tests of CPython
-           and other programs (docs/suites.md); within an hour
+           and other programs (docs/suites.md); about 70 minutes on two processors
   --long   also: fuzzing for hours, and everything again and again
   --help   this text
 
